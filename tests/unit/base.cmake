@@ -1,0 +1,1 @@
+cohort_unit_test(base SOURCES test_base.c)
