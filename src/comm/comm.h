@@ -1,0 +1,66 @@
+/* The ranks of a job. The only room that knows MPI; with one rank no MPI call is made
+ * after start, so `cohort` also runs without a launcher. */
+#ifndef COHORT_COMM_COMM_H
+#define COHORT_COMM_COMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct cohort_comm cohort_comm;
+
+/* Starts MPI (unless the program has) with the thread level we need and opens the
+ * world. Without a launcher (no mpirun, srun) MPI is not started at all and the
+ * communicator has one rank. Collective. Errors: COHORT_PEER. */
+COHORT_NODISCARD cohort_status cohort_comm_start(cohort_comm **out);
+/* Opens a communicator of the caller's: MPI_COMM is a pointer to an MPI_Comm, which is
+ * duplicated. Collective over it. */
+COHORT_NODISCARD cohort_status cohort_comm_open(cohort_comm **out, const void *mpi_comm);
+/* Collective. Finalises MPI if cohort_comm_start started it. */
+void cohort_comm_close(cohort_comm *comm);
+/* Ends all ranks at once with EXIT_CODE; for `main` alone, when other ranks cannot be
+ * reached. Does not return. */
+void cohort_comm_kill(cohort_comm *comm, int exit_code) __attribute__((noreturn));
+
+int cohort_comm_rank(const cohort_comm *comm);
+int cohort_comm_size(const cohort_comm *comm);
+/* Place and number of ranks on this host; host index (0-based by lowest rank) and count. */
+int cohort_comm_node_rank(const cohort_comm *comm);
+int cohort_comm_node_size(const cohort_comm *comm);
+int cohort_comm_node_index(const cohort_comm *comm);
+int cohort_comm_node_count(const cohort_comm *comm);
+/* This rank's number among launched processes read from the launcher's environment,
+ * before or without MPI; 0 if there is none. */
+int cohort_comm_launched_rank(void);
+
+/* Every rank gets the worst status of all (the highest-numbered; OK if all are OK) and
+ * the message of the lowest rank that has it, prefixed "rank R on HOST: " when only
+ * some ranks failed. Ends every fallible phase. Collective. */
+COHORT_NODISCARD cohort_status cohort_comm_agree(cohort_comm *comm, cohort_status mine);
+
+/* COUNT bytes from rank ROOT to all. Chunked, any size. Collective. */
+COHORT_NODISCARD cohort_status cohort_comm_broadcast(cohort_comm *comm, void *bytes, size_t count,
+                                                     int root);
+/* Element-wise sum (or maximum) over ranks, in place, the same bits on every rank. */
+COHORT_NODISCARD cohort_status cohort_comm_sum(cohort_comm *comm, double *values, size_t count);
+COHORT_NODISCARD cohort_status cohort_comm_max(cohort_comm *comm, double *values, size_t count);
+/* ALL [size][count] receives every rank's MINE [count] bytes, in rank order, on all ranks. */
+COHORT_NODISCARD cohort_status cohort_comm_gather_all(cohort_comm *comm, void *all,
+                                                      const void *mine, size_t count);
+COHORT_NODISCARD cohort_status cohort_comm_barrier(cohort_comm *comm);
+
+/* Memory shared by the ranks of a node (MPI-3 window). *base is the same memory on
+ * each of them, zeroed, 64-byte aligned. Collective over the NODE. Too small a /dev/shm
+ * gives COHORT_MEMORY on all its ranks (checked beforehand, nothing crashes later). */
+typedef struct cohort_shared cohort_shared;
+COHORT_NODISCARD cohort_status cohort_shared_create(cohort_shared **out, void **base,
+                                                    cohort_comm *comm, size_t bytes);
+void cohort_shared_destroy(cohort_shared *shared);
+/* Barrier over the ranks of the node that also makes their writes visible. */
+COHORT_NODISCARD cohort_status cohort_comm_node_barrier(cohort_comm *comm);
+/* The worst status of the node's ranks, on each of them. Collective over the node. */
+COHORT_NODISCARD cohort_status cohort_comm_node_agree(cohort_comm *comm, cohort_status mine);
+
+#endif

@@ -1,0 +1,64 @@
+/* A split of an HDF5 dataset: x and y of one group, in memory once per node or
+ * streamed. */
+#ifndef COHORT_DATA_DATASET_H
+#define COHORT_DATA_DATASET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/shape.h"
+#include "base/status.h"
+#include "comm/comm.h"
+
+/* How values are kept in memory, whatever their type in the file: 8-bit unsigned stays,
+ * other integers become int32 (refused when they do not fit), floats become float. */
+typedef enum cohort_element { COHORT_U8, COHORT_I32, COHORT_F32 } cohort_element;
+
+typedef struct cohort_dataset_spec {
+    const char *path;      /* the file */
+    const char *group;     /* "train" */
+    const char *x, *y;     /* dataset names in it; y NULL: without targets (predict) */
+    uint64_t memory_limit; /* bytes this node may hold for it; 0 = half of what is free */
+} cohort_dataset_spec;
+
+typedef struct cohort_dataset cohort_dataset;
+
+/* What it holds; constant after opening. */
+typedef struct cohort_dataset_info {
+    size_t count;         /* samples */
+    cohort_shape x_shape; /* of one sample */
+    cohort_element x_element;
+    bool labels;                  /* y is class numbers [n] or [n][time] (integers) … */
+    cohort_shape y_shape;         /* … of one sample: {} or {time}; else {k} floats */
+    int32_t label_min, label_max; /* over the split, when labels; a negative label is
+                                     "ignored" */
+    size_t class_count;           /* from the file's `classes`, else 0 */
+    const char *const *classes;   /* [class_count] or NULL */
+    size_t vocabulary_count;      /* from the file's `vocabulary`, else 0 */
+    const char *const *vocabulary;
+    const char *source; /* file attribute, or "" */
+    bool streamed;      /* not in memory: too large */
+    size_t chunk_rows;  /* rows of an HDF5 chunk of x when streamed, else 0 */
+    uint64_t bytes;     /* of x and y as kept */
+} cohort_dataset_info;
+
+/* Opens and checks the split, reads it into one shared copy per node when it fits (each
+ * rank of the node reads a slice; NaN in x and such is found here and the row named).
+ * Collective over COMM; all ranks get the same status. COHORT_DATA names file, dataset
+ * and reason: missing, truncated, x and y of different length, NaN in x … */
+COHORT_NODISCARD cohort_status cohort_dataset_open(cohort_dataset **out, cohort_comm *comm,
+                                                   const cohort_dataset_spec *spec);
+/* Whether PATH has the group GROUP. Rank-local. */
+COHORT_NODISCARD cohort_status cohort_dataset_has_group(bool *has, const char *path,
+                                                        const char *group);
+/* Collective. */
+void cohort_dataset_close(cohort_dataset *dataset);
+const cohort_dataset_info *cohort_dataset_describe(const cohort_dataset *dataset);
+
+/* Copies rows ROWS[0..count) in their stored element type to X (and Y, NULL to skip):
+ * labels as int32, others as float. Streams through a chunk cache when not in memory:
+ * rows near each other are cheap. Rank-local; one thread at a time. */
+COHORT_NODISCARD cohort_status cohort_dataset_gather(void *x, void *y, cohort_dataset *dataset,
+                                                     const uint64_t *rows, size_t count);
+
+#endif

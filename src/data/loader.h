@@ -1,0 +1,50 @@
+/* Prepares batches in one I/O thread: gather, augment, scale, into the second slot while
+ * the first is being trained on. Rank-local. */
+#ifndef COHORT_DATA_LOADER_H
+#define COHORT_DATA_LOADER_H
+
+#include "data/dataset.h"
+#include "data/sampler.h"
+#include "recipe/recipe.h"
+
+typedef struct cohort_loader_config {
+    cohort_sampler sampler;
+    int rank, size;                 /* this rank takes its contiguous part of each global batch */
+    bool tokens;                    /* x goes to the network as int32 (else as scaled floats) */
+    double scale;                   /* x <- (x * scale - mean) / std */
+    cohort_reals mean, std;         /* one value, or one per channel (last dimension) */
+    const cohort_variants *augment; /* NULL or empty = none (evaluation) */
+    uint64_t seed;
+    bool resident_thread; /* false: prepare inside next (tests, single batches) */
+} cohort_loader_config;
+
+/* A rank's part of a global batch; owned by the loader, valid until the next
+ * cohort_loader_next. */
+typedef struct cohort_batch {
+    uint64_t epoch, step;  /* step within the epoch, from 0 */
+    size_t global_count;   /* samples of the global batch */
+    size_t count;          /* of them here; may be 0 */
+    const void *x;         /* [count][x_shape]: float, or int32 tokens */
+    const int32_t *labels; /* [count] or [count][time]; or NULL */
+    const float *values;   /* [count][k]; or NULL */
+    const uint64_t *rows;  /* [count] dataset rows */
+} cohort_batch;
+
+typedef struct cohort_loader cohort_loader;
+
+/* DATASET is borrowed and must not be used elsewhere while an epoch is under way when
+ * it is streamed. COHORT_USAGE when mean/std/augmentation do not fit the samples. */
+COHORT_NODISCARD cohort_status cohort_loader_create(cohort_loader **out, cohort_dataset *dataset,
+                                                    const cohort_loader_config *config);
+void cohort_loader_destroy(cohort_loader *loader);
+
+/* The next batches are those of EPOCH from STEP on, then of the following epochs without
+ * a pause; an earlier sequence is dropped. */
+void cohort_loader_seek(cohort_loader *loader, uint64_t epoch, uint64_t step);
+/* *batch = the next batch. Waits for the thread; the first call after a seek has to. */
+COHORT_NODISCARD cohort_status cohort_loader_next(cohort_loader *loader,
+                                                  const cohort_batch **batch);
+/* Seconds next has waited for data since the last call of this function. */
+double cohort_loader_take_wait_seconds(cohort_loader *loader);
+
+#endif

@@ -1,0 +1,46 @@
+/* Which rows make which batch: a pure function of (seed, epoch, step), the same on
+ * every rank and for any number of ranks. */
+#ifndef COHORT_DATA_SAMPLER_H
+#define COHORT_DATA_SAMPLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/rng.h"
+
+/* A subset of a split: the training or the validation part. With fraction f of n rows,
+ * round(n f) rows drawn by seed are the validation part. */
+typedef struct cohort_subset {
+    uint64_t row_count;  /* of the whole split */
+    uint64_t begin, end; /* positions in the (seed-drawn) order of the split */
+    bool split;          /* false: the whole split in file order */
+    cohort_permutation order;
+} cohort_subset;
+
+cohort_subset cohort_subset_all(uint64_t row_count);
+cohort_subset cohort_subset_training(uint64_t row_count, double validation_fraction, uint64_t seed);
+cohort_subset cohort_subset_validation(uint64_t row_count, double validation_fraction,
+                                       uint64_t seed);
+uint64_t cohort_subset_count(const cohort_subset *subset);
+/* The dataset row of member INDEX of the subset. */
+uint64_t cohort_subset_row(const cohort_subset *subset, uint64_t index);
+
+typedef struct cohort_sampler {
+    cohort_subset subset;
+    uint64_t seed;
+    bool shuffle;
+    size_t chunk_rows;   /* 0: shuffle freely; else chunk-aware: chunks are shuffled, and
+                            rows within windows of a few chunks (streamed data) */
+    size_t global_batch; /* over all ranks */
+} cohort_sampler;
+
+/* Steps of an epoch: the last batch may be short. */
+uint64_t cohort_sampler_steps(const cohort_sampler *sampler);
+/* Samples of the global batch of STEP (within the epoch, from 0). */
+size_t cohort_sampler_batch_count(const cohort_sampler *sampler, uint64_t step);
+/* Dataset rows of positions [begin, begin + count) of that batch, into ROWS. */
+void cohort_sampler_rows(uint64_t *rows, const cohort_sampler *sampler, uint64_t epoch,
+                         uint64_t step, size_t begin, size_t count);
+
+#endif

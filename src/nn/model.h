@@ -1,0 +1,83 @@
+/* A network: layers planned for a batch, over flat vectors.
+ *
+ * params[P], grads[P] and every optimizer slot share one layout, in layer order, each
+ * tensor 64-byte aligned, padding always zero. */
+#ifndef COHORT_NN_MODEL_H
+#define COHORT_NN_MODEL_H
+
+#include "nn/layer.h"
+#include "recipe/recipe.h"
+
+typedef struct cohort_model cohort_model;
+
+/* One named tensor of the flat vectors. */
+typedef struct cohort_tensor {
+    const char *layer; /* "0_conv2d", "3_residual/1_batch_norm" */
+    const char *name;  /* "kernel"; "forward/kernel" */
+    cohort_shape shape;
+    size_t offset, count; /* in reals, within params (or state) */
+    unsigned flags;       /* COHORT_PARAM_* */
+    bool frozen;
+} cohort_tensor;
+
+typedef struct cohort_tensors {
+    const cohort_tensor *items;
+    size_t count;
+} cohort_tensors;
+
+/* The layer types in layers.def, for cohort_recipe_parse (NULL-terminated). */
+cohort_layer_catalog cohort_model_catalog(void);
+
+/* *out = the network of LAYERS for samples described by INPUT, planned for at most
+ * BATCH samples a pass. LAYERS (and the recipe behind it) must outlive the model.
+ * FREEZE names layers that are not trained. Rank-local and the same on every rank.
+ * COHORT_USAGE names the layer, its line and the shapes that do not fit. */
+COHORT_NODISCARD cohort_status cohort_model_create(cohort_model **out, const cohort_recipe *recipe,
+                                                   const cohort_flow *input, size_t batch,
+                                                   bool training);
+void cohort_model_destroy(cohort_model *model);
+
+/* Sizes of the flat vectors, in reals; multiples of a cache line. */
+size_t cohort_model_params_count(const cohort_model *model);
+size_t cohort_model_state_count(const cohort_model *model);
+/* Parameters without padding, as people count them. */
+size_t cohort_model_parameter_count(const cohort_model *model);
+/* Bytes of activations and scratch that were placed. */
+size_t cohort_model_work_bytes(const cohort_model *model);
+
+/* Gives the model its vectors: PARAMS and GRADS of params_count, STATE of state_count,
+ * 64-byte aligned, zeroed, owned by the caller, living as long as the model. GRADS is
+ * NULL for a model not trained. Call once, before forward. */
+void cohort_model_bind(cohort_model *model, real *params, real *grads, real *state);
+
+/* Start values of params and state, a function of SEED alone. */
+void cohort_model_init(cohort_model *model, uint64_t seed);
+
+real *cohort_model_params(cohort_model *model);
+real *cohort_model_grads(cohort_model *model);
+real *cohort_model_state(cohort_model *model);
+cohort_tensors cohort_model_param_tensors(const cohort_model *model);
+cohort_tensors cohort_model_state_tensors(const cohort_model *model);
+
+/* The shape of one output, without the batch. */
+const cohort_shape *cohort_model_output_shape(const cohort_model *model);
+/* Whether the input is tokens, and of what shape. */
+const cohort_flow *cohort_model_input(const cohort_model *model);
+/* Whether a layer masks padding: then pass->mask must be given. cohort_model_forward
+ * computes it from the tokens by itself. */
+bool cohort_model_is_masked(const cohort_model *model);
+
+/* Outputs (logits) [pass->batch][output shape] for X [batch][input shape] (reals, or
+ * int32 tokens when the input is tokens), valid until the next forward. X must stay
+ * until backward is done. Logits are written by the model and may be overwritten. */
+real *cohort_model_forward(cohort_model *model, const void *x, const cohort_pass *pass);
+/* The buffer for d(loss)/d(outputs), of the same shape; fill it between forward and
+ * backward. */
+real *cohort_model_output_grad(cohort_model *model);
+/* Parameter gradients of the pass (added when pass->accumulate, else set). */
+void cohort_model_backward(cohort_model *model, const cohort_pass *pass);
+
+/* Appends a table of layers: path, output shape, parameters. */
+void cohort_model_describe(cohort_text *text, const cohort_model *model);
+
+#endif

@@ -1,0 +1,159 @@
+/* A recipe: YAML text, parsed into typed structs. Rank 0 reads the file, every
+ * rank parses the same text. */
+#ifndef COHORT_RECIPE_RECIPE_H
+#define COHORT_RECIPE_RECIPE_H
+
+#include "base/status.h"
+#include "base/text.h"
+#include "recipe/keys.h"
+
+typedef struct cohort_data_recipe {
+    const char *file;  /* as written; resolve with cohort_recipe_find_file */
+    const char *train; /* group names */
+    const char *test;
+    const char *validation; /* NULL, a fraction as text ("0.1"), or a group name */
+    const char *x, *y;      /* dataset names inside a group */
+    double scale;
+    cohort_reals mean, std; /* one, or one per channel */
+    uint64_t memory_limit;  /* bytes a node may hold; 0 = half of what is free */
+    bool shuffle;
+    cohort_variants augment; /* random_crop, flip, rotate, zoom */
+} cohort_data_recipe;
+
+/* Configs of the augmentation variants. */
+typedef struct cohort_random_crop {
+    size_t padding; /* pixels of zeros on each side before cropping to the old size */
+} cohort_random_crop;
+typedef struct cohort_flip {
+    int direction; /* 0 horizontal, 1 vertical, 2 both, each with probability 1/2 */
+} cohort_flip;
+typedef struct cohort_rotate {
+    double degrees; /* uniform in ±degrees, bilinear, zeros outside */
+} cohort_rotate;
+typedef struct cohort_zoom {
+    double range; /* factor uniform in 1 ± range, about the centre, bilinear */
+} cohort_zoom;
+
+typedef enum cohort_loss_type {
+    COHORT_LOSS_CROSS_ENTROPY,
+    COHORT_LOSS_BINARY_CROSS_ENTROPY,
+    COHORT_LOSS_MSE,
+    COHORT_LOSS_HUBER
+} cohort_loss_type;
+
+/* `loss: NAME` or `loss: {type: NAME, …}`: a variant whose table is one of the
+ * four losses; all share this config. */
+typedef struct cohort_loss_recipe {
+    double label_smoothing;     /* cross_entropy, binary_cross_entropy */
+    cohort_reals class_weights; /* cross_entropy, binary_cross_entropy; one per class */
+    double delta;               /* huber */
+} cohort_loss_recipe;
+
+typedef enum cohort_optimizer_type {
+    COHORT_SGD,
+    COHORT_ADAM,
+    COHORT_ADAMW,
+    COHORT_RMSPROP,
+    COHORT_ADAGRAD
+} cohort_optimizer_type;
+
+typedef enum cohort_schedule_type {
+    COHORT_SCHEDULE_CONSTANT,
+    COHORT_SCHEDULE_STEP,
+    COHORT_SCHEDULE_COSINE,
+    COHORT_SCHEDULE_LINEAR,
+    COHORT_SCHEDULE_ONE_CYCLE
+} cohort_schedule_type;
+
+typedef struct cohort_schedule_recipe {
+    int type; /* cohort_schedule_type */
+    size_t warmup_steps;
+    cohort_reals milestones; /* step: epochs at which lr is multiplied by factor */
+    double factor;
+    double final;      /* cosine, linear, one_cycle: fraction of lr at the end */
+    double peak_epoch; /* one_cycle */
+} cohort_schedule_recipe;
+
+typedef struct cohort_optimizer_recipe {
+    int type; /* cohort_optimizer_type */
+    double lr, momentum, beta1, beta2, rho, epsilon, weight_decay, l1, clip_norm, clip_value;
+    bool nesterov;
+    cohort_schedule_recipe schedule;
+} cohort_optimizer_recipe;
+
+typedef struct cohort_early_stopping_recipe {
+    const char *metric; /* NULL = no early stopping */
+    size_t patience;    /* epochs without improvement */
+    double min_delta;
+} cohort_early_stopping_recipe;
+
+typedef struct cohort_train_recipe {
+    size_t epochs, max_steps, global_batch_size, microbatch_size, threads, log_every_steps;
+    size_t verify_every;         /* steps between comparisons of the ranks' parameters; 0 = never */
+    const char *initial_weights; /* a checkpoint, by name; NULL = none */
+    cohort_early_stopping_recipe early_stopping;
+} cohort_train_recipe;
+
+typedef struct cohort_checkpoint_recipe {
+    size_t every_epochs, every_steps, keep;
+} cohort_checkpoint_recipe;
+
+typedef struct cohort_comm_recipe {
+    double timeout;  /* seconds a collective may wait for a rank */
+    int reducer;     /* index into auto | shared | mpi */
+    uint64_t bucket; /* bytes of a gradient bucket; 0 = tuned */
+} cohort_comm_recipe;
+
+typedef struct cohort_recipe {
+    const char *name;
+    int64_t seed;
+    cohort_data_recipe data;
+    cohort_variants model; /* layers; config is the layer type's struct */
+    cohort_strings freeze; /* names of layers that are not trained */
+    cohort_variant loss;   /* table->name, config cohort_loss_recipe */
+    cohort_optimizer_recipe optimizer;
+    cohort_train_recipe train;
+    cohort_checkpoint_recipe checkpoint;
+    cohort_comm_recipe comm;
+    /* Where it came from. */
+    const char *path;   /* the file, for messages */
+    const char *folder; /* relative paths start here */
+} cohort_recipe;
+
+/* The layer types a model may use (from nn), so that this room need not know them:
+ * NULL-terminated. */
+typedef const cohort_key_table *const *cohort_layer_catalog;
+
+/* *out = the recipe in TEXT. PATH names it in messages; FOLDER is where relative
+ * paths start; SETS are SET_COUNT strings "optimizer.lr=0.01" that override
+ * scalars (also inside the model: "model.0.units=64"). Free with
+ * cohort_recipe_destroy, which frees all strings, lists and configs of it.
+ * COHORT_USAGE names file, line, key and the nearest valid key. */
+COHORT_NODISCARD cohort_status cohort_recipe_parse(cohort_recipe **out, const char *text,
+                                                   const char *path, const char *folder,
+                                                   const char *const *sets, size_t set_count,
+                                                   cohort_layer_catalog layers);
+void cohort_recipe_destroy(cohort_recipe *recipe);
+
+/* Appends the resolved recipe: YAML, every default written out, parses back to the
+ * same recipe. */
+COHORT_NODISCARD cohort_status cohort_recipe_write(cohort_text *text, const cohort_recipe *recipe);
+
+/* Appends the reference of all keys and layers for `cohort help recipe`. */
+void cohort_recipe_help(cohort_text *text, cohort_layer_catalog layers);
+
+/* NAME relative to the recipe's folder, else in each folder of $COHORT_DATASETS
+ * (colon-separated), into PATH (replaced). COHORT_DATA lists where it looked. */
+COHORT_NODISCARD cohort_status cohort_recipe_find_file(cohort_text *path,
+                                                       const cohort_recipe *recipe,
+                                                       const char *name);
+
+/* Two recipes train the same thing: equal in all but what may change between
+ * the parts of one run (name, epochs, max_steps, threads, logging, checkpointing,
+ * comm, memory_limit, microbatch_size). On false, KEY (replaced) names the first key
+ * that differs with both values. */
+COHORT_NODISCARD cohort_status cohort_recipe_is_same_run(bool *same, cohort_text *key,
+                                                         const cohort_recipe *a,
+                                                         const cohort_recipe *b);
+
+#endif

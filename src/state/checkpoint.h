@@ -1,0 +1,81 @@
+/* Checkpoints: everything a run is, in one HDF5 file.
+ *
+ * Layout: root attributes format = "cohort-checkpoint", version, recipe (text);
+ * /params/<layer>/<tensor>, /state/<layer>/<tensor>, /optimizer/<slot>/<layer>/<tensor>
+ * float32; /progress attributes. Checksums of every tensor are stored beside it and
+ * verified on load and after writing. Called on one rank (rank 0). */
+#ifndef COHORT_STATE_CHECKPOINT_H
+#define COHORT_STATE_CHECKPOINT_H
+
+#include "nn/model.h"
+#include "optim/optimizer.h"
+
+/* Where a run stands; saved as attributes of /progress. Plain numbers only. */
+typedef struct cohort_progress {
+    uint64_t epoch;         /* finished epochs */
+    uint64_t step;          /* finished global steps */
+    uint64_t step_in_epoch; /* finished steps of the epoch under way */
+    uint64_t seed;
+    uint64_t global_batch_size;
+    uint64_t train_samples;
+    uint64_t chunk_rows; /* the sampler's mode (0 = free shuffle) */
+    uint64_t finished;   /* the run is over */
+    /* Sums of the epoch under way, so that its record is whole after resuming. */
+    double epoch_loss, epoch_correct, epoch_count, epoch_seconds;
+    /* Early stopping and `best`. */
+    double best_metric; /* NaN before the first evaluation */
+    uint64_t best_epoch;
+    uint64_t epochs_without_improvement;
+    double seconds; /* training time so far, over all parts of the run */
+} cohort_progress;
+
+/* What a checkpoint is written from and read into. */
+typedef struct cohort_snapshot {
+    const char *recipe; /* resolved recipe text */
+    cohort_tensors params, state;
+    real *params_data, *state_data;
+    cohort_optimizer *optimizer; /* NULL: without slots */
+    cohort_progress progress;
+    /* Of the data set the model was trained on, so that predict and generate work from the
+     * checkpoint alone; NULL/0 if none. */
+    const char *const *classes;
+    size_t class_count;
+    const char *const *vocabulary;
+    size_t vocabulary_count;
+    cohort_shape input_shape; /* of one sample */
+    bool input_tokens;
+} cohort_snapshot;
+
+/* Writes PATH: temporary file in the same folder, flush, fsync, rename, fsync of the
+ * folder; read back and compared before the rename. On failure (COHORT_DATA: disk full …)
+ * an earlier PATH is untouched and the temporary file is gone. */
+COHORT_NODISCARD cohort_status cohort_checkpoint_save(const char *path,
+                                                      const cohort_snapshot *snapshot);
+
+/* An open checkpoint. */
+typedef struct cohort_checkpoint cohort_checkpoint;
+/* Opens and checks PATH: format, version, bounds. Strings and lists belong to the checkpoint.
+ * COHORT_DATA for what is not a checkpoint, truncated or damaged. */
+COHORT_NODISCARD cohort_status cohort_checkpoint_open(cohort_checkpoint **out, const char *path);
+void cohort_checkpoint_close(cohort_checkpoint *checkpoint);
+/* Its recipe, progress, classes, vocabulary, input (tensor fields empty); owned by it. */
+const cohort_snapshot *cohort_checkpoint_describe(const cohort_checkpoint *checkpoint);
+/* Fills SNAPSHOT's vectors from the file. Every tensor of SNAPSHOT must be there with its
+ * shape and checksum; COHORT_DATA names the first that is not. Optimizer slots are read
+ * when SNAPSHOT->optimizer is given. Progress is filled in. */
+COHORT_NODISCARD cohort_status cohort_checkpoint_load(const cohort_checkpoint *checkpoint,
+                                                      cohort_snapshot *snapshot);
+/* As load, but takes those parameters and state that have the same name and shape (for
+ * train.initial_weights); appends what was and was not taken to REPORT. */
+COHORT_NODISCARD cohort_status cohort_checkpoint_load_matching(const cohort_checkpoint *checkpoint,
+                                                               cohort_snapshot *snapshot,
+                                                               cohort_text *report);
+/* Lists its tensors: calls VISIT with "params/0_conv2d/kernel" and the shape. */
+typedef void cohort_checkpoint_visitor(void *context, const char *name, const cohort_shape *shape);
+COHORT_NODISCARD cohort_status cohort_checkpoint_visit(const cohort_checkpoint *checkpoint,
+                                                       cohort_checkpoint_visitor *visit,
+                                                       void *context);
+/* Whether PATH is an HDF5 file that says it is a checkpoint. */
+COHORT_NODISCARD cohort_status cohort_checkpoint_is(bool *is, const char *path);
+
+#endif
