@@ -1,0 +1,14 @@
+/* Run-time choice of instruction sets: a function marked COHORT_CLONES is compiled
+ * for AVX-512, AVX2 and baseline x86-64, and the loader picks. */
+#ifndef COHORT_KERNEL_CLONES_H
+#define COHORT_KERNEL_CLONES_H
+
+/* Sanitizers instrument the resolvers, which run before their run-time is up. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(COHORT_SANITIZED)
+#define COHORT_CLONES                                                                              \
+    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define COHORT_CLONES
+#endif
+
+#endif
