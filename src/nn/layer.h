@@ -98,6 +98,8 @@ typedef struct cohort_layer_type {
     void (*forward)(cohort_layer *layer, const cohort_pass *pass);
     /* dx (set; skip it when NULL) and parameter gradients from dy. May use dy as scratch. */
     void (*backward)(cohort_layer *layer, const cohort_pass *pass);
+    /* Wants int32 tokens when it comes first (embedding). */
+    bool reads_tokens;
     /* Frees what `plan` allocated outside the bookings; NULL if nothing. */
     void (*destroy)(cohort_layer *layer);
 } cohort_layer_type;

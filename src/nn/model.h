@@ -28,10 +28,12 @@ typedef struct cohort_tensors {
 /* The layer types in layers.def, for cohort_recipe_parse (NULL-terminated). */
 cohort_layer_catalog cohort_model_catalog(void);
 
-/* *out = the network of LAYERS for samples described by INPUT, planned for at most
- * BATCH samples a pass. LAYERS (and the recipe behind it) must outlive the model.
- * FREEZE names layers that are not trained. Rank-local and the same on every rank.
- * COHORT_USAGE names the layer, its line and the shapes that do not fit. */
+/* Whether the network of RECIPE takes int32 tokens: its first layer does. */
+bool cohort_model_reads_tokens(const cohort_recipe *recipe);
+
+/* *out = the network of RECIPE for samples described by INPUT, planned for at most
+ * BATCH samples a pass. RECIPE is borrowed and must outlive the model. Rank-local and the same on
+ * every rank. COHORT_USAGE names the layer, its line and the shapes that do not fit. */
 COHORT_NODISCARD cohort_status cohort_model_create(cohort_model **out, const cohort_recipe *recipe,
                                                    const cohort_flow *input, size_t batch,
                                                    bool training);

@@ -1,0 +1,304 @@
+#include "nn/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/planner.h"
+
+#define COHORT_LAYER(name) extern const cohort_layer_type cohort_layer_##name;
+#include "nn/layers.def"
+#undef COHORT_LAYER
+
+static const cohort_key_table *const catalog[] = {
+#define COHORT_LAYER(name) &cohort_layer_##name.keys,
+#include "nn/layers.def"
+#undef COHORT_LAYER
+    NULL};
+
+struct cohort_model {
+    cohort_planner planner;
+    cohort_sequence *sequence;
+    cohort_flow input;
+    cohort_shape output_shape;
+    cohort_edge output_edge;
+    real *output, *output_grad;
+    real *params, *grads, *state;
+    real *mask; /* [batch][time], NULL without a masking layer */
+    size_t work_bytes;
+    void *work;
+};
+
+cohort_layer_catalog cohort_model_catalog(void)
+{
+    return catalog;
+}
+
+bool cohort_model_reads_tokens(const cohort_recipe *recipe)
+{
+    const cohort_variant *first = recipe->model.count ? &recipe->model.items[0] : NULL;
+    return first && ((const cohort_layer_type *)first->table)->reads_tokens;
+}
+
+/* Lays the bookings out in one block and fills in the pointers to them. */
+static cohort_status place_work(cohort_model *model)
+{
+    cohort_planner *planner = &model->planner;
+    const int ticks = planner->tick;
+    cohort_slot *slots = NULL;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY(COHORT_ALLOCATE(&slots, planner->booking_count));
+    for (size_t i = 0; i < planner->booking_count; i++) {
+        const cohort_booking *booking = &planner->bookings[i];
+        const int first = booking->first, last = booking->last;
+        slots[i] = (cohort_slot){.bytes = booking->bytes,
+                                 .first = first > 0 ? first : 2 * ticks + 1 + first,
+                                 .last = last > 0 ? last : 2 * ticks + 1 + last};
+    }
+    COHORT_TRY_DONE(status, cohort_place(&model->work_bytes, slots, planner->booking_count));
+    COHORT_TRY_DONE(status, cohort_allocate(&model->work, model->work_bytes, 1));
+    for (size_t i = 0; i < planner->binding_count; i++)
+        if (planner->bindings[i].booking >= 0)
+            *planner->bindings[i].where =
+                (char *)model->work + slots[planner->bindings[i].booking].offset;
+done:
+    cohort_free(slots);
+    return status;
+}
+
+/* Every name in `freeze` must be a layer. */
+static cohort_status check_freeze(const cohort_planner *planner)
+{
+    for (size_t i = 0; i < planner->freeze->count; i++) {
+        const char *name = planner->freeze->items[i];
+        bool found = false;
+        const char *paths[64];
+        size_t path_count = 0;
+        for (size_t k = 0; k < planner->note_count; k++) {
+            found |= strcmp(planner->notes[k].layer->path, name) == 0;
+            if (path_count < 64)
+                paths[path_count++] = planner->notes[k].layer->path;
+        }
+        const char *nearest = cohort_nearest_word(name, paths, path_count);
+        COHORT_REQUIRE(found, COHORT_USAGE, "freeze: there is no layer '%s'%s%s%s", name,
+                       nearest ? "; did you mean '" : "", nearest ? nearest : "",
+                       nearest ? "'?" : "");
+    }
+    return COHORT_OK;
+}
+
+static cohort_status plan(cohort_model *model, const cohort_recipe *recipe)
+{
+    cohort_planner *planner = &model->planner;
+    cohort_flow flow = model->input;
+    const cohort_edge in = {.value = BOOKING_INPUT, .grad = BOOKING_NONE};
+    COHORT_TRY(cohort_planner_sequence(planner, &model->sequence, &model->output_edge,
+                                       &recipe->model, "", in, &flow));
+    COHORT_REQUIRE(!flow.tokens, COHORT_USAGE,
+                   "the network's output are its input tokens; add layers with weights");
+    COHORT_REQUIRE(model->output_edge.value >= 0, COHORT_USAGE,
+                   "the network has no layer that computes anything");
+    COHORT_REQUIRE(!planner->training || planner->has_trainable, COHORT_USAGE,
+                   "nothing to train: the network has no weights, or all are frozen");
+    COHORT_TRY(check_freeze(planner));
+    /* The loss reads the output and writes its gradient between forward and backward. */
+    const int loss = ++planner->tick;
+    cohort_planner_use(planner, model->output_edge.value, planner->training ? -loss : loss);
+    cohort_planner_use(planner, model->output_edge.grad, -loss);
+    COHORT_TRY(cohort_planner_bind(planner, (void **)&model->output, model->output_edge.value));
+    COHORT_TRY(cohort_planner_bind(planner, (void **)&model->output_grad, model->output_edge.grad));
+    model->output_shape = flow.shape;
+    if (planner->masked)
+        COHORT_TRY(COHORT_ALLOCATE(&model->mask, planner->batch * model->input.shape.dims[0]));
+    return COHORT_OK;
+}
+
+cohort_status cohort_model_create(cohort_model **out, const cohort_recipe *recipe,
+                                  const cohort_flow *input, size_t batch, bool training)
+{
+    *out = NULL;
+    cohort_model *model = calloc(1, sizeof *model);
+    COHORT_REQUIRE(model, COHORT_MEMORY, "out of memory");
+    model->input = *input;
+    model->planner.batch = batch;
+    model->planner.training = training;
+    model->planner.freeze = &recipe->freeze;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_arena_create(&model->planner.arena));
+    COHORT_TRY_DONE(status, plan(model, recipe));
+    COHORT_TRY_DONE(status, place_work(model));
+done:
+    if (status != COHORT_OK) {
+        if (status == COHORT_USAGE && recipe->path)
+            cohort_error_prefix(status, "%s", recipe->path);
+        cohort_model_destroy(model);
+        return status;
+    }
+    *out = model;
+    return COHORT_OK;
+}
+
+void cohort_model_destroy(cohort_model *model)
+{
+    if (!model)
+        return;
+    for (size_t i = 0; i < model->planner.note_count; i++) {
+        cohort_layer *layer = (cohort_layer *)model->planner.notes[i].layer;
+        if (layer->type->destroy)
+            layer->type->destroy(layer);
+    }
+    cohort_planner_clear(&model->planner);
+    cohort_arena_destroy(model->planner.arena);
+    cohort_free(model->work);
+    cohort_free(model->mask);
+    free(model);
+}
+
+size_t cohort_model_params_count(const cohort_model *model)
+{
+    return model->planner.params_reals;
+}
+
+size_t cohort_model_state_count(const cohort_model *model)
+{
+    return model->planner.state_reals;
+}
+
+size_t cohort_model_parameter_count(const cohort_model *model)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < model->planner.param_count; i++)
+        total += model->planner.params[i].count;
+    return total;
+}
+
+size_t cohort_model_work_bytes(const cohort_model *model)
+{
+    return model->work_bytes;
+}
+
+void cohort_model_bind(cohort_model *model, real *params, real *grads, real *state)
+{
+    cohort_planner *planner = &model->planner;
+    model->params = params;
+    model->grads = grads;
+    model->state = state;
+    for (size_t i = 0; i < planner->param_binding_count; i++) {
+        const cohort_tensor *tensor = &planner->params[planner->param_bindings[i].tensor];
+        cohort_param *param = planner->param_bindings[i].where;
+        param->value = params + tensor->offset;
+        param->grad = grads && !tensor->frozen ? grads + tensor->offset : NULL;
+    }
+    for (size_t i = 0; i < planner->state_binding_count; i++)
+        *planner->state_bindings[i].where =
+            state + planner->state[planner->state_bindings[i].tensor].offset;
+}
+
+void cohort_model_init(cohort_model *model, uint64_t seed)
+{
+    const cohort_planner *planner = &model->planner;
+    for (size_t i = 0; i < planner->param_count; i++) {
+        const cohort_tensor *tensor = &planner->params[i];
+        const cohort_start *start = &planner->param_starts[i];
+        real *values = model->params + tensor->offset;
+        if (start->init)
+            cohort_init_fill(values, tensor->count, start->init, start->fan_in, start->fan_out,
+                             seed, (uint32_t)i);
+        else
+            for (size_t k = 0; k < tensor->count; k++)
+                values[k] = (real)start->constant;
+    }
+    for (size_t i = 0; i < planner->state_count; i++)
+        for (size_t k = 0; k < planner->state[i].count; k++)
+            model->state[planner->state[i].offset + k] = (real)planner->state_starts[i].constant;
+}
+
+real *cohort_model_params(cohort_model *model)
+{
+    return model->params;
+}
+
+real *cohort_model_grads(cohort_model *model)
+{
+    return model->grads;
+}
+
+real *cohort_model_state(cohort_model *model)
+{
+    return model->state;
+}
+
+cohort_tensors cohort_model_param_tensors(const cohort_model *model)
+{
+    return (cohort_tensors){model->planner.params, model->planner.param_count};
+}
+
+cohort_tensors cohort_model_state_tensors(const cohort_model *model)
+{
+    return (cohort_tensors){model->planner.state, model->planner.state_count};
+}
+
+const cohort_shape *cohort_model_output_shape(const cohort_model *model)
+{
+    return &model->output_shape;
+}
+
+const cohort_flow *cohort_model_input(const cohort_model *model)
+{
+    return &model->input;
+}
+
+bool cohort_model_is_masked(const cohort_model *model)
+{
+    return model->planner.masked;
+}
+
+/* The pass with the mask of the tokens: 1 for a token, 0 for padding (token 0). */
+static cohort_pass with_mask(cohort_model *model, const cohort_pass *pass)
+{
+    cohort_pass own = *pass;
+    if (model->mask)
+        own.mask = model->mask;
+    return own;
+}
+
+real *cohort_model_forward(cohort_model *model, const void *x, const cohort_pass *pass)
+{
+    const cohort_planner *planner = &model->planner;
+    for (size_t i = 0; i < planner->binding_count; i++)
+        if (planner->bindings[i].booking == BOOKING_INPUT)
+            *planner->bindings[i].where = (void *)x;
+    if (model->mask) {
+        const int32_t *tokens = x;
+        const size_t count = pass->batch * model->input.shape.dims[0];
+        for (size_t i = 0; i < count; i++)
+            model->mask[i] = tokens[i] != 0 ? REAL(1) : REAL(0);
+    }
+    const cohort_pass own = with_mask(model, pass);
+    cohort_sequence_forward(model->sequence, &own);
+    return model->output;
+}
+
+real *cohort_model_output_grad(cohort_model *model)
+{
+    return model->output_grad;
+}
+
+void cohort_model_backward(cohort_model *model, const cohort_pass *pass)
+{
+    const cohort_pass own = with_mask(model, pass);
+    cohort_sequence_backward(model->sequence, &own);
+    if (own.ready)
+        own.ready(own.ready_context, 0);
+}
+
+void cohort_model_describe(cohort_text *text, const cohort_model *model)
+{
+    char shape[COHORT_SHAPE_TEXT];
+    cohort_text_append(text, "%-36s %-16s %12s\n", "layer", "output", "parameters");
+    for (size_t i = 0; i < model->planner.note_count; i++) {
+        const cohort_layer_note *note = &model->planner.notes[i];
+        cohort_text_append(text, "%-36s %-16s %12zu\n", note->layer->path,
+                           cohort_shape_text(shape, &note->out), note->parameter_count);
+    }
+}

@@ -1,0 +1,1 @@
+cohort_unit_test(placement SOURCES test_placement.c)
