@@ -1,0 +1,1 @@
+cohort_unit_test(options SOURCES test_options.c USES cohort_cli)
