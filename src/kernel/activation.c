@@ -1,0 +1,145 @@
+#include "kernel/activation.h"
+
+#include <string.h>
+
+#include "kernel/clones.h"
+#include "kernel/math.h"
+#include "kernel/softmax.h"
+#include "kernel/vector.h"
+
+const char *const cohort_activation_names[] = {"linear", "relu",    "leaky_relu", "gelu",
+                                               "tanh",   "sigmoid", "softmax",    NULL};
+
+bool cohort_activation_needs_input(cohort_activation activation)
+{
+    return activation == COHORT_GELU;
+}
+
+COHORT_INLINE real leaky(real x, real slope)
+{
+    return x > 0 ? x : slope * x;
+}
+
+/* One loop over the elements for each function. y and z are the same memory or do not
+ * overlap, so an element never depends on another. */
+#define FORWARD_LOOP(name, expression)                                                             \
+    COHORT_CLONES static void name##_forward(real *y, const real *z, real slope, size_t count)     \
+    {                                                                                              \
+        (void)slope;                                                                               \
+        _Pragma("omp simd") for (size_t i = 0; i < count; i++)                                     \
+        {                                                                                          \
+            real x = z[i];                                                                         \
+            y[i] = (expression);                                                                   \
+        }                                                                                          \
+    }
+
+/* dz = dy * factor, the factor from y or z, called s. */
+#define BACKWARD_LOOP(name, expression)                                                            \
+    COHORT_CLONES static void name##_backward(real *dz, const real *dy, const real *saved,         \
+                                              real slope, size_t count)                            \
+    {                                                                                              \
+        (void)slope;                                                                               \
+        _Pragma("omp simd") for (size_t i = 0; i < count; i++)                                     \
+        {                                                                                          \
+            real s = saved[i];                                                                     \
+            dz[i] = (expression);                                                                  \
+        }                                                                                          \
+    }
+
+/* A NaN must not turn into 0, or divergence would go unseen: hence "x < 0 ? 0 : x". */
+FORWARD_LOOP(relu, x < 0 ? 0 : x)
+FORWARD_LOOP(leaky_relu, leaky(x, slope))
+FORWARD_LOOP(gelu, cohort_gelu(x))
+FORWARD_LOOP(tanh, cohort_tanh(x))
+FORWARD_LOOP(sigmoid, cohort_sigmoid(x))
+
+BACKWARD_LOOP(relu, s > 0 ? dy[i] : 0)
+BACKWARD_LOOP(leaky_relu, s > 0 ? dy[i] : slope * dy[i])
+BACKWARD_LOOP(gelu, dy[i] * cohort_gelu_slope(s))
+BACKWARD_LOOP(tanh, dy[i] * (1 - s * s))
+BACKWARD_LOOP(sigmoid, dy[i] * s * (1 - s))
+
+/* relu is cheap enough for the bias to be worth a loop of its own. */
+COHORT_CLONES static void bias_relu(real *y, real *z, const real *bias, size_t rows, size_t width)
+{
+    for (size_t r = 0; r < rows; r++) {
+        real *out = y + r * width;
+        const real *in = z + r * width;
+#pragma omp simd
+        for (size_t j = 0; j < width; j++) {
+            real x = in[j] + bias[j];
+            out[j] = x < 0 ? 0 : x;
+        }
+    }
+}
+
+void cohort_activation_forward(cohort_activation activation, real slope, real *y, real *z,
+                               const real *bias, size_t rows, size_t width)
+{
+    if (bias && activation == COHORT_RELU && y == z) {
+        bias_relu(y, z, bias, rows, width);
+        return;
+    }
+    /* Rows are taken in blocks that stay in the first-level cache between bias and f. */
+    size_t block = bias && width < 4096 ? 4096 / (width ? width : 1) : bias ? 1 : rows;
+    for (size_t row = 0; row < rows; row += block) {
+        size_t part = rows - row < block ? rows - row : block;
+        size_t offset = row * width, count = part * width;
+        if (bias)
+            cohort_vector_add_bias(z + offset, bias, part, width);
+        switch (activation) {
+        case COHORT_LINEAR:
+            if (y != z)
+                memcpy(y + offset, z + offset, count * sizeof *y);
+            break;
+        case COHORT_RELU:
+            relu_forward(y + offset, z + offset, slope, count);
+            break;
+        case COHORT_LEAKY_RELU:
+            leaky_relu_forward(y + offset, z + offset, slope, count);
+            break;
+        case COHORT_GELU:
+            gelu_forward(y + offset, z + offset, slope, count);
+            break;
+        case COHORT_TANH:
+            tanh_forward(y + offset, z + offset, slope, count);
+            break;
+        case COHORT_SIGMOID:
+            sigmoid_forward(y + offset, z + offset, slope, count);
+            break;
+        case COHORT_SOFTMAX:
+            cohort_softmax_forward(y + offset, z + offset, part, width);
+            break;
+        }
+    }
+}
+
+void cohort_activation_backward(cohort_activation activation, real slope, real *dz, const real *dy,
+                                const real *saved, size_t rows, size_t width)
+{
+    size_t count = rows * width;
+    switch (activation) {
+    case COHORT_LINEAR:
+        if (dz != dy)
+            memcpy(dz, dy, count * sizeof *dz);
+        break;
+    case COHORT_RELU:
+        relu_backward(dz, dy, saved, slope, count);
+        break;
+    case COHORT_LEAKY_RELU:
+        leaky_relu_backward(dz, dy, saved, slope, count);
+        break;
+    case COHORT_GELU:
+        gelu_backward(dz, dy, saved, slope, count);
+        break;
+    case COHORT_TANH:
+        tanh_backward(dz, dy, saved, slope, count);
+        break;
+    case COHORT_SIGMOID:
+        sigmoid_backward(dz, dy, saved, slope, count);
+        break;
+    case COHORT_SOFTMAX:
+        cohort_softmax_backward(dz, dy, saved, rows, width);
+        break;
+    }
+}

@@ -1,0 +1,1 @@
+cohort_unit_test(kernel SOURCES test_kernel.c)
