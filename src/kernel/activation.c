@@ -60,57 +60,61 @@ BACKWARD_LOOP(tanh, dy[i] * (1 - s * s))
 BACKWARD_LOOP(sigmoid, dy[i] * s * (1 - s))
 
 /* relu is cheap enough for the bias to be worth a loop of its own. */
-COHORT_CLONES static void bias_relu(real *y, real *z, const real *bias, size_t rows, size_t width)
+COHORT_CLONES static void bias_relu(real *y, const real *bias, size_t rows, size_t width)
 {
     for (size_t r = 0; r < rows; r++) {
-        real *out = y + r * width;
-        const real *in = z + r * width;
+        real *row = y + r * width;
 #pragma omp simd
         for (size_t j = 0; j < width; j++) {
-            real x = in[j] + bias[j];
-            out[j] = x < 0 ? 0 : x;
+            real x = row[j] + bias[j];
+            row[j] = x < 0 ? 0 : x;
         }
     }
 }
 
-void cohort_activation_forward(cohort_activation activation, real slope, real *y, real *z,
-                               const real *bias, size_t rows, size_t width)
+void cohort_activation_forward(cohort_activation activation, real slope, real *y, const real *z,
+                               size_t rows, size_t width)
 {
-    if (bias && activation == COHORT_RELU && y == z) {
-        bias_relu(y, z, bias, rows, width);
+    size_t count = rows * width;
+    switch (activation) {
+    case COHORT_LINEAR:
+        if (y != z)
+            memcpy(y, z, count * sizeof *y);
+        break;
+    case COHORT_RELU:
+        relu_forward(y, z, slope, count);
+        break;
+    case COHORT_LEAKY_RELU:
+        leaky_relu_forward(y, z, slope, count);
+        break;
+    case COHORT_GELU:
+        gelu_forward(y, z, slope, count);
+        break;
+    case COHORT_TANH:
+        tanh_forward(y, z, slope, count);
+        break;
+    case COHORT_SIGMOID:
+        sigmoid_forward(y, z, slope, count);
+        break;
+    case COHORT_SOFTMAX:
+        cohort_softmax_forward(y, z, rows, width);
+        break;
+    }
+}
+
+void cohort_activation_forward_bias(cohort_activation activation, real slope, real *y, real *z,
+                                    const real *bias, size_t rows, size_t width)
+{
+    if (activation == COHORT_RELU && y == z) {
+        bias_relu(y, bias, rows, width);
         return;
     }
     /* Rows are taken in blocks that stay in the first-level cache between bias and f. */
-    size_t block = bias && width < 4096 ? 4096 / (width ? width : 1) : bias ? 1 : rows;
+    const size_t cached = 4096, block = width < cached ? cached / (width ? width : 1) : 1;
     for (size_t row = 0; row < rows; row += block) {
-        size_t part = rows - row < block ? rows - row : block;
-        size_t offset = row * width, count = part * width;
-        if (bias)
-            cohort_vector_add_bias(z + offset, bias, part, width);
-        switch (activation) {
-        case COHORT_LINEAR:
-            if (y != z)
-                memcpy(y + offset, z + offset, count * sizeof *y);
-            break;
-        case COHORT_RELU:
-            relu_forward(y + offset, z + offset, slope, count);
-            break;
-        case COHORT_LEAKY_RELU:
-            leaky_relu_forward(y + offset, z + offset, slope, count);
-            break;
-        case COHORT_GELU:
-            gelu_forward(y + offset, z + offset, slope, count);
-            break;
-        case COHORT_TANH:
-            tanh_forward(y + offset, z + offset, slope, count);
-            break;
-        case COHORT_SIGMOID:
-            sigmoid_forward(y + offset, z + offset, slope, count);
-            break;
-        case COHORT_SOFTMAX:
-            cohort_softmax_forward(y + offset, z + offset, part, width);
-            break;
-        }
+        size_t part = rows - row < block ? rows - row : block, offset = row * width;
+        cohort_vector_add_bias(z + offset, bias, part, width);
+        cohort_activation_forward(activation, slope, y + offset, z + offset, part, width);
     }
 }
 

@@ -27,10 +27,13 @@ extern const char *const cohort_activation_names[];
 /* Whether the derivative is taken from the input (gelu) rather than the output. */
 bool cohort_activation_needs_input(cohort_activation activation);
 
-/* y = f(z + bias) over Z [rows][width], where z + bias replaces z; BIAS [width] or NULL.
- * Y may be Z: then only the result is left. SLOPE is leaky_relu's. */
-void cohort_activation_forward(cohort_activation activation, real slope, real *y, real *z,
-                               const real *bias, size_t rows, size_t width);
+/* y = f(z) over [rows][width]. Y may be Z. SLOPE is leaky_relu's. */
+void cohort_activation_forward(cohort_activation activation, real slope, real *y, const real *z,
+                               size_t rows, size_t width);
+
+/* z += bias [width] on every row, then y = f(z). Y may be Z: then only the result is left. */
+void cohort_activation_forward_bias(cohort_activation activation, real slope, real *y, real *z,
+                                    const real *bias, size_t rows, size_t width);
 
 /* dz = dy * f'(z) over [rows][width], from the output y of forward (for gelu, from its
  * input z) as SAVED. DZ may be DY. With linear dz is a copy of dy. */

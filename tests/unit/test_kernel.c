@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "kernel/activation.h"
+#include "kernel/dropout.h"
 #include "kernel/gemm.h"
 #include "kernel/softmax.h"
 #include "kernel/vector.h"
@@ -88,7 +89,7 @@ static void activations_are_accurate(void **state)
     for (cohort_activation a = COHORT_LINEAR; a < COHORT_SOFTMAX; a++) {
         for (size_t i = 0; i < count; i++)
             z[i] = ((float)i - 20000) / 1000 + 1e-5f;
-        cohort_activation_forward(a, 0.25f, y, z, NULL, 1, count);
+        cohort_activation_forward(a, 0.25f, y, z, 1, count);
         cohort_activation_backward(a, 0.25f, dz, ones, cohort_activation_needs_input(a) ? z : y, 1,
                                    count);
         for (size_t i = 0; i < count; i++) {
@@ -113,14 +114,14 @@ static void activations_keep_extremes(void **state)
 {
     (void)state;
     float z[8] = {INFINITY, -INFINITY, NAN, 1000, -1000, 88.5f, -100, 0}, y[8];
-    cohort_activation_forward(COHORT_SIGMOID, 0, y, z, NULL, 1, 8);
+    cohort_activation_forward(COHORT_SIGMOID, 0, y, z, 1, 8);
     assert_true(y[0] == 1 && y[1] == 0 && isnan(y[2]) && y[3] == 1 && y[4] == 0 && y[7] == 0.5f);
     assert_true(y[6] >= 0 && y[6] < 1e-38f);
-    cohort_activation_forward(COHORT_TANH, 0, y, z, NULL, 1, 8);
+    cohort_activation_forward(COHORT_TANH, 0, y, z, 1, 8);
     assert_true(y[0] == 1 && y[1] == -1 && isnan(y[2]) && y[3] == 1 && y[4] == -1 && y[7] == 0);
-    cohort_activation_forward(COHORT_RELU, 0, y, z, NULL, 1, 8);
+    cohort_activation_forward(COHORT_RELU, 0, y, z, 1, 8);
     assert_true(isinf(y[0]) && y[1] == 0 && isnan(y[2]) && y[7] == 0);
-    cohort_activation_forward(COHORT_GELU, 0, y, z, NULL, 1, 8);
+    cohort_activation_forward(COHORT_GELU, 0, y, z, 1, 8);
     assert_true(isnan(y[2]) && y[3] == 1000 && y[4] == 0 && y[7] == 0);
 }
 
@@ -132,10 +133,10 @@ static void bias_is_added_once(void **state)
     float *same = random_vector(rows * width, 1), *bias = random_vector(width, 3);
     for (cohort_activation a = COHORT_LINEAR; a <= COHORT_SOFTMAX; a++) {
         memcpy(same, z, rows * width * sizeof *z);
-        cohort_activation_forward(a, 0.25f, same, same, bias, rows, width);
+        cohort_activation_forward_bias(a, 0.25f, same, same, bias, rows, width);
         float *copy = random_vector(rows * width, 1);
         memcpy(copy, z, rows * width * sizeof *z);
-        cohort_activation_forward(a, 0.25f, y, copy, bias, rows, width);
+        cohort_activation_forward_bias(a, 0.25f, y, copy, bias, rows, width);
         for (size_t i = 0; i < rows * width; i++) {
             float sum = z[i] + bias[i % width];
             assert_true(copy[i] == sum);
@@ -228,6 +229,24 @@ static void vectors_and_columns(void **state)
     cohort_free(y);
 }
 
+/* The vectorised draw gives the stream's own numbers. */
+static void dropout_draws_the_stream(void **state)
+{
+    (void)state;
+    uint8_t keep[1003];
+    cohort_rng stream = cohort_rng_make(5, COHORT_RNG_DROPOUT, 2, 9, 1234567890123);
+    cohort_dropout_draw(keep, &stream, 0.3, 1003);
+    size_t kept = 0;
+    for (size_t i = 0; i < 1003; i++) {
+        assert_int_equal(keep[i], cohort_rng_u32(&stream) >= (uint32_t)(0.3 * 4294967295.0));
+        kept += keep[i];
+    }
+    assert_true(kept > 640 && kept < 760);
+    float x[3] = {1, NAN, 3};
+    cohort_dropout_apply(x, x, (const uint8_t[]){1, 0, 1}, 2, 3);
+    assert_true(x[0] == 2 && x[1] == 0 && x[2] == 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +257,7 @@ int main(void)
         cmocka_unit_test(softmax_rows),
         cmocka_unit_test(cross_entropy_labels_equal_rows),
         cmocka_unit_test(vectors_and_columns),
+        cmocka_unit_test(dropout_draws_the_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
