@@ -1,0 +1,128 @@
+/* Dense layer: y = activation(x kernel + bias) on the last axis, as Keras's Dense.
+ *
+ * x [batch][in] or [batch][time][in]; kernel [in][units]; bias [units], starts at 0. */
+#include "kernel/activation.h"
+#include "kernel/gemm.h"
+#include "kernel/vector.h"
+#include "nn/layer_check.h"
+
+typedef struct dense_config {
+    cohort_layer_common common;
+    size_t units;
+    int activation;
+    bool bias;
+} dense_config;
+
+typedef struct dense_layer {
+    cohort_layer base;
+    cohort_param kernel, bias;
+    size_t in_count, units, steps; /* steps: rows of x in a sample */
+    cohort_activation activation;
+    bool has_bias;
+    real *preactivation; /* kept x kernel + bias, where the derivative is taken from it */
+} dense_layer;
+
+static cohort_status dense_plan(cohort_layer *base, cohort_planner *planner, cohort_flow *flow)
+{
+    dense_layer *layer = (dense_layer *)base;
+    const dense_config *config = base->config;
+    char text[COHORT_SHAPE_TEXT];
+    COHORT_TRY(cohort_layer_require_reals(base, flow));
+    const size_t dims = flow->shape.dim_count;
+    COHORT_REQUIRE(dims == 1 || dims == 2, COHORT_USAGE,
+                   "line %d: %s: dense needs a flat input, got %s; put `flatten` or "
+                   "`global_average_pool` before it",
+                   base->line, base->path, cohort_shape_text(text, &flow->shape));
+    layer->in_count = flow->shape.dims[dims - 1];
+    layer->steps = dims == 2 ? flow->shape.dims[0] : 1;
+    layer->units = config->units;
+    layer->activation = (cohort_activation)config->activation;
+    layer->has_bias = config->bias;
+    const cohort_shape kernel = cohort_shape_of(layer->in_count, layer->units);
+    const cohort_shape bias = cohort_shape_of(layer->units);
+    COHORT_TRY(cohort_plan_param(planner, &layer->kernel, "kernel", &kernel, &config->common.init,
+                                 0, layer->in_count, layer->units, COHORT_PARAM_DECAYS));
+    if (layer->has_bias)
+        COHORT_TRY(cohort_plan_param(planner, &layer->bias, "bias", &bias, NULL, 0, 0, 0, 0));
+    if (cohort_plan_is_training(planner)) {
+        cohort_plan_keep_input(planner);
+        if (cohort_activation_needs_input(layer->activation))
+            COHORT_TRY(cohort_plan_buffer(planner, (void **)&layer->preactivation,
+                                          cohort_plan_batch(planner) * layer->steps * layer->units,
+                                          sizeof(real), COHORT_LIVE_KEPT));
+        else if (layer->activation != COHORT_LINEAR)
+            cohort_plan_keep_output(planner);
+    }
+    flow->shape.dims[dims - 1] = layer->units;
+    return COHORT_OK;
+}
+
+static void dense_forward(cohort_layer *base, const cohort_pass *pass)
+{
+    const dense_layer *layer = (const dense_layer *)base;
+    const size_t rows = pass->batch * layer->steps;
+    real *z = layer->preactivation ? layer->preactivation : base->y;
+    cohort_gemm_dense(COHORT_PLAIN, COHORT_PLAIN, rows, layer->units, layer->in_count, base->x,
+                      layer->kernel.value, false, z);
+    if (layer->has_bias)
+        cohort_activation_forward_bias(layer->activation, REAL(COHORT_LEAKY_SLOPE), base->y, z,
+                                       layer->bias.value, rows, layer->units);
+    else
+        cohort_activation_forward(layer->activation, REAL(COHORT_LEAKY_SLOPE), base->y, z, rows,
+                                  layer->units);
+}
+
+/* dz = dy f'(z), dkernel = x' dz, dbias = column sums of dz, dx = dz kernel'. */
+static void dense_backward(cohort_layer *base, const cohort_pass *pass)
+{
+    const dense_layer *layer = (const dense_layer *)base;
+    const size_t rows = pass->batch * layer->steps;
+    real *dz = base->dy;
+    cohort_activation_backward(layer->activation, REAL(COHORT_LEAKY_SLOPE), dz, base->dy,
+                               layer->preactivation ? layer->preactivation : base->y, rows,
+                               layer->units);
+    if (layer->bias.grad)
+        cohort_vector_column_sums(layer->bias.grad, dz, rows, layer->units, pass->accumulate);
+    if (layer->kernel.grad)
+        cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, layer->in_count, layer->units, rows,
+                          base->x, dz, pass->accumulate, layer->kernel.grad);
+    if (base->dx)
+        cohort_gemm_dense(COHORT_PLAIN, COHORT_TRANSPOSED, rows, layer->in_count, layer->units, dz,
+                          layer->kernel.value, false, base->dx);
+}
+
+static const cohort_key dense_keys[] = {
+    {.name = "units",
+     .type = COHORT_KEY_COUNT,
+     .offset = offsetof(dense_config, units),
+     .min = 1,
+     .max = 1e9,
+     .required = true,
+     .help = "outputs"},
+    {.name = "activation",
+     .type = COHORT_KEY_CHOICE,
+     .offset = offsetof(dense_config, activation),
+     .fallback = "linear",
+     .choices = cohort_activation_names,
+     .help = "applied to the sum; leaky_relu with slope 0.3"},
+    {.name = "bias",
+     .type = COHORT_KEY_BOOL,
+     .offset = offsetof(dense_config, bias),
+     .fallback = "true",
+     .help = "whether a bias is added"},
+    COHORT_KEY_NAME(dense_config),
+    COHORT_KEY_INIT(dense_config),
+};
+
+const cohort_layer_type cohort_layer_dense = {
+    .keys = {.name = "dense",
+             .help = "every output a weighted sum of all inputs; over sequences, step by step",
+             .config_bytes = sizeof(dense_config),
+             .main_key = "units",
+             .keys = dense_keys,
+             .key_count = sizeof dense_keys / sizeof *dense_keys},
+    .layer_bytes = sizeof(dense_layer),
+    .plan = dense_plan,
+    .forward = dense_forward,
+    .backward = dense_backward,
+};
