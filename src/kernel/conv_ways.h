@@ -1,0 +1,54 @@
+/* What the ways of computing a convolution have in common; private to them. */
+#ifndef COHORT_KERNEL_CONV_WAYS_H
+#define COHORT_KERNEL_CONV_WAYS_H
+
+#include <stdint.h>
+
+#include "kernel/conv.h"
+
+/* Shapes in reals, once. */
+typedef struct conv_sizes {
+    size_t in_count, out_count; /* of one sample */
+    size_t pixels;              /* output pixels of one sample */
+    size_t taps;                /* window height * width * in_channels */
+    size_t kernel_count;        /* taps * out_channels */
+} conv_sizes;
+
+/* A direct pass: a stride and padding-free walk over (padded) images. */
+typedef struct conv_direct {
+    size_t in_height, in_width, in_channels; /* before padding */
+    size_t pad_top, pad_left;
+    size_t padded_height, padded_width;
+    bool padded;                             /* images must be copied into a frame of zeros first */
+    size_t out_channels, window_height, run; /* run = window width * in_channels */
+    size_t pixels;                           /* output pixels of one sample */
+    size_t group;                            /* samples handled together */
+    uint32_t *offsets; /* [group * pixels]: where a window begins in the (padded) group */
+} conv_direct;
+
+typedef struct conv_dnnl conv_dnnl;
+
+struct cohort_conv {
+    cohort_conv_shape shape;
+    conv_sizes sizes;
+    size_t batch, threads;
+    bool training, needs_dx;
+    cohort_conv_way ways[COHORT_CONV_DIRECTION_COUNT];
+    size_t group; /* samples of a block: x, y and dy of it stay in cache */
+    conv_direct *direct_forward, *direct_data; /* NULL: not available */
+    conv_dnnl *dnnl;                           /* NULL: not available */
+};
+
+/* gemm: SAMPLES of one thread. WORK has conv_gemm_work() reals. */
+size_t conv_gemm_work(const cohort_conv *conv);
+void conv_gemm_forward(const cohort_conv *conv, real *y, const real *x, const real *kernel,
+                       const real *bias, size_t samples, real *work);
+void conv_gemm_data(const cohort_conv *conv, real *dx, const real *dy, const real *kernel,
+                    size_t samples, real *work);
+void conv_gemm_weights(const cohort_conv *conv, real *dkernel, const real *x, const real *dy,
+                       size_t samples, bool add, real *work);
+
+/* y = y + bias, then relu, for ROWS rows; BIAS may be NULL. */
+void conv_finish(real *y, const real *bias, bool relu, size_t rows, size_t channels);
+
+#endif

@@ -1,0 +1,1 @@
+cohort_unit_test(conv SOURCES test_conv.c)

@@ -1,0 +1,1 @@
+cohort_unit_test(pool SOURCES test_pool.c)
