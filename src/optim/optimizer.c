@@ -1,0 +1,314 @@
+#include "optim/optimizer.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "kernel/update.h"
+
+enum {
+    SLOTS_MAX = 2,
+    /* Below this many elements a thread costs more than it brings. */
+    THREAD_ELEMENTS = 32768
+};
+
+/* A tensor that is trained. */
+typedef struct span {
+    size_t begin, end;
+    bool decays;
+} span;
+
+/* The numbers of one step that all ranges share. */
+typedef struct step_numbers {
+    cohort_update_terms plain, decaying; /* tensors without and with COHORT_PARAM_DECAYS */
+    double lr;
+    double alpha; /* Adam's corrected rate */
+} step_numbers;
+
+/* One kind of optimizer: its slots and the update of a run within one tensor. */
+typedef struct optimizer_type {
+    const char *slots[SLOTS_MAX];
+    double start; /* of the slots */
+    void (*update)(cohort_optimizer *optimizer, real *params, const real *grads,
+                   const step_numbers *numbers, size_t begin, size_t end, bool decays);
+} optimizer_type;
+
+struct cohort_optimizer {
+    const optimizer_type *type;
+    cohort_optimizer_recipe recipe; /* its numbers; the lists of the schedule are not used */
+    size_t count;                   /* of the flat vectors */
+    span *spans;                    /* [span_count], ascending */
+    size_t span_count;
+    size_t slot_count;
+    real *slots[SLOTS_MAX]; /* [count] each */
+    double *sums;           /* [block_count] squares, by block */
+    size_t block_count;
+};
+
+static cohort_update_terms terms_of(const step_numbers *numbers, bool decays)
+{
+    return decays ? numbers->decaying : numbers->plain;
+}
+
+static void update_sgd(cohort_optimizer *optimizer, real *params, const real *grads,
+                       const step_numbers *numbers, size_t begin, size_t end, bool decays)
+{
+    cohort_update_sgd(params + begin, grads + begin, end - begin, terms_of(numbers, decays),
+                      numbers->lr);
+    (void)optimizer;
+}
+
+static void update_momentum(cohort_optimizer *optimizer, real *params, const real *grads,
+                            const step_numbers *numbers, size_t begin, size_t end, bool decays)
+{
+    cohort_update_momentum(params + begin, optimizer->slots[0] + begin, grads + begin, end - begin,
+                           terms_of(numbers, decays), numbers->lr, optimizer->recipe.momentum,
+                           optimizer->recipe.nesterov);
+}
+
+static void update_adam(cohort_optimizer *optimizer, real *params, const real *grads,
+                        const step_numbers *numbers, size_t begin, size_t end, bool decays)
+{
+    const cohort_optimizer_recipe *recipe = &optimizer->recipe;
+    double shrink = recipe->type == COHORT_ADAMW && decays ? numbers->lr * recipe->weight_decay : 0;
+    cohort_update_adam(params + begin, optimizer->slots[0] + begin, optimizer->slots[1] + begin,
+                       grads + begin, end - begin, terms_of(numbers, decays), numbers->alpha,
+                       recipe->beta1, recipe->beta2, recipe->epsilon, shrink);
+}
+
+static void update_rmsprop(cohort_optimizer *optimizer, real *params, const real *grads,
+                           const step_numbers *numbers, size_t begin, size_t end, bool decays)
+{
+    const cohort_optimizer_recipe *recipe = &optimizer->recipe;
+    real *momentum_slot = optimizer->slots[1] ? optimizer->slots[1] + begin : NULL;
+    cohort_update_rmsprop(params + begin, optimizer->slots[0] + begin, momentum_slot, grads + begin,
+                          end - begin, terms_of(numbers, decays), numbers->lr, recipe->rho,
+                          recipe->momentum, recipe->epsilon);
+}
+
+static void update_adagrad(cohort_optimizer *optimizer, real *params, const real *grads,
+                           const step_numbers *numbers, size_t begin, size_t end, bool decays)
+{
+    cohort_update_adagrad(params + begin, optimizer->slots[0] + begin, grads + begin, end - begin,
+                          terms_of(numbers, decays), numbers->lr, optimizer->recipe.epsilon);
+}
+
+static const optimizer_type plain_sgd = {{NULL}, 0, update_sgd};
+static const optimizer_type momentum_sgd = {{"momentum"}, 0, update_momentum};
+static const optimizer_type adam = {{"m", "v"}, 0, update_adam};
+static const optimizer_type plain_rmsprop = {{"velocity"}, 0, update_rmsprop};
+static const optimizer_type momentum_rmsprop = {{"velocity", "momentum"}, 0, update_rmsprop};
+static const optimizer_type adagrad = {{"accumulator"}, 0.1, update_adagrad};
+
+static const optimizer_type *type_of(const cohort_optimizer_recipe *recipe)
+{
+    bool momentum = recipe->momentum > 0;
+    switch ((cohort_optimizer_type)recipe->type) {
+    case COHORT_SGD:
+        return momentum ? &momentum_sgd : &plain_sgd;
+    case COHORT_ADAM:
+    case COHORT_ADAMW:
+        return &adam;
+    case COHORT_RMSPROP:
+        return momentum ? &momentum_rmsprop : &plain_rmsprop;
+    case COHORT_ADAGRAD:
+        return &adagrad;
+    }
+    return NULL;
+}
+
+/* The trained tensors as spans; checks that TENSORS ascend and fit. */
+static cohort_status take_spans(cohort_optimizer *optimizer, const cohort_tensors *tensors)
+{
+    COHORT_TRY(COHORT_ALLOCATE(&optimizer->spans, tensors->count + 1));
+    size_t end = 0;
+    for (size_t i = 0; i < tensors->count; i++) {
+        const cohort_tensor *tensor = &tensors->items[i];
+        COHORT_REQUIRE(tensor->offset >= end && tensor->offset <= optimizer->count &&
+                           tensor->count <= optimizer->count - tensor->offset,
+                       COHORT_INTERNAL, "tensor %s/%s lies outside the parameters", tensor->layer,
+                       tensor->name);
+        end = tensor->offset + tensor->count;
+        if (tensor->frozen || tensor->count == 0)
+            continue;
+        optimizer->spans[optimizer->span_count++] =
+            (span){tensor->offset, end, (tensor->flags & COHORT_PARAM_DECAYS) != 0};
+    }
+    return COHORT_OK;
+}
+
+/* Start values go into every tensor, frozen or not, and not into padding. */
+static void start_slot(real *slot, const cohort_tensors *tensors, double start)
+{
+    for (size_t i = 0; i < tensors->count; i++)
+        for (size_t j = 0; j < tensors->items[i].count; j++)
+            slot[tensors->items[i].offset + j] = (real)start;
+}
+
+cohort_status cohort_optimizer_create(cohort_optimizer **out, const cohort_optimizer_recipe *recipe,
+                                      const cohort_tensors *tensors, size_t count)
+{
+    *out = NULL;
+    const optimizer_type *type = type_of(recipe);
+    COHORT_REQUIRE(type, COHORT_USAGE, "unknown optimizer type %d", recipe->type);
+    cohort_optimizer *optimizer;
+    COHORT_TRY(COHORT_ALLOCATE(&optimizer, 1));
+    optimizer->type = type;
+    optimizer->recipe = *recipe;
+    optimizer->count = count;
+    optimizer->block_count = (count + COHORT_UPDATE_BLOCK - 1) / COHORT_UPDATE_BLOCK;
+    cohort_status status;
+    COHORT_TRY_DONE(status, take_spans(optimizer, tensors));
+    COHORT_TRY_DONE(status, COHORT_ALLOCATE(&optimizer->sums, optimizer->block_count + 1));
+    for (size_t i = 0; i < SLOTS_MAX && type->slots[i]; i++) {
+        COHORT_TRY_DONE(status, COHORT_ALLOCATE(&optimizer->slots[i], count + 1));
+        optimizer->slot_count++;
+        if (type->start != 0)
+            start_slot(optimizer->slots[i], tensors, type->start);
+    }
+    *out = optimizer;
+    return COHORT_OK;
+done:
+    cohort_optimizer_destroy(optimizer);
+    return status;
+}
+
+void cohort_optimizer_destroy(cohort_optimizer *optimizer)
+{
+    if (!optimizer)
+        return;
+    for (size_t i = 0; i < SLOTS_MAX; i++)
+        cohort_free(optimizer->slots[i]);
+    cohort_free(optimizer->spans);
+    cohort_free(optimizer->sums);
+    cohort_free(optimizer);
+}
+
+/* The first span that ends after AT; span_count if none. */
+static size_t first_span(const cohort_optimizer *optimizer, size_t at)
+{
+    size_t low = 0, high = optimizer->span_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (optimizer->spans[middle].end > at)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t greatest(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static double block_sum(const cohort_optimizer *optimizer, const real *grads, size_t block)
+{
+    size_t begin = block * COHORT_UPDATE_BLOCK;
+    size_t end = least(begin + COHORT_UPDATE_BLOCK, optimizer->count);
+    double sum = 0;
+    for (size_t i = first_span(optimizer, begin); i < optimizer->span_count; i++) {
+        const span *at = &optimizer->spans[i];
+        if (at->begin >= end)
+            break;
+        size_t from = greatest(at->begin, begin);
+        sum += cohort_update_square_sum(grads + from, least(at->end, end) - from);
+    }
+    return sum;
+}
+
+static int thread_count(const cohort_optimizer *optimizer)
+{
+    size_t useful = optimizer->count / THREAD_ELEMENTS + 1;
+    return (int)least((size_t)omp_get_max_threads(), useful);
+}
+
+double cohort_optimizer_norm(cohort_optimizer *optimizer, const real *grads)
+{
+    const size_t block_count = optimizer->block_count;
+#pragma omp parallel for schedule(static) num_threads(thread_count(optimizer))
+    for (size_t i = 0; i < block_count; i++)
+        optimizer->sums[i] = block_sum(optimizer, grads, i);
+    double sum = 0;
+    for (size_t i = 0; i < block_count; i++)
+        sum += optimizer->sums[i];
+    return sqrt(sum);
+}
+
+static step_numbers numbers_of(const cohort_optimizer *optimizer, double norm, double lr,
+                               uint64_t step)
+{
+    const cohort_optimizer_recipe *recipe = &optimizer->recipe;
+    step_numbers numbers = {.plain = {.scale = 1, .limit = INFINITY}, .lr = lr};
+    if (recipe->clip_norm > 0 && norm > recipe->clip_norm)
+        numbers.plain.scale = (real)(recipe->clip_norm / norm);
+    if (recipe->clip_value > 0)
+        numbers.plain.limit = (real)recipe->clip_value;
+    numbers.decaying = numbers.plain;
+    numbers.decaying.l1 = (real)recipe->l1;
+    if (recipe->type != COHORT_ADAMW)
+        numbers.decaying.decay = (real)recipe->weight_decay;
+    if (recipe->type == COHORT_ADAM || recipe->type == COHORT_ADAMW)
+        numbers.alpha = lr * sqrt(1 - pow(recipe->beta2, (double)step)) /
+                        (1 - pow(recipe->beta1, (double)step));
+    return numbers;
+}
+
+static void update_range(cohort_optimizer *optimizer, real *params, const real *grads,
+                         const step_numbers *numbers, size_t begin, size_t end)
+{
+    for (size_t i = first_span(optimizer, begin); i < optimizer->span_count; i++) {
+        const span *at = &optimizer->spans[i];
+        if (at->begin >= end)
+            break;
+        optimizer->type->update(optimizer, params, grads, numbers, greatest(at->begin, begin),
+                                least(at->end, end), at->decays);
+    }
+}
+
+void cohort_optimizer_update_range(cohort_optimizer *optimizer, real *params, const real *grads,
+                                   double norm, double lr, uint64_t step, size_t begin, size_t end)
+{
+    step_numbers numbers = numbers_of(optimizer, norm, lr, step);
+    update_range(optimizer, params, grads, &numbers, begin, end);
+}
+
+double cohort_optimizer_step(cohort_optimizer *optimizer, real *params, const real *grads,
+                             double lr, uint64_t step)
+{
+    double norm = cohort_optimizer_norm(optimizer, grads);
+    if (!isfinite(norm))
+        return norm;
+    const step_numbers numbers = numbers_of(optimizer, norm, lr, step);
+    const size_t line_count = (optimizer->count + COHORT_LINE_REALS - 1) / COHORT_LINE_REALS;
+    const size_t parts = (size_t)thread_count(optimizer);
+#pragma omp parallel for schedule(static) num_threads((int)parts)
+    for (size_t i = 0; i < parts; i++) {
+        size_t begin = cohort_part_begin(line_count, i, parts) * COHORT_LINE_REALS;
+        size_t end = cohort_part_begin(line_count, i + 1, parts) * COHORT_LINE_REALS;
+        update_range(optimizer, params, grads, &numbers, begin, least(end, optimizer->count));
+    }
+    return norm;
+}
+
+size_t cohort_optimizer_slot_count(const cohort_optimizer *optimizer)
+{
+    return optimizer->slot_count;
+}
+
+const char *cohort_optimizer_slot_name(const cohort_optimizer *optimizer, size_t index)
+{
+    return optimizer->type->slots[index];
+}
+
+real *cohort_optimizer_slot(cohort_optimizer *optimizer, size_t index)
+{
+    return optimizer->slots[index];
+}

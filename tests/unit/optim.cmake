@@ -1,0 +1,1 @@
+cohort_unit_test(optim SOURCES test_optim.c)
