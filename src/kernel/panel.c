@@ -1,0 +1,165 @@
+#include "kernel/panel.h"
+
+#include <string.h>
+
+#include "kernel/clones.h"
+#include "kernel/math.h"
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(COHORT_NO_WIDE)
+#define HAS_WIDE 1
+#endif
+
+size_t cohort_panel_count(size_t k, size_t n)
+{
+    return (n + COHORT_PANEL - 1) / COHORT_PANEL * COHORT_PANEL * k;
+}
+
+void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size_t ldb, size_t k,
+                       size_t n)
+{
+    for (size_t first = 0; first < n; first += COHORT_PANEL) {
+        const size_t width = n - first < COHORT_PANEL ? n - first : COHORT_PANEL;
+        if (width < COHORT_PANEL)
+            memset(packed, 0, k * COHORT_PANEL * sizeof(real));
+        if (trans == COHORT_PLAIN)
+            for (size_t p = 0; p < k; p++)
+                memcpy(packed + p * COHORT_PANEL, b + p * ldb + first, width * sizeof(real));
+        else
+            for (size_t j = 0; j < width; j++)
+                for (size_t p = 0; p < k; p++)
+                    packed[p * COHORT_PANEL + j] = b[(first + j) * ldb + p];
+        packed += k * COHORT_PANEL;
+    }
+}
+
+/* c [ROWS][2 vectors] (+)= a [ROWS][k] * b [k][2 vectors]. The sums stay in registers: ROWS
+ * is chosen so that they fit and hide the latency of the multiply-add. Element (i, p)
+ * of a lies at a[i * row + p * column]. */
+#define DEFINE_TILE(name, vector, rows)                                                            \
+    COHORT_INLINE void name(real *c, size_t ldc, const real *a, size_t row, size_t column,         \
+                            const real *b, size_t k, bool add)                                     \
+    {                                                                                              \
+        enum { LANES = sizeof(vector) / sizeof(real) };                                            \
+        vector sum[rows][2];                                                                       \
+        _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
+        {                                                                                          \
+            const real *from = c + (size_t)i * ldc;                                                \
+            sum[i][0] = add ? *(const vector *)from : (vector){0};                                 \
+            sum[i][1] = add ? *(const vector *)(from + LANES) : (vector){0};                       \
+        }                                                                                          \
+        for (size_t p = 0; p < k; p++) {                                                           \
+            const vector left = *(const vector *)b, right = *(const vector *)(b + LANES);          \
+            _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                               \
+            {                                                                                      \
+                const real factor = a[(size_t)i * row];                                            \
+                sum[i][0] += factor * left;                                                        \
+                sum[i][1] += factor * right;                                                       \
+            }                                                                                      \
+            a += column;                                                                           \
+            b += COHORT_PANEL;                                                                     \
+        }                                                                                          \
+        _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
+        {                                                                                          \
+            real *to = c + (size_t)i * ldc;                                                        \
+            *(vector *)to = sum[i][0];                                                             \
+            *(vector *)(to + LANES) = sum[i][1];                                                   \
+        }                                                                                          \
+    }
+
+typedef real narrow __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
+DEFINE_TILE(narrow_tile_4, narrow, 4)
+DEFINE_TILE(narrow_tile_2, narrow, 2)
+DEFINE_TILE(narrow_tile_1, narrow, 1)
+
+/* One panel's columns for M rows; c has PANEL columns. */
+COHORT_INLINE void narrow_rows(real *c, size_t ldc, const real *a, size_t row, size_t column,
+                               const real *b, size_t m, size_t k, bool add)
+{
+    for (size_t side = 0; side < COHORT_PANEL; side += COHORT_PANEL / 2) {
+        size_t i = 0;
+        for (; i + 4 <= m; i += 4)
+            narrow_tile_4(c + i * ldc + side, ldc, a + i * row, row, column, b + side, k, add);
+        for (; i + 2 <= m; i += 2)
+            narrow_tile_2(c + i * ldc + side, ldc, a + i * row, row, column, b + side, k, add);
+        if (i < m)
+            narrow_tile_1(c + i * ldc + side, ldc, a + i * row, row, column, b + side, k, add);
+    }
+}
+
+COHORT_CLONES static void narrow_panel(real *c, size_t ldc, cohort_transpose trans, const real *a,
+                                       size_t lda, const real *b, size_t m, size_t k, bool add)
+{
+    if (trans == COHORT_PLAIN)
+        narrow_rows(c, ldc, a, lda, 1, b, m, k, add);
+    else
+        narrow_rows(c, ldc, a, 1, lda, b, m, k, add);
+}
+
+#ifdef HAS_WIDE
+typedef real wide __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4")
+DEFINE_TILE(wide_tile_8, wide, 8)
+DEFINE_TILE(wide_tile_4, wide, 4)
+DEFINE_TILE(wide_tile_2, wide, 2)
+DEFINE_TILE(wide_tile_1, wide, 1)
+
+COHORT_INLINE void wide_rows(real *c, size_t ldc, const real *a, size_t row, size_t column,
+                             const real *b, size_t m, size_t k, bool add)
+{
+    size_t i = 0;
+    for (; i + 8 <= m; i += 8)
+        wide_tile_8(c + i * ldc, ldc, a + i * row, row, column, b, k, add);
+    for (; i + 4 <= m; i += 4)
+        wide_tile_4(c + i * ldc, ldc, a + i * row, row, column, b, k, add);
+    for (; i + 2 <= m; i += 2)
+        wide_tile_2(c + i * ldc, ldc, a + i * row, row, column, b, k, add);
+    if (i < m)
+        wide_tile_1(c + i * ldc, ldc, a + i * row, row, column, b, k, add);
+}
+
+static void wide_panel(real *c, size_t ldc, cohort_transpose trans, const real *a, size_t lda,
+                       const real *b, size_t m, size_t k, bool add)
+{
+    if (trans == COHORT_PLAIN)
+        wide_rows(c, ldc, a, lda, 1, b, m, k, add);
+    else
+        wide_rows(c, ldc, a, 1, lda, b, m, k, add);
+}
+#pragma GCC pop_options
+#endif
+
+static void panel(real *c, size_t ldc, cohort_transpose trans, const real *a, size_t lda,
+                  const real *b, size_t m, size_t k, bool add)
+{
+#ifdef HAS_WIDE
+    if (__builtin_cpu_supports("x86-64-v4")) {
+        wide_panel(c, ldc, trans, a, lda, b, m, k, add);
+        return;
+    }
+#endif
+    narrow_panel(c, ldc, trans, a, lda, b, m, k, add);
+}
+
+void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
+                           const real *packed, size_t m, size_t n, size_t k, bool add)
+{
+    for (; n >= COHORT_PANEL; n -= COHORT_PANEL) {
+        panel(c, ldc, trans_a, a, lda, packed, m, k, add);
+        packed += k * COHORT_PANEL;
+        c += COHORT_PANEL;
+    }
+    /* The last, narrower panel goes through a full-width tile. */
+    enum { TILE_ROWS = 8 };
+    real tile[TILE_ROWS * COHORT_PANEL];
+    for (size_t i = 0; n && i < m; i += TILE_ROWS) {
+        const size_t rows = m - i < TILE_ROWS ? m - i : TILE_ROWS;
+        panel(tile, COHORT_PANEL, trans_a, a + i * (trans_a == COHORT_PLAIN ? lda : 1), lda, packed,
+              rows, k, false);
+        for (size_t r = 0; r < rows; r++)
+            for (size_t j = 0; j < n; j++) {
+                real *to = c + (i + r) * ldc + j;
+                *to = tile[r * COHORT_PANEL + j] + (add ? *to : 0);
+            }
+    }
+}

@@ -1,0 +1,30 @@
+/* Products with a small matrix that is packed once and used for many products of few
+ * rows: the recurrent matrix of an LSTM, the keys of an attention head. At these sizes
+ * a BLAS call spends its time on packing; here nothing is left but the multiply-adds. */
+#ifndef COHORT_KERNEL_PANEL_H
+#define COHORT_KERNEL_PANEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/real.h"
+#include "kernel/gemm.h"
+
+/* Columns of a panel: two AVX-512 registers. */
+#define COHORT_PANEL (128 / sizeof(real))
+
+/* Reals of the packed form of a matrix [k][n]. */
+size_t cohort_panel_count(size_t k, size_t n);
+
+/* PACKED (64-byte aligned, cohort_panel_count reals) = op(b) [k][n], where b is [k][n],
+ * or [n][k] when transposed; rows LDB reals apart. Layout [ceil(n / PANEL)][k][PANEL],
+ * the last panel filled up with zeros. */
+void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size_t ldb, size_t k,
+                       size_t n);
+
+/* c (+)= op(a) * b for a packed b: op(a) [m][k], where a is [m][k], or [k][m] when
+ * transposed; c [m][n]; rows LDA and LDC reals apart. Without ADD c is not read. */
+void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
+                           const real *packed, size_t m, size_t n, size_t k, bool add);
+
+#endif

@@ -1,0 +1,1 @@
+cohort_unit_test(sequence SOURCES test_sequence.c)
