@@ -26,9 +26,11 @@ typedef struct cohort_dataset cohort_dataset;
 /* What it holds; constant after opening. */
 typedef struct cohort_dataset_info {
     size_t count;         /* samples */
-    cohort_shape x_shape; /* of one sample */
+    cohort_shape x_shape; /* of one sample; {1} when x is [n] */
     cohort_element x_element;
-    bool labels;                  /* y is class numbers [n] or [n][time] (integers) … */
+    bool targets;                 /* there is a y */
+    bool labels;                  /* y is class numbers: integers [n], [n][1], or [n][time]
+                                     beside integer x [n][time] … */
     cohort_shape y_shape;         /* … of one sample: {} or {time}; else {k} floats */
     int32_t label_min, label_max; /* over the split, when labels; a negative label is
                                      "ignored" */
@@ -38,27 +40,34 @@ typedef struct cohort_dataset_info {
     const char *const *vocabulary;
     const char *source; /* file attribute, or "" */
     bool streamed;      /* not in memory: too large */
-    size_t chunk_rows;  /* rows of an HDF5 chunk of x when streamed, else 0 */
+    size_t chunk_rows;  /* when streamed: rows of x read at once, one or several whole
+                           HDF5 chunks (at least 256 KiB); else 0 */
     uint64_t bytes;     /* of x and y as kept */
 } cohort_dataset_info;
 
 /* Opens and checks the split, reads it into one shared copy per node when it fits (each
  * rank of the node reads a slice; NaN in x and such is found here and the row named).
- * Collective over COMM; all ranks get the same status. COHORT_DATA names file, dataset
- * and reason: missing, truncated, x and y of different length, NaN in x … */
+ * If it does not fit on one node, all nodes stream, so that the order is the same
+ * everywhere. COMM is borrowed until close. Collective over COMM; all ranks get the same
+ * status. COHORT_DATA names file, dataset and reason: missing, truncated, x and y of
+ * different length, NaN in x … */
 COHORT_NODISCARD cohort_status cohort_dataset_open(cohort_dataset **out, cohort_comm *comm,
                                                    const cohort_dataset_spec *spec);
 /* Whether PATH has the group GROUP. Rank-local. */
 COHORT_NODISCARD cohort_status cohort_dataset_has_group(bool *has, const char *path,
                                                         const char *group);
-/* Collective. */
+/* Collective. NULL is fine. */
 void cohort_dataset_close(cohort_dataset *dataset);
 const cohort_dataset_info *cohort_dataset_describe(const cohort_dataset *dataset);
 
-/* Copies rows ROWS[0..count) in their stored element type to X (and Y, NULL to skip):
- * labels as int32, others as float. Streams through a chunk cache when not in memory:
- * rows near each other are cheap. Rank-local; one thread at a time. */
+/* Copies rows ROWS[0..count) to X in their stored element type and to Y, labels as int32,
+ * others as float; NULL skips either. Streams through a chunk cache when not in memory:
+ * rows near each other are cheap. Rank-local; threads may call it at the same time.
+ * COHORT_DATA as at opening, when streamed. */
 COHORT_NODISCARD cohort_status cohort_dataset_gather(void *x, void *y, cohort_dataset *dataset,
                                                      const uint64_t *rows, size_t count);
+/* The copy of x in memory, [count][x_shape] in the stored element type, 64-byte aligned;
+ * NULL when it is streamed. Valid until close; not to be written. */
+const void *cohort_dataset_memory(const cohort_dataset *dataset);
 
 #endif

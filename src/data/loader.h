@@ -1,5 +1,9 @@
 /* Prepares batches in one I/O thread: gather, augment, scale, into the second slot while
- * the first is being trained on. Rank-local. */
+ * the first is being trained on. Rank-local.
+ *
+ * A batch that is a small copy out of memory (no augmentation, at most 512 KiB) costs less
+ * than waking a thread, and ends up in the cache of the core that wants it: such batches are
+ * prepared inside next. */
 #ifndef COHORT_DATA_LOADER_H
 #define COHORT_DATA_LOADER_H
 
@@ -11,8 +15,8 @@ typedef struct cohort_loader_config {
     cohort_sampler sampler;
     int rank, size;                 /* this rank takes its contiguous part of each global batch */
     bool tokens;                    /* x goes to the network as int32 (else as scaled floats) */
-    double scale;                   /* x <- (x * scale - mean) / std */
-    cohort_reals mean, std;         /* one value, or one per channel (last dimension) */
+    double scale;                   /* x <- (x * scale - mean) / std, in single precision */
+    cohort_reals mean, std;         /* none, one value, or one per channel (last dimension) */
     const cohort_variants *augment; /* NULL or empty = none (evaluation) */
     uint64_t seed;
     bool resident_thread; /* false: prepare inside next (tests, single batches) */
@@ -32,16 +36,18 @@ typedef struct cohort_batch {
 
 typedef struct cohort_loader cohort_loader;
 
-/* DATASET is borrowed and must not be used elsewhere while an epoch is under way when
- * it is streamed. COHORT_USAGE when mean/std/augmentation do not fit the samples. */
+/* DATASET is borrowed; several loaders may share it. CONFIG with its lists is needed during
+ * the call only. COHORT_USAGE when scale, mean, std or augmentation do not fit the samples,
+ * or there are none; all memory is taken here. */
 COHORT_NODISCARD cohort_status cohort_loader_create(cohort_loader **out, cohort_dataset *dataset,
                                                     const cohort_loader_config *config);
 void cohort_loader_destroy(cohort_loader *loader);
 
 /* The next batches are those of EPOCH from STEP on, then of the following epochs without
- * a pause; an earlier sequence is dropped. */
+ * a pause; an earlier sequence is dropped. Without a seek: epoch 0 from step 0. */
 void cohort_loader_seek(cohort_loader *loader, uint64_t epoch, uint64_t step);
-/* *batch = the next batch. Waits for the thread; the first call after a seek has to. */
+/* *batch = the next batch. Waits for the thread; the first call after a seek has to.
+ * COHORT_DATA when streamed data cannot be read; again until the next seek. */
 COHORT_NODISCARD cohort_status cohort_loader_next(cohort_loader *loader,
                                                   const cohort_batch **batch);
 /* Seconds next has waited for data since the last call of this function. */

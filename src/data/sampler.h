@@ -10,29 +10,40 @@
 #include "base/rng.h"
 
 /* A subset of a split: the training or the validation part. With fraction f of n rows,
- * round(n f) rows drawn by seed are the validation part. */
+ * round(n f) rows drawn by seed are the validation part. With CHUNK_ROWS (streamed data)
+ * whole chunks are drawn, as few as reach that many rows; one chunk at least stays for
+ * training, and a short last chunk always does. */
 typedef struct cohort_subset {
     uint64_t row_count;  /* of the whole split */
-    uint64_t begin, end; /* positions in the (seed-drawn) order of the split */
+    uint64_t begin, end; /* positions in the (seed-drawn) order: of rows, or of whole chunks */
     bool split;          /* false: the whole split in file order */
+    size_t chunk_rows;   /* 0: rows are drawn; else chunks of so many rows */
+    bool tail;           /* with chunks: the short last one belongs to it */
     cohort_permutation order;
 } cohort_subset;
 
 cohort_subset cohort_subset_all(uint64_t row_count);
-cohort_subset cohort_subset_training(uint64_t row_count, double validation_fraction, uint64_t seed);
+cohort_subset cohort_subset_training(uint64_t row_count, double validation_fraction,
+                                     size_t chunk_rows, uint64_t seed);
 cohort_subset cohort_subset_validation(uint64_t row_count, double validation_fraction,
-                                       uint64_t seed);
+                                       size_t chunk_rows, uint64_t seed);
 uint64_t cohort_subset_count(const cohort_subset *subset);
 /* The dataset row of member INDEX of the subset. */
 uint64_t cohort_subset_row(const cohort_subset *subset, uint64_t index);
+
+/* Chunks among which rows are mixed in a chunk-aware shuffle. */
+enum { COHORT_SAMPLER_WINDOW = 8 };
 
 typedef struct cohort_sampler {
     cohort_subset subset;
     uint64_t seed;
     bool shuffle;
-    size_t chunk_rows;   /* 0: shuffle freely; else chunk-aware: chunks are shuffled, and
-                            rows within windows of a few chunks (streamed data) */
-    size_t global_batch; /* over all ranks */
+    size_t chunk_rows;   /* 0: shuffle freely; else chunk-aware, for streamed data (the
+                            dataset's chunk_rows, also given to the subset): chunks are
+                            shuffled (a short last one stays last), dealt into windows of at
+                            most 8, and rows shuffled within each window. A subset drawn by
+                            rows is shuffled freely all the same. */
+    size_t global_batch; /* over all ranks; at least 1 */
 } cohort_sampler;
 
 /* Steps of an epoch: the last batch may be short. */

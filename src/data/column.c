@@ -1,0 +1,240 @@
+#include "data/column.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "data/convert.h"
+
+/* Small chunks are read several at a time; large runs piece by piece, so that staging
+ * stays small. */
+enum { BLOCK_BYTES = 256 << 10, PIECE_BYTES = 4 << 20 };
+
+static const char *type_name(H5T_class_t class)
+{
+    switch (class) {
+    case H5T_STRING:
+        return "strings";
+    case H5T_COMPOUND:
+        return "compound records";
+    case H5T_REFERENCE:
+        return "references";
+    case H5T_VLEN:
+        return "rows of varying length";
+    case H5T_ARRAY:
+        return "array elements";
+    case H5T_OPAQUE:
+    case H5T_BITFIELD:
+        return "opaque bytes";
+    default:
+        return "values of an unknown type";
+    }
+}
+
+/* Which native type to read and which element to keep for the file's TYPE. */
+static cohort_status choose_types(cohort_column *column, hid_t type)
+{
+    H5T_class_t class = H5Tget_class(type);
+    hid_t base = class == H5T_ENUM ? H5Tget_super(type) : H5Tcopy(type); /* h5py's bool */
+    size_t bytes = H5Tget_size(base);
+    bool is_signed = H5Tget_sign(base) == H5T_SGN_2;
+    H5Tclose(base);
+    column->integer = class == H5T_INTEGER || class == H5T_ENUM;
+    COHORT_REQUIRE(column->integer || class == H5T_FLOAT, COHORT_DATA,
+                   "%s: %s/%s holds %s, not numbers; store integers or floats", column->path,
+                   column->group, column->name, type_name(class));
+    COHORT_REQUIRE(bytes <= 8 || !column->integer, COHORT_DATA,
+                   "%s: %s/%s holds integers of %zu bytes; store at most 64 bits", column->path,
+                   column->group, column->name, bytes);
+    if (!column->integer) {
+        column->element = COHORT_F32;
+        column->read_type = H5T_NATIVE_FLOAT;
+    } else if (bytes == 1 && !is_signed) {
+        column->element = COHORT_U8;
+        column->read_type = H5T_NATIVE_UINT8;
+    } else {
+        /* HDF5 would clip what does not fit; those that may not are read wide. */
+        column->element = COHORT_I32;
+        column->read_type = bytes < 4 || (bytes == 4 && is_signed) ? H5T_NATIVE_INT32
+                            : is_signed                            ? H5T_NATIVE_INT64
+                                                                   : H5T_NATIVE_UINT64;
+    }
+    column->read_bytes = H5Tget_size(column->read_type);
+    return COHORT_OK;
+}
+
+static cohort_status read_shape(cohort_column *column, hid_t space)
+{
+    int dim_count = H5Sget_simple_extent_ndims(space);
+    COHORT_REQUIRE(H5Sget_simple_extent_type(space) == H5S_SIMPLE && dim_count >= 1, COHORT_DATA,
+                   "%s: %s/%s is a single value; its first dimension must be the samples",
+                   column->path, column->group, column->name);
+    COHORT_REQUIRE(dim_count <= COHORT_SHAPE_MAX + 1, COHORT_DATA,
+                   "%s: %s/%s has %d dimensions; at most %d are supported", column->path,
+                   column->group, column->name, dim_count, COHORT_SHAPE_MAX + 1);
+    column->dim_count = (unsigned)dim_count;
+    H5Sget_simple_extent_dims(space, column->dims, NULL);
+    column->row_count = (size_t)column->dims[0];
+    COHORT_REQUIRE(column->row_count, COHORT_DATA, "%s: %s/%s has no samples; write at least one",
+                   column->path, column->group, column->name);
+    column->shape.dim_count = dim_count > 1 ? column->dim_count - 1 : 1;
+    column->shape.dims[0] = 1;
+    for (unsigned d = 1; d < column->dim_count; d++)
+        column->shape.dims[d - 1] = (size_t)column->dims[d];
+    column->row_elements = cohort_shape_count(&column->shape);
+    COHORT_REQUIRE(column->row_elements, COHORT_DATA,
+                   "%s: %s/%s has samples without values (a dimension of 0)", column->path,
+                   column->group, column->name);
+    size_t bytes = 0;
+    COHORT_REQUIRE(column->row_elements != SIZE_MAX &&
+                       cohort_size_multiply(&bytes, column->row_elements, 8) &&
+                       cohort_size_multiply(&bytes, bytes, column->row_count),
+                   COHORT_DATA, "%s: %s/%s claims more values than memory can address; damaged?",
+                   column->path, column->group, column->name);
+    return COHORT_OK;
+}
+
+static void choose_blocks(cohort_column *column)
+{
+    size_t chunk_rows = 1;
+    hid_t plist = H5Dget_create_plist(column->dataset);
+    hsize_t chunk[COHORT_SHAPE_MAX + 1];
+    if (plist >= 0 && H5Pget_layout(plist) == H5D_CHUNKED &&
+        H5Pget_chunk(plist, COHORT_SHAPE_MAX + 1, chunk) > 0)
+        chunk_rows = chunk[0] < column->row_count ? (size_t)chunk[0] : column->row_count;
+    H5Pclose(plist);
+    size_t chunks = chunk_rows * column->row_bytes >= BLOCK_BYTES
+                        ? 1
+                        : (BLOCK_BYTES - 1) / (chunk_rows * column->row_bytes) + 1;
+    column->block_rows = chunk_rows * chunks;
+}
+
+cohort_status cohort_column_open(cohort_column *column, hid_t group_id, const char *path,
+                                 const char *group, const char *name)
+{
+    *column = (cohort_column){.path = path, .group = group, .name = name, .dataset = -1};
+    cohort_status status = COHORT_OK;
+    hid_t type = -1, space = -1;
+    COHORT_TRY(cohort_hdf5_open_dataset(&column->dataset, group_id, path, group, name));
+    type = H5Dget_type(column->dataset);
+    space = H5Dget_space(column->dataset);
+    COHORT_REQUIRE_DONE(status, type >= 0 && space >= 0, COHORT_DATA,
+                        "%s: the description of %s/%s is damaged; write it again", path, group,
+                        name);
+    COHORT_TRY_DONE(status, choose_types(column, type));
+    COHORT_TRY_DONE(status, read_shape(column, space));
+    column->row_bytes = column->row_elements * cohort_element_bytes(column->element);
+    choose_blocks(column);
+done:
+    if (space >= 0)
+        H5Sclose(space);
+    if (type >= 0)
+        H5Tclose(type);
+    if (status != COHORT_OK)
+        cohort_column_close(column);
+    return status;
+}
+
+void cohort_column_close(cohort_column *column)
+{
+    if (column->dataset > 0)
+        H5Dclose(column->dataset);
+    cohort_free(column->wide);
+    column->dataset = -1;
+    column->wide = NULL;
+}
+
+void cohort_column_keep_as(cohort_column *column, cohort_element element)
+{
+    column->element = element;
+    if (element == COHORT_F32)
+        column->read_type = H5T_NATIVE_FLOAT;
+    else if (column->read_bytes < 8)
+        column->read_type = H5T_NATIVE_INT32;
+    column->read_bytes = H5Tget_size(column->read_type);
+    column->row_bytes = column->row_elements * cohort_element_bytes(element);
+    choose_blocks(column);
+}
+
+static cohort_status read_raw(void *out, const cohort_column *column, size_t begin, size_t count)
+{
+    char reason[COHORT_HDF5_REASON];
+    hsize_t start[COHORT_SHAPE_MAX + 1] = {begin}, extent[COHORT_SHAPE_MAX + 1];
+    memcpy(extent, column->dims, sizeof extent);
+    extent[0] = count;
+    hsize_t length = (hsize_t)count * column->row_elements;
+    hid_t from = H5Dget_space(column->dataset), to = H5Screate_simple(1, &length, NULL);
+    herr_t result = -1;
+    if (from >= 0 && to >= 0 &&
+        H5Sselect_hyperslab(from, H5S_SELECT_SET, start, NULL, extent, NULL) >= 0)
+        result = H5Dread(column->dataset, column->read_type, to, from, H5P_DEFAULT, out);
+    if (result < 0)
+        cohort_hdf5_reason(reason);
+    H5Sclose(to);
+    H5Sclose(from);
+    COHORT_REQUIRE(result >= 0, COHORT_DATA,
+                   "%s: cannot read rows %zu to %zu of %s/%s (%s); damaged or truncated, copy or "
+                   "convert it again",
+                   column->path, begin, begin + count - 1, column->group, column->name, reason);
+    return COHORT_OK;
+}
+
+static cohort_status read_wide(int32_t *out, cohort_column *column, size_t begin, size_t count)
+{
+    const size_t values = count * column->row_elements;
+    if (column->wide_bytes < values * column->read_bytes) {
+        cohort_free(column->wide);
+        column->wide_bytes = 0;
+        COHORT_TRY(cohort_allocate(&column->wide, values, column->read_bytes));
+        column->wide_bytes = values * column->read_bytes;
+    }
+    COHORT_TRY(read_raw(column->wide, column, begin, count));
+    const bool is_signed = column->read_type == H5T_NATIVE_INT64;
+    const size_t good = is_signed ? cohort_narrow_i64(out, column->wide, values)
+                                  : cohort_narrow_u64(out, column->wide, values);
+    if (good == values)
+        return COHORT_OK;
+    char value[32];
+    if (is_signed)
+        snprintf(value, sizeof value, "%" PRId64, ((const int64_t *)column->wide)[good]);
+    else
+        snprintf(value, sizeof value, "%" PRIu64, ((const uint64_t *)column->wide)[good]);
+    return COHORT_FAIL(COHORT_DATA,
+                       "%s: %s/%s row %zu holds %s, which does not fit 32 bits; renumber it or "
+                       "store floats",
+                       column->path, column->group, column->name,
+                       begin + good / column->row_elements, value);
+}
+
+static cohort_status read_piece(void *out, cohort_column *column, size_t begin, size_t count)
+{
+    if (column->element == COHORT_I32 && column->read_bytes == 8)
+        return read_wide(out, column, begin, count);
+    COHORT_TRY(read_raw(out, column, begin, count));
+    if (column->element != COHORT_F32)
+        return COHORT_OK;
+    const size_t values = count * column->row_elements, bad = cohort_find_nonfinite(out, values);
+    COHORT_REQUIRE(bad == values, COHORT_DATA,
+                   "%s: %s/%s row %zu holds a NaN or infinity (or a value too large for a float); "
+                   "remove or repair the row",
+                   column->path, column->group, column->name, begin + bad / column->row_elements);
+    return COHORT_OK;
+}
+
+cohort_status cohort_column_read(void *out, cohort_column *column, size_t begin, size_t count)
+{
+    const size_t block_bytes = column->block_rows * column->row_bytes;
+    const size_t step =
+        column->block_rows * (block_bytes >= PIECE_BYTES ? 1 : PIECE_BYTES / block_bytes);
+    unsigned char *to = out;
+    for (size_t at = begin; at < begin + count;) {
+        /* Pieces end where blocks end, so that no chunk is decompressed twice. */
+        size_t end = (at / step + 1) * step;
+        if (end > begin + count)
+            end = begin + count;
+        COHORT_TRY(read_piece(to, column, at, end - at));
+        to += (end - at) * column->row_bytes;
+        at = end;
+    }
+    return COHORT_OK;
+}

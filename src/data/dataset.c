@@ -1,0 +1,527 @@
+#include "data/dataset.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "data/block_cache.h"
+#include "data/budget.h"
+#include "data/column.h"
+#include "data/convert.h"
+#include "data/sampler.h"
+
+enum { SCAN_BYTES = 4 << 20 };
+
+/* A requested row and its place in the request, to be sorted by row. */
+typedef struct request {
+    uint64_t row;
+    size_t place;
+} request;
+
+struct cohort_dataset {
+    cohort_dataset_info info;
+    cohort_comm *comm;
+    cohort_arena *arena; /* names */
+    const char *path, *group, *x_name, *y_name;
+    hid_t file, group_id;
+    cohort_column x, y;
+    char **classes, **vocabulary, **source;
+    cohort_shared *window;              /* of the node … */
+    void *own;                          /* … or a copy of this rank alone */
+    unsigned char *x_memory, *y_memory; /* in one of them; NULL = streamed */
+    cohort_block_cache x_cache, y_cache;
+    request *requests;
+    size_t request_capacity;
+    pthread_mutex_t lock; /* around caches and requests */
+};
+
+const cohort_dataset_info *cohort_dataset_describe(const cohort_dataset *dataset)
+{
+    return &dataset->info;
+}
+
+const void *cohort_dataset_memory(const cohort_dataset *dataset)
+{
+    return dataset->x_memory;
+}
+
+/* Strings of the file: a foreign attribute of another type is not ours to refuse. */
+static cohort_status read_attributes(cohort_dataset *dataset)
+{
+    cohort_dataset_info *info = &dataset->info;
+    size_t count = 0;
+    COHORT_TRY(cohort_hdf5_strings(&dataset->classes, &info->class_count, dataset->file,
+                                   dataset->path, "classes"));
+    COHORT_TRY(cohort_hdf5_strings(&dataset->vocabulary, &info->vocabulary_count, dataset->file,
+                                   dataset->path, "vocabulary"));
+    COHORT_TRY(
+        cohort_hdf5_strings(&dataset->source, &count, dataset->file, dataset->path, "source"));
+    info->classes = (const char *const *)dataset->classes;
+    info->vocabulary = (const char *const *)dataset->vocabulary;
+    info->source = count ? dataset->source[0] : "";
+    return COHORT_OK;
+}
+
+/* Labels or values: what the integers of y mean (interface: Files, Dataset). */
+static void interpret_targets(cohort_dataset *dataset)
+{
+    cohort_dataset_info *info = &dataset->info;
+    const cohort_column *x = &dataset->x;
+    cohort_column *y = &dataset->y;
+    const bool single = y->row_elements == 1 && y->dim_count <= 2;
+    const bool sequence =
+        x->integer && x->dim_count == 2 && y->dim_count == 2 && x->dims[1] == y->dims[1];
+    info->targets = true;
+    info->labels = y->integer && (single || sequence);
+    cohort_column_keep_as(y, info->labels ? COHORT_I32 : COHORT_F32);
+    if (info->labels && single)
+        info->y_shape = (cohort_shape){0};
+    else
+        info->y_shape = cohort_shape_of(y->row_elements);
+    info->bytes += (uint64_t)y->row_count * y->row_bytes;
+}
+
+/* Opens the file and finds out all that needs no reading of x and y. */
+static cohort_status inspect(cohort_dataset *dataset)
+{
+    cohort_dataset_info *info = &dataset->info;
+    COHORT_TRY(cohort_hdf5_open(&dataset->file, dataset->path));
+    COHORT_TRY(
+        cohort_hdf5_open_group(&dataset->group_id, dataset->file, dataset->path, dataset->group));
+    COHORT_TRY(cohort_column_open(&dataset->x, dataset->group_id, dataset->path, dataset->group,
+                                  dataset->x_name));
+    info->count = dataset->x.row_count;
+    info->x_shape = dataset->x.shape;
+    info->x_element = dataset->x.element;
+    info->bytes = (uint64_t)info->count * dataset->x.row_bytes;
+    if (dataset->y_name) {
+        COHORT_TRY(cohort_column_open(&dataset->y, dataset->group_id, dataset->path, dataset->group,
+                                      dataset->y_name));
+        COHORT_REQUIRE(dataset->y.row_count == info->count, COHORT_DATA,
+                       "%s: %s/%s has %zu samples but %s/%s has %zu; they must be of one length",
+                       dataset->path, dataset->group, dataset->x_name, info->count, dataset->group,
+                       dataset->y_name, dataset->y.row_count);
+        interpret_targets(dataset);
+    }
+    return read_attributes(dataset);
+}
+
+static cohort_status inspect_quietly(cohort_dataset *dataset)
+{
+    cohort_hdf5_begin();
+    cohort_status status = inspect(dataset);
+    cohort_hdf5_end();
+    return status;
+}
+
+/* Rank 0 looks first: its complaint is everyone's, one line however many ranks; the
+ * others then look for themselves, and see whether they see the same. */
+static cohort_status inspect_together(cohort_dataset *dataset)
+{
+    const int rank = cohort_comm_rank(dataset->comm);
+    struct {
+        cohort_status status;
+        char message[1000];
+        uint64_t facts[8];
+    } first = {.status = COHORT_OK}, mine = {.status = COHORT_OK};
+    if (rank == 0)
+        first.status = inspect_quietly(dataset);
+    if (first.status != COHORT_OK)
+        snprintf(first.message, sizeof first.message, "%s", cohort_error_message());
+    const cohort_dataset_info *info = &dataset->info;
+    for (int turn = 0; turn < 2; turn++) {
+        uint64_t *facts = turn == 0 ? first.facts : mine.facts;
+        if (turn == 1) {
+            COHORT_TRY(cohort_comm_broadcast(dataset->comm, &first, sizeof first, 0));
+            COHORT_REQUIRE(first.status == COHORT_OK, first.status, "%s", first.message);
+            if (rank != 0)
+                mine.status = inspect_quietly(dataset);
+        }
+        const uint64_t seen[8] = {info->count,
+                                  cohort_shape_count(&info->x_shape),
+                                  info->x_element,
+                                  info->labels,
+                                  info->bytes,
+                                  info->class_count,
+                                  info->vocabulary_count,
+                                  dataset->x.block_rows};
+        memcpy(facts, seen, sizeof seen);
+    }
+    if (mine.status == COHORT_OK && memcmp(first.facts, mine.facts, sizeof mine.facts) != 0)
+        mine.status =
+            COHORT_FAIL(COHORT_DATA, "%s: not the same file as on rank 0; copy it to every node",
+                        dataset->path);
+    return cohort_comm_agree(dataset->comm, mine.status);
+}
+
+/* *everywhere = whether HERE holds on all ranks. */
+static cohort_status hold_everywhere(bool *everywhere, cohort_comm *comm, bool here)
+{
+    double missing = here ? 0 : 1;
+    COHORT_TRY(cohort_comm_max(comm, &missing, 1));
+    *everywhere = missing == 0;
+    return COHORT_OK;
+}
+
+static void release_room(cohort_dataset *dataset)
+{
+    cohort_shared_destroy(dataset->window);
+    cohort_free(dataset->own);
+    dataset->window = NULL;
+    dataset->own = NULL;
+}
+
+/* The memory for BYTES: a window of the node, or a copy of each rank's own where a node
+ * has one rank or no window can be made and BUDGET is enough for all copies. */
+static cohort_status make_room_here(void **memory, cohort_dataset *dataset, uint64_t bytes,
+                                    uint64_t budget)
+{
+    const int ranks = cohort_comm_node_size(dataset->comm);
+    if (ranks > 1) {
+        cohort_status status =
+            cohort_shared_create(&dataset->window, memory, dataset->comm, (size_t)bytes);
+        if (status != COHORT_MEMORY)
+            return status;
+        cohort_log(COHORT_LOG_WARNING,
+                   "no shared memory for %.1f MiB of data (%s): %s; enlarge /dev/shm to avoid it",
+                   (double)bytes / 0x1p20, cohort_error_message(),
+                   bytes <= budget / (unsigned)ranks ? "each rank keeps a copy of its own"
+                                                     : "they are streamed");
+        cohort_error_clear();
+        dataset->window = NULL;
+        *memory = NULL;
+    }
+    if (bytes > budget / (unsigned)ranks)
+        return COHORT_OK;
+    cohort_status status = cohort_allocate(&dataset->own, (size_t)bytes, 1);
+    if (status == COHORT_MEMORY) {
+        cohort_error_clear();
+        return COHORT_OK;
+    }
+    *memory = dataset->own;
+    return status;
+}
+
+/* *memory = room for BYTES on every node, or NULL on all ranks. */
+static cohort_status make_room(void **memory, cohort_dataset *dataset, uint64_t bytes,
+                               uint64_t budget)
+{
+    *memory = NULL;
+    bool fits = false;
+    COHORT_TRY(hold_everywhere(&fits, dataset->comm, bytes <= budget && bytes <= SIZE_MAX / 2));
+    if (!fits)
+        return COHORT_OK;
+    COHORT_TRY(cohort_comm_agree(dataset->comm, make_room_here(memory, dataset, bytes, budget)));
+    COHORT_TRY(hold_everywhere(&fits, dataset->comm, *memory != NULL));
+    if (!fits) {
+        release_room(dataset);
+        *memory = NULL;
+    }
+    return COHORT_OK;
+}
+
+/* Decides what is kept: x and y, y alone (it is small beside x, and read out of order
+ * would cost as much), or nothing. */
+static cohort_status place(cohort_dataset *dataset, uint64_t budget)
+{
+    cohort_dataset_info *info = &dataset->info;
+    const uint64_t x_bytes = cohort_size_align(info->count * dataset->x.row_bytes, 64),
+                   y_bytes = info->bytes - info->count * dataset->x.row_bytes;
+    void *memory = NULL;
+    COHORT_TRY(make_room(&memory, dataset, x_bytes + y_bytes, budget));
+    if (memory) {
+        dataset->x_memory = memory;
+        dataset->y_memory = y_bytes ? dataset->x_memory + x_bytes : NULL;
+        return COHORT_OK;
+    }
+    info->streamed = true;
+    info->chunk_rows = dataset->x.block_rows;
+    cohort_log(COHORT_LOG_INFO,
+               "%s: %s needs %.1f MiB, more than may be held (%.1f MiB): streaming", dataset->path,
+               dataset->group, (double)info->bytes / 0x1p20, (double)budget / 0x1p20);
+    if (y_bytes)
+        COHORT_TRY(make_room(&memory, dataset, y_bytes, budget / 4));
+    dataset->y_memory = memory;
+    return COHORT_OK;
+}
+
+/* Rows this rank reads into the node's copy: whole blocks, dealt evenly. */
+static void slice_rows(size_t *begin, size_t *end, const cohort_column *column, size_t part,
+                       size_t parts)
+{
+    const size_t blocks = (column->row_count - 1) / column->block_rows + 1;
+    *begin = cohort_part_begin(blocks, part, parts) * column->block_rows;
+    *end = cohort_part_begin(blocks, part + 1, parts) * column->block_rows;
+    *begin = *begin < column->row_count ? *begin : column->row_count;
+    *end = *end < column->row_count ? *end : column->row_count;
+}
+
+static cohort_status load_column(unsigned char *memory, cohort_column *column,
+                                 const cohort_dataset *dataset, int32_t range[2])
+{
+    const bool shared = dataset->window != NULL;
+    size_t begin = 0, end = 0;
+    slice_rows(&begin, &end, column, shared ? (size_t)cohort_comm_node_rank(dataset->comm) : 0,
+               shared ? (size_t)cohort_comm_node_size(dataset->comm) : 1);
+    unsigned char *to = memory + begin * column->row_bytes;
+    COHORT_TRY(cohort_column_read(to, column, begin, end - begin));
+    if (range)
+        cohort_range_i32(&range[0], &range[1], (const int32_t *)(const void *)to,
+                         (end - begin) * column->row_elements);
+    return COHORT_OK;
+}
+
+/* A y that is not kept is still looked through once, each rank a part, for its range and
+ * for values that must be refused. */
+static cohort_status scan_targets(cohort_dataset *dataset, int32_t range[2])
+{
+    cohort_column *y = &dataset->y;
+    size_t at = 0, end = 0;
+    slice_rows(&at, &end, y, (size_t)cohort_comm_rank(dataset->comm),
+               (size_t)cohort_comm_size(dataset->comm));
+    const size_t block_bytes = y->block_rows * y->row_bytes,
+                 step = y->block_rows * (block_bytes < SCAN_BYTES ? SCAN_BYTES / block_bytes : 1);
+    void *piece = NULL;
+    COHORT_TRY(cohort_allocate(&piece, step, y->row_bytes));
+    cohort_status status = COHORT_OK;
+    for (; at < end && status == COHORT_OK; at += step) {
+        const size_t count = end - at < step ? end - at : step;
+        status = cohort_column_read(piece, y, at, count);
+        if (status == COHORT_OK && dataset->info.labels)
+            cohort_range_i32(&range[0], &range[1], piece, count * y->row_elements);
+    }
+    cohort_free(piece);
+    return status;
+}
+
+static cohort_status load(cohort_dataset *dataset, int32_t range[2])
+{
+    int32_t *label_range = dataset->info.labels ? range : NULL;
+    if (dataset->x_memory)
+        COHORT_TRY(load_column(dataset->x_memory, &dataset->x, dataset, NULL));
+    if (dataset->y_memory)
+        COHORT_TRY(load_column(dataset->y_memory, &dataset->y, dataset, label_range));
+    else if (dataset->info.targets)
+        COHORT_TRY(scan_targets(dataset, range));
+    return COHORT_OK;
+}
+
+/* Blocks for two windows of the chunk-aware shuffle: a batch may lie across the border.
+ * For y, as many as those rows need. */
+static size_t cache_slots(const cohort_column *column, const cohort_column *x, uint64_t budget)
+{
+    size_t slots = 2 * COHORT_SAMPLER_WINDOW;
+    if (column != x)
+        slots *= x->block_rows / column->block_rows + 2;
+    const size_t afford = (size_t)(budget / (column->block_rows * column->row_bytes));
+    return slots < afford ? slots : afford;
+}
+
+static cohort_status open_cache(cohort_block_cache *cache, cohort_column *column,
+                                const cohort_column *x, uint64_t budget)
+{
+    const size_t slots = cache_slots(column, x, budget);
+    COHORT_REQUIRE(slots, COHORT_DATA,
+                   "%s: a chunk of %s/%s takes %.1f MiB, more than a rank may hold (%.1f MiB); "
+                   "raise data.memory_limit or rewrite the file in smaller chunks",
+                   column->path, column->group, column->name,
+                   (double)(column->block_rows * column->row_bytes) / 0x1p20,
+                   (double)budget / 0x1p20);
+    if (slots < COHORT_SAMPLER_WINDOW)
+        cohort_log(COHORT_LOG_WARNING,
+                   "%s: chunks of %s/%s are large for the memory allowed (%zu fit, %d wanted): "
+                   "streaming will be slow; raise data.memory_limit or use smaller chunks",
+                   column->path, column->group, column->name, slots, COHORT_SAMPLER_WINDOW);
+    return cohort_block_cache_init(cache, column, slots);
+}
+
+static cohort_status open_caches(cohort_dataset *dataset, uint64_t budget)
+{
+    uint64_t each = budget / (unsigned)cohort_comm_node_size(dataset->comm);
+    if (dataset->info.streamed)
+        COHORT_TRY(open_cache(&dataset->x_cache, &dataset->x, &dataset->x, each / 4 * 3));
+    if (dataset->info.targets && !dataset->y_memory)
+        COHORT_TRY(open_cache(&dataset->y_cache, &dataset->y, &dataset->x, each / 4));
+    return COHORT_OK;
+}
+
+/* Reads what is kept and finds the range of the labels over all ranks. */
+static cohort_status load_together(cohort_dataset *dataset, uint64_t budget)
+{
+    cohort_dataset_info *info = &dataset->info;
+    int32_t range[2] = {INT32_MAX, INT32_MIN};
+    cohort_hdf5_begin();
+    cohort_status status = load(dataset, range);
+    cohort_hdf5_end();
+    if (status == COHORT_OK)
+        status = open_caches(dataset, budget);
+    COHORT_TRY(cohort_comm_agree(dataset->comm, status));
+    if (dataset->window)
+        COHORT_TRY(cohort_comm_node_barrier(dataset->comm));
+    if (info->labels) {
+        double bounds[2] = {-(double)range[0], range[1]};
+        COHORT_TRY(cohort_comm_max(dataset->comm, bounds, 2));
+        info->label_min = (int32_t)-bounds[0];
+        info->label_max = (int32_t)bounds[1];
+    }
+    return COHORT_OK;
+}
+
+/* Nothing is read from the file any more once everything is in memory. */
+static void close_file(cohort_dataset *dataset)
+{
+    cohort_hdf5_begin();
+    cohort_column_close(&dataset->x);
+    cohort_column_close(&dataset->y);
+    if (dataset->group_id > 0)
+        H5Gclose(dataset->group_id);
+    if (dataset->file > 0)
+        H5Fclose(dataset->file);
+    dataset->group_id = dataset->file = H5I_INVALID_HID;
+    cohort_hdf5_end();
+}
+
+static cohort_status copy_name(const char **out, cohort_dataset *dataset, const char *name)
+{
+    char *copy = NULL;
+    COHORT_TRY(cohort_arena_copy(&copy, dataset->arena, name));
+    *out = copy;
+    return COHORT_OK;
+}
+
+static cohort_status make_dataset(cohort_dataset **out, cohort_comm *comm,
+                                  const cohort_dataset_spec *spec)
+{
+    cohort_dataset *dataset = calloc(1, sizeof *dataset);
+    COHORT_REQUIRE(dataset, COHORT_MEMORY, "out of memory opening %s", spec->path);
+    *out = dataset;
+    dataset->comm = comm;
+    dataset->file = dataset->group_id = H5I_INVALID_HID;
+    dataset->info.source = "";
+    pthread_mutex_init(&dataset->lock, NULL);
+    COHORT_TRY(cohort_arena_create(&dataset->arena));
+    COHORT_TRY(copy_name(&dataset->path, dataset, spec->path));
+    COHORT_TRY(copy_name(&dataset->group, dataset, spec->group ? spec->group : ""));
+    COHORT_TRY(copy_name(&dataset->x_name, dataset, spec->x));
+    if (spec->y)
+        COHORT_TRY(copy_name(&dataset->y_name, dataset, spec->y));
+    return COHORT_OK;
+}
+
+cohort_status cohort_dataset_open(cohort_dataset **out, cohort_comm *comm,
+                                  const cohort_dataset_spec *spec)
+{
+    *out = NULL;
+    cohort_dataset *dataset = NULL;
+    cohort_status status = cohort_comm_agree(comm, make_dataset(&dataset, comm, spec));
+    if (status != COHORT_OK)
+        goto done;
+    COHORT_TRY_DONE(status, inspect_together(dataset));
+    const uint64_t budget = cohort_memory_budget(spec->memory_limit);
+    COHORT_TRY_DONE(status, place(dataset, budget));
+    COHORT_TRY_DONE(status, load_together(dataset, budget));
+    if (!dataset->info.streamed)
+        close_file(dataset);
+    *out = dataset;
+    dataset = NULL;
+done:
+    cohort_dataset_close(dataset);
+    return status;
+}
+
+cohort_status cohort_dataset_has_group(bool *has, const char *path, const char *group)
+{
+    hid_t file = H5I_INVALID_HID;
+    *has = false;
+    cohort_hdf5_begin();
+    cohort_status status = cohort_hdf5_open(&file, path);
+    if (status == COHORT_OK) {
+        *has = cohort_hdf5_exists(file, group);
+        H5Fclose(file);
+    }
+    cohort_hdf5_end();
+    COHORT_TRY(status);
+    return COHORT_OK;
+}
+
+void cohort_dataset_close(cohort_dataset *dataset)
+{
+    if (!dataset)
+        return;
+    close_file(dataset);
+    cohort_block_cache_clear(&dataset->x_cache);
+    cohort_block_cache_clear(&dataset->y_cache);
+    release_room(dataset);
+    free(dataset->classes);
+    free(dataset->vocabulary);
+    free(dataset->source);
+    free(dataset->requests);
+    cohort_arena_destroy(dataset->arena);
+    pthread_mutex_destroy(&dataset->lock);
+    free(dataset);
+}
+
+static int compare_requests(const void *a, const void *b)
+{
+    const request *left = a, *right = b;
+    return left->row < right->row ? -1 : left->row > right->row;
+}
+
+/* By row, so that each block is fetched once however few fit the cache. */
+static cohort_status sort_requests(cohort_dataset *dataset, const uint64_t *rows, size_t count)
+{
+    COHORT_TRY(cohort_grow((void **)&dataset->requests, &dataset->request_capacity, count,
+                           sizeof *dataset->requests));
+    for (size_t i = 0; i < count; i++)
+        dataset->requests[i] = (request){rows[i], i};
+    qsort(dataset->requests, count, sizeof *dataset->requests, compare_requests);
+    return COHORT_OK;
+}
+
+static cohort_status gather_streamed(void *out, cohort_block_cache *cache, const request *requests,
+                                     size_t count)
+{
+    const size_t row_bytes = cache->column->row_bytes;
+    for (size_t i = 0; i < count; i++) {
+        const void *row = NULL;
+        COHORT_TRY(cohort_block_cache_row(&row, cache, requests[i].row));
+        memcpy((unsigned char *)out + requests[i].place * row_bytes, row, row_bytes);
+    }
+    return COHORT_OK;
+}
+
+static void gather_kept(void *out, const unsigned char *memory, size_t row_bytes,
+                        const uint64_t *rows, size_t count)
+{
+    unsigned char *to = out;
+    for (size_t i = 0; i < count; i++)
+        memcpy(to + i * row_bytes, memory + (size_t)rows[i] * row_bytes, row_bytes);
+}
+
+cohort_status cohort_dataset_gather(void *x, void *y, cohort_dataset *dataset, const uint64_t *rows,
+                                    size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        COHORT_REQUIRE(rows[i] < dataset->info.count, COHORT_INTERNAL, "%s: row %llu asked of %zu",
+                       dataset->path, (unsigned long long)rows[i], dataset->info.count);
+    y = dataset->info.targets ? y : NULL;
+    if (x && dataset->x_memory)
+        gather_kept(x, dataset->x_memory, dataset->x.row_bytes, rows, count);
+    if (y && dataset->y_memory)
+        gather_kept(y, dataset->y_memory, dataset->y.row_bytes, rows, count);
+    const bool x_streamed = x && !dataset->x_memory, y_streamed = y && !dataset->y_memory;
+    if (!x_streamed && !y_streamed)
+        return COHORT_OK;
+    pthread_mutex_lock(&dataset->lock);
+    cohort_status status = sort_requests(dataset, rows, count);
+    if (status == COHORT_OK && x_streamed)
+        status = gather_streamed(x, &dataset->x_cache, dataset->requests, count);
+    if (status == COHORT_OK && y_streamed)
+        status = gather_streamed(y, &dataset->y_cache, dataset->requests, count);
+    pthread_mutex_unlock(&dataset->lock);
+    COHORT_TRY(status);
+    return COHORT_OK;
+}

@@ -1,0 +1,384 @@
+#include "data/loader.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "data/augment.h"
+#include "data/convert.h"
+
+enum { SLOTS = 2, INLINE_BYTES = 512 << 10, LINE = 64, PREFETCH_LINES = 16 };
+
+typedef enum slot_state { SLOT_EMPTY, SLOT_FILLING, SLOT_READY, SLOT_HELD } slot_state;
+
+typedef struct slot {
+    slot_state state;
+    uint64_t ticket; /* its place in the sequence of batches */
+    cohort_batch batch;
+    uint64_t *rows;
+    void *x, *y;
+    cohort_status status;
+    char message[512];
+} slot;
+
+struct cohort_loader {
+    cohort_dataset *dataset;
+    cohort_sampler sampler;
+    size_t rank, size;
+    bool tokens;
+    uint64_t seed;
+    cohort_element element; /* of x as stored */
+    size_t x_elements, row_bytes;
+    const unsigned char *memory; /* x in memory, or NULL */
+    unsigned char *staging;      /* [count][x] as stored, when x is streamed */
+    cohort_scaling scaling;
+    cohort_augmenter *augmenter;
+    slot slots[SLOTS];
+    double wait_seconds;
+
+    /* Shared with the thread, under the lock. */
+    bool threaded, started, stopping;
+    bool positioned; /* by a seek */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t work, ready; /* for the thread; for next */
+    uint64_t epoch, step;       /* of the next batch to prepare */
+    uint64_t produced;          /* tickets given out */
+    uint64_t wanted;            /* ticket that next returns next */
+    bool paused;                /* before the first seek, or after a failure until the next */
+};
+
+/* --- Preparing one batch --------------------------------------------------- */
+
+/* Rows lie anywhere in memory: the next one is asked for while this one is converted. */
+static void prefetch_row(const cohort_loader *loader, const cohort_batch *batch, size_t index)
+{
+    if (index >= batch->count || !loader->memory)
+        return;
+    const unsigned char *row = loader->memory + (size_t)batch->rows[index] * loader->row_bytes;
+    for (size_t line = 0; line < PREFETCH_LINES && line * LINE < loader->row_bytes; line++)
+        __builtin_prefetch(row + line * LINE);
+}
+
+static void convert_row(void *x, cohort_loader *loader, const cohort_batch *batch, size_t index,
+                        const void *row)
+{
+    const size_t count = loader->x_elements;
+    cohort_element element = loader->element;
+    if (loader->tokens) {
+        int32_t *to = (int32_t *)x + index * count;
+        if (element == COHORT_U8)
+            cohort_widen_u8_i32(to, row, count);
+        else
+            memcpy(to, row, count * sizeof *to);
+        return;
+    }
+    if (loader->augmenter)
+        cohort_augmenter_apply(&row, &element, loader->augmenter, row, loader->seed, batch->epoch,
+                               batch->rows[index]);
+    cohort_scale((float *)x + index * count, row, element, count, &loader->scaling);
+}
+
+static cohort_status fill(slot *filled, cohort_loader *loader, uint64_t epoch, uint64_t step)
+{
+    cohort_batch *batch = &filled->batch;
+    batch->epoch = epoch;
+    batch->step = step;
+    batch->global_count = cohort_sampler_batch_count(&loader->sampler, step);
+    const size_t begin = cohort_part_begin(batch->global_count, loader->rank, loader->size),
+                 end = cohort_part_begin(batch->global_count, loader->rank + 1, loader->size);
+    batch->count = end - begin;
+    cohort_sampler_rows(filled->rows, &loader->sampler, epoch, step, begin, batch->count);
+    COHORT_TRY(cohort_dataset_gather(loader->staging, filled->y, loader->dataset, filled->rows,
+                                     batch->count));
+    prefetch_row(loader, batch, 0);
+    for (size_t i = 0; i < batch->count; i++) {
+        prefetch_row(loader, batch, i + 1);
+        const unsigned char *row =
+            loader->memory ? loader->memory + (size_t)filled->rows[i] * loader->row_bytes
+                           : loader->staging + i * loader->row_bytes;
+        convert_row(filled->x, loader, batch, i, row);
+    }
+    return COHORT_OK;
+}
+
+/* Fills SLOT for (epoch, step), keeping the error with it. */
+static void prepare(slot *filled, cohort_loader *loader, uint64_t epoch, uint64_t step)
+{
+    filled->status = fill(filled, loader, epoch, step);
+    if (filled->status != COHORT_OK)
+        snprintf(filled->message, sizeof filled->message, "%s", cohort_error_message());
+}
+
+/* --- The sequence ----------------------------------------------------------- */
+
+/* Takes an empty slot for the next batch of the sequence and moves the sequence on; NULL
+ * if there is none to take. With the lock held. */
+static slot *take_empty(cohort_loader *loader, uint64_t *epoch, uint64_t *step)
+{
+    for (int i = 0; i < SLOTS && !loader->paused; i++) {
+        slot *empty = &loader->slots[i];
+        if (empty->state != SLOT_EMPTY)
+            continue;
+        empty->state = SLOT_FILLING;
+        empty->ticket = loader->produced++;
+        *epoch = loader->epoch;
+        *step = loader->step;
+        if (++loader->step >= cohort_sampler_steps(&loader->sampler)) {
+            loader->step = 0;
+            loader->epoch++;
+        }
+        return empty;
+    }
+    return NULL;
+}
+
+/* A slot that a seek has overtaken while it was being filled is dropped. */
+static void put_filled(cohort_loader *loader, slot *filled)
+{
+    const bool current = filled->ticket >= loader->wanted;
+    filled->state = current ? SLOT_READY : SLOT_EMPTY;
+    if (current && filled->status != COHORT_OK)
+        loader->paused = true;
+}
+
+static slot *find_ready(cohort_loader *loader)
+{
+    for (int i = 0; i < SLOTS; i++)
+        if (loader->slots[i].state == SLOT_READY && loader->slots[i].ticket == loader->wanted)
+            return &loader->slots[i];
+    return NULL;
+}
+
+static void *run(void *argument)
+{
+    cohort_loader *loader = argument;
+    pthread_mutex_lock(&loader->lock);
+    while (!loader->stopping) {
+        uint64_t epoch = 0, step = 0;
+        slot *empty = take_empty(loader, &epoch, &step);
+        if (!empty) {
+            pthread_cond_wait(&loader->work, &loader->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&loader->lock);
+        prepare(empty, loader, epoch, step);
+        pthread_mutex_lock(&loader->lock);
+        put_filled(loader, empty);
+        pthread_cond_signal(&loader->ready);
+    }
+    pthread_mutex_unlock(&loader->lock);
+    return NULL;
+}
+
+/* Signals are for the main thread: the new one inherits a mask that blocks them all. */
+static cohort_status start_thread(cohort_loader *loader)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&loader->thread, NULL, run, loader);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    COHORT_REQUIRE(!error, COHORT_MEMORY, "cannot start the loader thread: %s; raise ulimit -u",
+                   strerror(error));
+    loader->started = true;
+    return COHORT_OK;
+}
+
+/* Steps at or past the end belong to the epochs after. */
+static void set_position(cohort_loader *loader, uint64_t epoch, uint64_t step)
+{
+    const uint64_t steps = cohort_sampler_steps(&loader->sampler);
+    loader->epoch = epoch + step / steps;
+    loader->step = step % steps;
+}
+
+void cohort_loader_seek(cohort_loader *loader, uint64_t epoch, uint64_t step)
+{
+    pthread_mutex_lock(&loader->lock);
+    set_position(loader, epoch, step);
+    loader->wanted = loader->produced;
+    loader->paused = false;
+    loader->positioned = true;
+    for (int i = 0; i < SLOTS; i++)
+        if (loader->slots[i].state == SLOT_READY)
+            loader->slots[i].state = SLOT_EMPTY;
+    pthread_cond_signal(&loader->work);
+    pthread_mutex_unlock(&loader->lock);
+}
+
+/* Waits until the wanted slot is ready, or prepares it here. With the lock held. */
+static slot *obtain(cohort_loader *loader)
+{
+    slot *found = find_ready(loader);
+    if (found)
+        return found;
+    const double since = cohort_clock_seconds();
+    if (loader->threaded) {
+        while (!(found = find_ready(loader)))
+            pthread_cond_wait(&loader->ready, &loader->lock);
+    } else {
+        uint64_t epoch = 0, step = 0;
+        found = take_empty(loader, &epoch, &step);
+        prepare(found, loader, epoch, step);
+        put_filled(loader, found);
+    }
+    loader->wait_seconds += cohort_clock_seconds() - since;
+    return found;
+}
+
+cohort_status cohort_loader_next(cohort_loader *loader, const cohort_batch **batch)
+{
+    *batch = NULL;
+    if (!loader->positioned)
+        cohort_loader_seek(loader, 0, 0);
+    pthread_mutex_lock(&loader->lock);
+    for (int i = 0; i < SLOTS; i++)
+        if (loader->slots[i].state == SLOT_HELD)
+            loader->slots[i].state = SLOT_EMPTY;
+    pthread_cond_signal(&loader->work);
+    slot *found = obtain(loader);
+    /* A failed slot stays where it is, so that asking again tells the same. */
+    if (found->status == COHORT_OK) {
+        found->state = SLOT_HELD;
+        loader->wanted++;
+    }
+    pthread_mutex_unlock(&loader->lock);
+    COHORT_REQUIRE(found->status == COHORT_OK, found->status, "%s", found->message);
+    *batch = &found->batch;
+    return COHORT_OK;
+}
+
+double cohort_loader_take_wait_seconds(cohort_loader *loader)
+{
+    const double seconds = loader->wait_seconds;
+    loader->wait_seconds = 0;
+    return seconds;
+}
+
+/* --- Making ------------------------------------------------------------------ */
+
+static cohort_status check_tokens(const cohort_loader_config *config,
+                                  const cohort_dataset_info *info)
+{
+    COHORT_REQUIRE(info->x_element != COHORT_F32, COHORT_USAGE,
+                   "tokens must be integers, but x holds floats; remove the embedding or convert "
+                   "x");
+    COHORT_REQUIRE(!config->augment || !config->augment->count, COHORT_USAGE,
+                   "data.augment is for images, but x holds tokens; remove it");
+    bool plain = config->scale == 1;
+    for (size_t i = 0; i < config->mean.count; i++)
+        plain = plain && config->mean.items[i] == 0;
+    for (size_t i = 0; i < config->std.count; i++)
+        plain = plain && config->std.items[i] == 1;
+    COHORT_REQUIRE(plain, COHORT_USAGE,
+                   "data.scale, mean and std have no meaning for tokens; remove them");
+    return COHORT_OK;
+}
+
+static cohort_status configure(cohort_loader *loader, const cohort_loader_config *config,
+                               const cohort_dataset_info *info)
+{
+    const cohort_shape *shape = &info->x_shape;
+    if (config->tokens)
+        return check_tokens(config, info);
+    COHORT_TRY(cohort_scaling_make(&loader->scaling, config->scale, config->mean.items,
+                                   config->mean.count, config->std.items, config->std.count,
+                                   shape->dims[shape->dim_count - 1]));
+    return cohort_augmenter_create(&loader->augmenter, config->augment, shape, info->x_element);
+}
+
+/* *most = samples of the largest part of a batch that this rank can get. */
+static cohort_status allocate_slots(size_t *most, cohort_loader *loader,
+                                    const cohort_dataset_info *info)
+{
+    const size_t batch = cohort_sampler_batch_count(&loader->sampler, 0);
+    const size_t count = (batch - 1) / loader->size + 1;
+    const size_t y_elements = info->targets ? cohort_shape_count(&info->y_shape) : 0;
+    size_t x_bytes = 0, y_bytes = 0;
+    COHORT_REQUIRE(cohort_size_multiply(&x_bytes, loader->x_elements, sizeof(float)) &&
+                       cohort_size_multiply(&y_bytes, y_elements, sizeof(float)),
+                   COHORT_MEMORY, "a sample does not fit memory");
+    for (int i = 0; i < SLOTS; i++) {
+        slot *made = &loader->slots[i];
+        COHORT_TRY(cohort_allocate(&made->x, count, x_bytes));
+        COHORT_TRY(COHORT_ALLOCATE(&made->rows, count));
+        if (info->targets)
+            COHORT_TRY(cohort_allocate(&made->y, count, y_bytes));
+        made->batch.x = made->x;
+        made->batch.rows = made->rows;
+        made->batch.labels = info->labels ? made->y : NULL;
+        made->batch.values = info->labels ? NULL : made->y;
+    }
+    if (!loader->memory)
+        COHORT_TRY(cohort_allocate((void **)&loader->staging, count, loader->row_bytes));
+    *most = count;
+    return COHORT_OK;
+}
+
+cohort_status cohort_loader_create(cohort_loader **out, cohort_dataset *dataset,
+                                   const cohort_loader_config *config)
+{
+    const cohort_dataset_info *info = cohort_dataset_describe(dataset);
+    cohort_status status = COHORT_OK;
+    cohort_loader *loader = NULL;
+    size_t most = 0;
+    *out = NULL;
+    COHORT_REQUIRE(config->sampler.global_batch && cohort_subset_count(&config->sampler.subset),
+                   COHORT_USAGE, "no samples to load (%s); choose another validation fraction",
+                   config->sampler.global_batch ? "the subset is empty" : "batches of size 0");
+    COHORT_TRY(COHORT_ALLOCATE(&loader, 1));
+    pthread_mutex_init(&loader->lock, NULL);
+    pthread_cond_init(&loader->work, NULL);
+    pthread_cond_init(&loader->ready, NULL);
+    loader->dataset = dataset;
+    loader->sampler = config->sampler;
+    loader->rank = (size_t)config->rank;
+    loader->size = (size_t)config->size;
+    loader->tokens = config->tokens;
+    loader->seed = config->seed;
+    loader->element = info->x_element;
+    loader->x_elements = cohort_shape_count(&info->x_shape);
+    loader->row_bytes = loader->x_elements * cohort_element_bytes(info->x_element);
+    loader->memory = cohort_dataset_memory(dataset);
+    COHORT_TRY_DONE(status, configure(loader, config, info));
+    COHORT_TRY_DONE(status, allocate_slots(&most, loader, info));
+    loader->threaded =
+        config->resident_thread && (info->streamed || loader->augmenter ||
+                                    most * loader->x_elements * sizeof(float) > INLINE_BYTES);
+    if (loader->threaded)
+        COHORT_TRY_DONE(status, start_thread(loader));
+    *out = loader;
+    loader = NULL;
+done:
+    cohort_loader_destroy(loader);
+    return status;
+}
+
+void cohort_loader_destroy(cohort_loader *loader)
+{
+    if (!loader)
+        return;
+    if (loader->started) {
+        pthread_mutex_lock(&loader->lock);
+        loader->stopping = true;
+        pthread_cond_signal(&loader->work);
+        pthread_mutex_unlock(&loader->lock);
+        pthread_join(loader->thread, NULL);
+    }
+    for (int i = 0; i < SLOTS; i++) {
+        cohort_free(loader->slots[i].x);
+        cohort_free(loader->slots[i].y);
+        cohort_free(loader->slots[i].rows);
+    }
+    cohort_free(loader->staging);
+    cohort_scaling_clear(&loader->scaling);
+    cohort_augmenter_destroy(loader->augmenter);
+    pthread_cond_destroy(&loader->work);
+    pthread_cond_destroy(&loader->ready);
+    pthread_mutex_destroy(&loader->lock);
+    cohort_free(loader);
+}
