@@ -1,0 +1,1 @@
+cohort_double_test(losses SOURCES test_losses.c)
