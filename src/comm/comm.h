@@ -12,8 +12,11 @@
 typedef struct cohort_comm cohort_comm;
 
 /* Starts MPI (unless the program has) with the thread level we need and opens the
- * world. Without a launcher (no mpirun, srun) MPI is not started at all and the
- * communicator has one rank. Collective. Errors: COHORT_PEER. */
+ * world. Without a launcher (no mpirun, srun), and for a job of one rank, MPI is not
+ * started at all and the communicator has one rank. Collective. Errors: COHORT_PEER;
+ * COHORT_USAGE when several processes were launched but do not find each other (srun
+ * without PMIx, another MPI's mpirun). MPI is called from one thread only: the one that
+ * calls this room's functions. */
 COHORT_NODISCARD cohort_status cohort_comm_start(cohort_comm **out);
 /* Opens a communicator of the caller's: MPI_COMM is a pointer to an MPI_Comm, which is
  * duplicated. Collective over it. */
@@ -21,7 +24,8 @@ COHORT_NODISCARD cohort_status cohort_comm_open(cohort_comm **out, const void *m
 /* Collective. Finalises MPI if cohort_comm_start started it. */
 void cohort_comm_close(cohort_comm *comm);
 /* Ends all ranks at once with EXIT_CODE; for `main` alone, when other ranks cannot be
- * reached. Does not return. */
+ * reached. The speaker (below) goes first, so that its message is out. COMM may be NULL.
+ * Does not return. */
 void cohort_comm_kill(cohort_comm *comm, int exit_code) __attribute__((noreturn));
 
 int cohort_comm_rank(const cohort_comm *comm);
@@ -34,6 +38,27 @@ int cohort_comm_node_count(const cohort_comm *comm);
 /* This rank's number among launched processes read from the launcher's environment,
  * before or without MPI; 0 if there is none. */
 int cohort_comm_launched_rank(void);
+
+/* The host RANK runs on; owned by COMM. */
+const char *cohort_comm_host(const cohort_comm *comm, int rank);
+/* This node has more ranks than cores they may run on. */
+bool cohort_comm_is_crowded(const cohort_comm *comm);
+
+/* Deadlines. Every collective below waits at most SECONDS for the other ranks (default
+ * 300; 0 = for ever; the same on all ranks), then fails with COHORT_PEER naming those that
+ * did not arrive, their hosts and their phase. A rank of this node whose process has ended
+ * is noticed within a tenth of a second. After that COMM is broken: all its collectives
+ * fail at once with the same message, its memory must no longer be relied on, and the
+ * program ends by cohort_comm_kill. */
+void cohort_comm_set_timeout(cohort_comm *comm, double seconds);
+/* Says what this rank is doing ("step 120: backward", printf-style, cut at 95 bytes), for
+ * other ranks' messages. Not collective; some 0.2 us. */
+void cohort_comm_set_phase(cohort_comm *comm, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+bool cohort_comm_is_broken(const cohort_comm *comm);
+/* Whether this rank is the one that prints an error all ranks have: rank 0, or once COMM
+ * is broken the lowest rank that did arrive. */
+bool cohort_comm_is_speaker(const cohort_comm *comm);
 
 /* Every rank gets the worst status of all (the highest-numbered; OK if all are OK) and
  * the message of the lowest rank that has it, prefixed "rank R on HOST: " when only

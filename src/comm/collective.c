@@ -1,0 +1,149 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "comm/internal.h"
+
+/* One MPI call moves at most this much: its counts are ints. */
+static const size_t CHUNK_BYTES = (size_t)1 << 29;
+
+/* COUNT bytes from ROOT of ON. */
+static cohort_status broadcast(cohort_comm *comm, MPI_Comm on, cohort_scope scope, char *bytes,
+                               size_t count, int root)
+{
+    for (size_t done = 0; done < count;) {
+        size_t chunk = count - done < CHUNK_BYTES ? count - done : CHUNK_BYTES;
+        MPI_Request request;
+        COHORT_TRY(cohort_comm_check(
+            comm, MPI_Ibcast(bytes + done, (int)chunk, MPI_BYTE, root, on, &request), "broadcast"));
+        COHORT_TRY(cohort_comm_wait(comm, &request, 1, scope, "a broadcast"));
+        done += chunk;
+    }
+    return COHORT_OK;
+}
+
+/* The agreement among the ranks of ON: one maximum over (worst status, lowest rank that
+ * has it) and over (minus the best status), then that rank's message. */
+static cohort_status agree(cohort_comm *comm, MPI_Comm on, cohort_scope scope, cohort_status mine)
+{
+    if (comm->is_broken)
+        return mine != COHORT_OK ? mine : COHORT_FAIL(COHORT_PEER, "%s", comm->failure);
+    COHORT_TRY(cohort_comm_enter(comm, scope));
+    int rank, size;
+    MPI_Comm_rank(on, &rank);
+    MPI_Comm_size(on, &size);
+    int64_t votes[2] = {(int64_t)mine * size + (size - 1 - rank), -(int64_t)mine};
+    MPI_Request request;
+    COHORT_TRY(cohort_comm_check(
+        comm, MPI_Iallreduce(MPI_IN_PLACE, votes, 2, MPI_INT64_T, MPI_MAX, on, &request),
+        "agreement"));
+    COHORT_TRY(cohort_comm_wait(comm, &request, 1, scope, "an agreement"));
+    cohort_status worst = (cohort_status)(votes[0] / size);
+    if (worst == COHORT_OK)
+        return COHORT_OK;
+    int speaker = size - 1 - (int)(votes[0] % size);
+    char message[COHORT_MESSAGE_BYTES];
+    snprintf(message, sizeof message, "%s", cohort_error_message());
+    COHORT_TRY(broadcast(comm, on, scope, message, sizeof message, speaker));
+    int named = scope == COHORT_SCOPE_NODE ? comm->node_ranks[speaker] : speaker;
+    if (votes[1] == -(int64_t)COHORT_OK)
+        return COHORT_FAIL(worst, "rank %d on %s: %s", named, comm->hosts[named], message);
+    return COHORT_FAIL(worst, "%s", message);
+}
+
+cohort_status cohort_comm_agree(cohort_comm *comm, cohort_status mine)
+{
+    return comm->size == 1 ? mine : agree(comm, comm->world, COHORT_SCOPE_ALL, mine);
+}
+
+cohort_status cohort_comm_node_agree(cohort_comm *comm, cohort_status mine)
+{
+    return comm->node_size == 1 ? mine : agree(comm, comm->node, COHORT_SCOPE_NODE, mine);
+}
+
+cohort_status cohort_comm_broadcast(cohort_comm *comm, void *bytes, size_t count, int root)
+{
+    COHORT_REQUIRE(root >= 0 && root < comm->size, COHORT_INTERNAL,
+                   "broadcast from rank %d of %d: no such rank", root, comm->size);
+    if (comm->size == 1 || count == 0)
+        return COHORT_OK;
+    COHORT_TRY(cohort_comm_enter(comm, COHORT_SCOPE_ALL));
+    return broadcast(comm, comm->world, COHORT_SCOPE_ALL, bytes, count, root);
+}
+
+static cohort_status reduce(cohort_comm *comm, double *values, size_t count, MPI_Op op,
+                            const char *what)
+{
+    if (comm->size == 1 || count == 0)
+        return COHORT_OK;
+    COHORT_TRY(cohort_comm_enter(comm, COHORT_SCOPE_ALL));
+    const size_t most = CHUNK_BYTES / sizeof *values;
+    for (size_t done = 0; done < count;) {
+        size_t chunk = count - done < most ? count - done : most;
+        MPI_Request request;
+        COHORT_TRY(cohort_comm_check(comm,
+                                     MPI_Iallreduce(MPI_IN_PLACE, values + done, (int)chunk,
+                                                    MPI_DOUBLE, op, comm->world, &request),
+                                     what));
+        COHORT_TRY(cohort_comm_wait(comm, &request, 1, COHORT_SCOPE_ALL, what));
+        done += chunk;
+    }
+    return COHORT_OK;
+}
+
+cohort_status cohort_comm_sum(cohort_comm *comm, double *values, size_t count)
+{
+    return reduce(comm, values, count, MPI_SUM, "a sum over ranks");
+}
+
+cohort_status cohort_comm_max(cohort_comm *comm, double *values, size_t count)
+{
+    return reduce(comm, values, count, comm->max, "a maximum over ranks");
+}
+
+cohort_status cohort_comm_gather_all(cohort_comm *comm, void *all, const void *mine, size_t count)
+{
+    size_t size = (size_t)comm->size;
+    if (count == 0)
+        return COHORT_OK;
+    if (size == 1) {
+        memmove(all, mine, count);
+        return COHORT_OK;
+    }
+    COHORT_TRY(cohort_comm_enter(comm, COHORT_SCOPE_ALL));
+    if (count <= CHUNK_BYTES / size) {
+        MPI_Request request;
+        COHORT_TRY(cohort_comm_check(comm,
+                                     MPI_Iallgather(mine, (int)count, MPI_BYTE, all, (int)count,
+                                                    MPI_BYTE, comm->world, &request),
+                                     "gathering"));
+        return cohort_comm_wait(comm, &request, 1, COHORT_SCOPE_ALL, "gathering from all ranks");
+    }
+    char *blocks = all;
+    memcpy(blocks + (size_t)comm->rank * count, mine, count);
+    for (size_t rank = 0; rank < size; rank++)
+        COHORT_TRY(broadcast(comm, comm->world, COHORT_SCOPE_ALL, blocks + rank * count, count,
+                             (int)rank));
+    return COHORT_OK;
+}
+
+static cohort_status barrier(cohort_comm *comm, MPI_Comm on, cohort_scope scope)
+{
+    MPI_Request request;
+    COHORT_TRY(cohort_comm_enter(comm, scope));
+    /* What this rank has written to shared memory is seen by those that leave after it. */
+    atomic_thread_fence(memory_order_seq_cst);
+    COHORT_TRY(cohort_comm_check(comm, MPI_Ibarrier(on, &request), "barrier"));
+    COHORT_TRY(cohort_comm_wait(comm, &request, 1, scope, "a barrier"));
+    atomic_thread_fence(memory_order_seq_cst);
+    return COHORT_OK;
+}
+
+cohort_status cohort_comm_barrier(cohort_comm *comm)
+{
+    return comm->size == 1 ? COHORT_OK : barrier(comm, comm->world, COHORT_SCOPE_ALL);
+}
+
+cohort_status cohort_comm_node_barrier(cohort_comm *comm)
+{
+    return comm->node_size == 1 ? COHORT_OK : barrier(comm, comm->node, COHORT_SCOPE_NODE);
+}

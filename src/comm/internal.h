@@ -1,0 +1,98 @@
+/* What the files of this room share. */
+#ifndef COHORT_COMM_INTERNAL_H
+#define COHORT_COMM_INTERNAL_H
+
+#include <mpi.h>
+#include <stdatomic.h>
+
+#include "comm/comm.h"
+
+enum {
+    COHORT_HOST_BYTES = 64,
+    COHORT_PHASE_BYTES = 96,
+    COHORT_PHASE_WORDS = COHORT_PHASE_BYTES / 8,
+    COHORT_MESSAGE_BYTES = 1024
+};
+
+/* What a rank says about itself to the ranks of its node, in shared memory: two cache
+ * lines. Atomics on these types are lock-free and so work between processes. */
+typedef struct cohort_presence {
+    _Alignas(64) _Atomic uint64_t sequence; /* collectives entered, over all ranks */
+    _Atomic uint64_t node_sequence;         /* collectives entered, over the node */
+    _Atomic uint64_t version;               /* of `phase`; odd while it is written */
+    _Atomic uint64_t pid;
+    _Atomic uint64_t phase[COHORT_PHASE_WORDS]; /* text, what the rank is doing */
+} cohort_presence;
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2,
+               "presence is shared between processes: atomics must be lock-free");
+
+/* A presence as sent between nodes. */
+typedef struct cohort_report {
+    int32_t rank;
+    int32_t answered; /* the rank itself answered or its node told */
+    uint64_t sequence;
+    char phase[COHORT_PHASE_BYTES];
+} cohort_report;
+
+typedef enum cohort_scope { COHORT_SCOPE_ALL, COHORT_SCOPE_NODE } cohort_scope;
+
+struct cohort_comm {
+    int rank, size;
+    int node_rank, node_size, node_index, node_count;
+    bool started_mpi;  /* by us: we finalise */
+    bool crowded;      /* more ranks than cores on this node */
+    bool sees_pids;    /* /proc shows the other ranks of the node */
+    bool is_broken;    /* a collective timed out or failed: none may follow */
+    int first_arrived; /* lowest rank that waited, once broken */
+    double timeout;
+    MPI_Comm world, node;
+    MPI_Comm control;                 /* questions and answers between nodes; null on one node */
+    MPI_Op max;                       /* maximum that keeps NaN */
+    int *node_of;                     /* [size] node index */
+    int *node_ranks;                  /* [node_size] ranks, ascending */
+    char (*hosts)[COHORT_HOST_BYTES]; /* [size] */
+    cohort_shared *board_memory;
+    cohort_presence *board; /* [node_size]; NULL while opening and with one rank */
+    uint64_t sequence, node_sequence;
+    cohort_report *answer, *reports; /* [node_size] being sent, [size] received */
+    MPI_Request answer_request;
+    char failure[COHORT_MESSAGE_BYTES]; /* why it is broken */
+};
+
+/* An MPI return code as a status: COHORT_PEER with MPI's text. */
+COHORT_NODISCARD cohort_status cohort_comm_check(cohort_comm *comm, int code, const char *what);
+
+/* Begins a collective: counts it where others can see. COHORT_PEER once broken. */
+COHORT_NODISCARD cohort_status cohort_comm_enter(cohort_comm *comm, cohort_scope scope);
+
+/* Marks COMM as broken with the current error message; returns COHORT_PEER. */
+cohort_status cohort_comm_break(cohort_comm *comm);
+
+/* Waits for something another rank must do. Call poll each time it is not there yet:
+ * it spins, then yields, then sleeps; answers other nodes; and fails with COHORT_PEER
+ * naming the missing ranks when one died or TIMEOUT seconds (0 = for ever) are over. */
+typedef struct cohort_waiter {
+    cohort_comm *comm;
+    const char *what; /* "broadcast", "gradient sum", … */
+    cohort_scope scope;
+    double timeout;
+    uint64_t polls;
+    double start, next_service; /* seconds; start 0 = clock not read yet */
+} cohort_waiter;
+
+cohort_waiter cohort_waiter_make(cohort_comm *comm, cohort_scope scope, const char *what,
+                                 double timeout);
+COHORT_NODISCARD cohort_status cohort_waiter_poll(cohort_waiter *waiter);
+
+/* Waits for COUNT requests under the communicator's timeout. */
+COHORT_NODISCARD cohort_status cohort_comm_wait(cohort_comm *comm, MPI_Request *requests, int count,
+                                                cohort_scope scope, const char *what);
+
+/* As cohort_shared_create; RESERVE = false leaves out the test limit on free memory. */
+COHORT_NODISCARD cohort_status cohort_shared_take(cohort_shared **out, void **base,
+                                                  cohort_comm *comm, size_t bytes, bool limited);
+
+/* Whether the process PID of this host has ended (a zombie counts). */
+bool cohort_process_is_dead(uint64_t pid);
+
+#endif

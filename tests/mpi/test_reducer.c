@@ -1,0 +1,233 @@
+#include "tests/cmocka_all.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/rng.h"
+#include "comm/reducer.h"
+
+static cohort_comm *comm;
+static int rank, size;
+
+static void assert_all(bool good)
+{
+    double bad = good ? 0 : 1;
+    assert_ok(cohort_comm_sum(comm, &bad, 1));
+    if (!good)
+        fprintf(stderr, "rank %d fails\n", rank);
+    assert_true(bad == 0);
+}
+
+/* Value I of the vector of RANK at STEP. */
+static float value_of(int of_rank, int step, size_t i)
+{
+    uint64_t bits = cohort_mix64((uint64_t)of_rank * 1000003 + (uint64_t)step * 7919 + i);
+    return (float)((double)(bits >> 11) / 9007199254740992.0 - 0.5) * (i % 5 ? 1.0F : 1000.0F);
+}
+
+/* Backward: fills from the tail in pieces, and tells the reducer after some of them. */
+static void backward(cohort_reducer *reducer, size_t count, int step, cohort_rng *rng)
+{
+    float *grads = cohort_reducer_grads(reducer);
+    size_t end = count;
+    while (end > 0) {
+        size_t piece = 1 + cohort_rng_below(rng, (uint32_t)count);
+        size_t begin = piece < end ? end - piece : 0;
+        for (size_t i = begin; i < end; i++)
+            grads[i] = value_of(rank, step, i);
+        end = begin;
+        if (cohort_rng_below(rng, 3))
+            cohort_reducer_ready(reducer, end);
+        if (cohort_rng_below(rng, 8) == 0)
+            usleep(200);
+    }
+}
+
+static bool sums_are_right(cohort_reducer *reducer, size_t count, int step, bool in_rank_order)
+{
+    const float *grads = cohort_reducer_grads(reducer), *extras = cohort_reducer_extras(reducer);
+    bool good = true;
+    for (size_t i = 0; i < count; i++) {
+        double sum = 0, scale = 0;
+        float ordered = value_of(0, step, i);
+        for (int r = 0; r < size; r++) {
+            sum += (double)value_of(r, step, i);
+            scale += fabs((double)value_of(r, step, i));
+            if (r > 0)
+                ordered += value_of(r, step, i);
+        }
+        good = good && fabs((double)grads[i] - sum) <= 1e-6 * scale;
+        if (in_rank_order)
+            good = good && grads[i] == ordered;
+    }
+    for (int i = 0; i < COHORT_REDUCER_EXTRAS; i++)
+        good = good && extras[i] == (float)(size * (size - 1) / 2 + size * i);
+    return good;
+}
+
+static bool same_bits_everywhere(cohort_reducer *reducer, size_t count)
+{
+    uint64_t mine = cohort_hash(cohort_reducer_grads(reducer), count * sizeof(float), 1), all[64];
+    assert_ok(cohort_comm_gather_all(comm, all, &mine, sizeof mine));
+    bool good = true;
+    for (int r = 0; r < size; r++)
+        good = good && all[r] == all[0];
+    return good;
+}
+
+static void run(cohort_reducer_mode mode, size_t bucket_bytes, size_t count, int steps,
+                const char *description)
+{
+    cohort_reducer *reducer;
+    cohort_reducer_config config = {.mode = mode, .bucket_bytes = bucket_bytes, .timeout = 60};
+    assert_ok(cohort_reducer_create(&reducer, comm, &config, count));
+    if (size > 1 && description)
+        assert_non_null(strstr(cohort_reducer_describe(reducer), description));
+    const float *grads = cohort_reducer_grads(reducer);
+    bool good = (uintptr_t)grads % 64 == 0;
+    for (size_t i = 0; i < count; i++)
+        good = good && grads[i] == 0;
+    bool ordered = strstr(cohort_reducer_describe(reducer), "shared memory, ") != NULL;
+    cohort_rng rng = cohort_rng_make(5, COHORT_RNG_TEST, (uint32_t)rank, count, 0);
+    for (int step = 0; step < steps; step++) {
+        cohort_reducer_begin(reducer);
+        backward(reducer, count, step, &rng);
+        for (int i = 0; i < COHORT_REDUCER_EXTRAS; i++)
+            cohort_reducer_extras(reducer)[i] = (float)(rank + i);
+        assert_ok(cohort_reducer_finish(reducer));
+        good = good && sums_are_right(reducer, count, step, ordered);
+        good = good && cohort_reducer_grads(reducer) == grads;
+        /* A collective of the caller's between two steps. */
+        if (step % 3 == 0)
+            good = same_bits_everywhere(reducer, count) && good;
+    }
+    assert_all(good);
+    double waited = cohort_reducer_take_wait_seconds(reducer);
+    assert_all(size == 1 ? waited == 0 : waited > 0);
+    assert_true(cohort_reducer_take_wait_seconds(reducer) == 0);
+    cohort_reducer_destroy(reducer);
+}
+
+static void run_counts(cohort_reducer_mode mode, const char *description)
+{
+    static const size_t counts[] = {0, 1, 15, 17, 1000, 4099, 70001};
+    static const size_t buckets[] = {0, 64, 1000, 65536};
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+        for (size_t b = 0; b < sizeof buckets / sizeof *buckets; b++)
+            run(mode, counts[c] > 5000 && buckets[b] == 64 ? 2048 : buckets[b], counts[c], 4,
+                description);
+}
+
+static void sums_by_mpi(void **state)
+{
+    (void)state;
+    run_counts(COHORT_REDUCER_MPI, "MPI_Iallreduce");
+}
+
+static void sums_in_shared_memory(void **state)
+{
+    (void)state;
+    run_counts(COHORT_REDUCER_SHARED, "shared memory");
+}
+
+static void many_steps(void **state)
+{
+    (void)state;
+    run(COHORT_REDUCER_AUTO, 0, 300, 500, "shared memory");
+    run(COHORT_REDUCER_AUTO, 256, 1500, 200, "shared memory");
+}
+
+static void falls_back_when_memory_is_short(void **state)
+{
+    (void)state;
+    setenv("COHORT_TEST_SHM_LIMIT", "64K", 1);
+    run(COHORT_REDUCER_SHARED, 0, 50000, 2, "MPI_Iallreduce");
+    unsetenv("COHORT_TEST_SHM_LIMIT");
+}
+
+/* Several nodes on this machine: two of two, and uneven ones. */
+static void sums_between_nodes(void **state)
+{
+    (void)state;
+    cohort_comm *whole = comm;
+    for (int node_size = 1; node_size <= 3 && size > 1; node_size++) {
+        char text[8];
+        snprintf(text, sizeof text, "%d", node_size);
+        setenv("COHORT_TEST_NODE_SIZE", text, 1);
+        assert_ok(cohort_comm_start(&comm));
+        assert_true(cohort_comm_node_count(comm) == (size + node_size - 1) / node_size);
+        const char *expected = node_size == 1      ? "MPI_Iallreduce"
+                               : size <= node_size ? "shared memory, "
+                                                   : "MPI between them";
+        static const size_t counts[] = {1, 1000, 30001};
+        for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+            run(COHORT_REDUCER_AUTO, 0, counts[c], 4, expected);
+            run(COHORT_REDUCER_AUTO, 4096, counts[c], 4, expected);
+        }
+        cohort_comm_close(comm);
+    }
+    unsetenv("COHORT_TEST_NODE_SIZE");
+    comm = whole;
+}
+
+static void names_the_rank_that_does_not_come(void **state)
+{
+    (void)state;
+    static const int node_sizes[] = {0, 1, 2};
+    for (int kind = 0; kind < 4 && size > 1; kind++) {
+        if (kind > 0 && kind < 3)
+            setenv("COHORT_TEST_NODE_SIZE", node_sizes[kind] == 1 ? "1" : "2", 1);
+        else
+            unsetenv("COHORT_TEST_NODE_SIZE");
+        cohort_comm *other;
+        cohort_reducer *reducer;
+        assert_ok(cohort_comm_start(&other));
+        cohort_reducer_config config = {
+            .mode = kind == 3 ? COHORT_REDUCER_MPI : COHORT_REDUCER_AUTO, .timeout = 0.3};
+        assert_ok(cohort_reducer_create(&reducer, other, &config, 5000));
+        cohort_comm_set_phase(other, "step 7: backward");
+        assert_ok(cohort_comm_barrier(other));
+        bool good = true;
+        if (rank == size - 1) {
+            usleep(3200000);
+        } else {
+            cohort_reducer_begin(reducer);
+            cohort_reducer_ready(reducer, 0);
+            cohort_status status = cohort_reducer_finish(reducer);
+            char wanted[64];
+            snprintf(wanted, sizeof wanted, "rank %d on ", size - 1);
+            good = status == COHORT_PEER && strstr(cohort_error_message(), wanted) &&
+                   strstr(cohort_error_message(), ") did not arrive at the gradient sum") &&
+                   !strstr(cohort_error_message(), "rank 0");
+            if (!good)
+                fprintf(stderr, "kind %d: %d %s\n", kind, status, cohort_error_message());
+        }
+        assert_all(good);
+        if (rank != size - 1) {
+            cohort_reducer_destroy(reducer);
+            cohort_comm_close(other);
+        }
+    }
+    unsetenv("COHORT_TEST_NODE_SIZE");
+}
+
+int main(void)
+{
+    if (cohort_comm_start(&comm) != COHORT_OK) {
+        fprintf(stderr, "%s\n", cohort_error_message());
+        return 1;
+    }
+    rank = cohort_comm_rank(comm);
+    size = cohort_comm_size(comm);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_by_mpi),        cmocka_unit_test(sums_in_shared_memory),
+        cmocka_unit_test(many_steps),         cmocka_unit_test(falls_back_when_memory_is_short),
+        cmocka_unit_test(sums_between_nodes), cmocka_unit_test(names_the_rank_that_does_not_come),
+    };
+    int failures = cmocka_run_group_tests(tests, NULL, NULL);
+    cohort_comm_close(comm);
+    return failures;
+}
