@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "kernel/embedding.h"
+#include "kernel/lstm.h"
 #include "kernel/panel.h"
 
 /* The path of CPUs without AVX-512, compiled once more under other names. */
@@ -117,6 +118,140 @@ static void sinusoids(void **state)
     assert_close(table + 50, tenth, 5, 1e-6);
 }
 
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+/* One sample of the definition, in double. WEIGHTS is W, U, b in a row; y [time][units]
+ * gets h at every time. */
+static void lstm_by_definition(double *y, const cohort_lstm *lstm, const double *weights,
+                               const double *x, size_t sample)
+{
+    const size_t in = lstm->in, units = lstm->units;
+    const double *w = weights, *u = w + in * 4 * units, *bias = u + units * 4 * units;
+    double h[16] = {0}, c[16] = {0}, z[64];
+    for (size_t s = 0; s < lstm->time; s++) {
+        const size_t t = lstm->reverse ? lstm->time - 1 - s : s;
+        for (size_t j = 0; j < 4 * units; j++) {
+            z[j] = bias[j];
+            for (size_t k = 0; k < in; k++)
+                z[j] += x[t * in + k] * w[k * 4 * units + j] *
+                        (lstm->in_scale ? (double)lstm->in_scale[sample * in + k] : 1);
+            for (size_t k = 0; k < units; k++)
+                z[j] += h[k] * u[k * 4 * units + j] *
+                        (lstm->state_scale ? (double)lstm->state_scale[sample * units + k] : 1);
+        }
+        for (size_t j = 0; j < units; j++) {
+            if (!lstm->mask || lstm->mask[sample * lstm->time + t] != 0) {
+                c[j] = sigmoid(z[units + j]) * c[j] + sigmoid(z[j]) * tanh(z[2 * units + j]);
+                h[j] = sigmoid(z[3 * units + j]) * tanh(c[j]);
+            }
+            y[t * units + j] = h[j];
+        }
+    }
+}
+
+/* sum(y * dy) of the definition, filling *y when it is not NULL. */
+static double lstm_loss(double *y, const cohort_lstm *lstm, const real *dy, const double *weights,
+                        const double *x)
+{
+    const size_t time = lstm->time, units = lstm->units;
+    double all[16 * 64], loss = 0;
+    for (size_t b = 0; b < lstm->batch; b++) {
+        lstm_by_definition(all, lstm, weights, x + b * time * lstm->in, b);
+        const size_t last = lstm->reverse ? 0 : time - 1;
+        const size_t begin = lstm->every_step ? 0 : last, end = lstm->every_step ? time : last + 1;
+        for (size_t t = begin; t < end; t++)
+            for (size_t j = 0; j < units; j++) {
+                const size_t row = lstm->every_step ? b * time + t : b;
+                loss += all[t * units + j] * (double)dy[row * lstm->stride + j];
+                if (y)
+                    y[row * lstm->stride + j] = all[t * units + j];
+            }
+    }
+    return loss;
+}
+
+static void check_lstm(cohort_lstm lstm, unsigned options)
+{
+    const size_t batch = lstm.batch, time = lstm.time, in = lstm.in, units = lstm.units;
+    lstm.reverse = options & 1;
+    lstm.every_step = options & 2;
+    lstm.stride = units + 2;
+    const size_t weight_count = (in + units + 1) * 4 * units, x_count = batch * time * in;
+    const size_t y_count = batch * time * lstm.stride, total = weight_count + x_count;
+    /* Parameters, then x, so that one loop perturbs all. */
+    real *start = numbers(total), *grads = numbers(total), *dy = numbers(y_count);
+    real *y = numbers(y_count), *mask = numbers(batch * time),
+         *scales = numbers(batch * (in + units));
+    double *points = NULL, *expected_y = NULL, *before = NULL;
+    assert_ok(COHORT_ALLOCATE(&points, total));
+    assert_ok(COHORT_ALLOCATE(&before, total));
+    assert_ok(COHORT_ALLOCATE(&expected_y, y_count));
+    for (size_t i = 0; i < total; i++)
+        points[i] = start[i], before[i] = grads[i];
+    for (size_t i = 0; i < y_count; i++)
+        expected_y[i] = y[i];
+    for (size_t i = 0; i < batch * time; i++)
+        mask[i] = mask[i] > REAL(-0.3) ? REAL(1) : REAL(0);
+    lstm.mask = options & 4 ? mask : NULL;
+    lstm.in_scale = options & 8 ? scales : NULL;
+    lstm.state_scale = options & 8 ? scales + batch * in : NULL;
+    lstm.kernel = start;
+    lstm.recurrent = start + in * 4 * units;
+    lstm.bias = lstm.recurrent + units * 4 * units;
+    lstm.x = start + weight_count;
+    lstm.gates = numbers(time * batch * 4 * units);
+    lstm.cells = numbers(time * batch * units);
+    lstm.states = numbers(time * batch * units);
+    lstm.work = numbers(cohort_lstm_work_count(batch, time, in, units));
+
+    cohort_lstm_forward(y, &lstm);
+    lstm_loss(expected_y, &lstm, dy, points, points + weight_count);
+    assert_close(y, expected_y, y_count, 2e-6);
+
+    const bool add = options & 16;
+    const cohort_lstm_grads out = {.dy = dy,
+                                   .dx = grads + weight_count,
+                                   .add_dx = add,
+                                   .kernel = grads,
+                                   .recurrent = grads + in * 4 * units,
+                                   .bias = grads + (in + units) * 4 * units,
+                                   .accumulate = add};
+    cohort_lstm_backward(&out, &lstm);
+    /* Central differences; of a large case a sample. */
+    for (size_t i = 0; i < total; i += 1 + total / 200) {
+        const double at = points[i], step = 1e-5;
+        points[i] = at + step;
+        double slope = lstm_loss(NULL, &lstm, dy, points, points + weight_count);
+        points[i] = at - step;
+        slope -= lstm_loss(NULL, &lstm, dy, points, points + weight_count);
+        points[i] = at;
+        slope = slope / (2 * step) + (add ? (double)before[i] : 0);
+        assert_close(grads + i, &slope, 1, 1e-5);
+    }
+    void *const all[] = {start,  grads,      dy,         y,          mask,        scales,   points,
+                         before, expected_y, lstm.gates, lstm.cells, lstm.states, lstm.work};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        cohort_free(all[i]);
+}
+
+static void lstm_matches_its_definition(void **state)
+{
+    (void)state;
+    const cohort_lstm sizes[] = {{.batch = 3, .time = 5, .in = 4, .units = 3},
+                                 {.batch = 9, .time = 2, .in = 3, .units = 8},
+                                 {.batch = 1, .time = 1, .in = 1, .units = 1},
+                                 {.batch = 2, .time = 1, .in = 2, .units = 4}};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (unsigned options = 0; options < 32; options++)
+            check_lstm(sizes[s], options);
+    /* Several chunks of steps. */
+    for (unsigned options = 0; options < 32; options += 3)
+        check_lstm((cohort_lstm){.batch = 40, .time = 30, .in = 1, .units = 2}, options);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -130,6 +265,7 @@ int main(void)
         cmocka_unit_test(panels_multiply),
         cmocka_unit_test(embeddings_gather_and_scatter),
         cmocka_unit_test(sinusoids),
+        cmocka_unit_test(lstm_matches_its_definition),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
