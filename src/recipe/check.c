@@ -1,0 +1,212 @@
+#include "recipe/check.h"
+
+#include <string.h>
+
+/* The node of PATH ("optimizer.schedule.final"), or the nearest one above it. */
+static const cohort_node *locate(const cohort_node *root, const char *path)
+{
+    const cohort_node *node = root;
+    while (*path) {
+        char word[64] = "";
+        size_t length = strcspn(path, ".");
+        memcpy(word, path, length < sizeof word ? length : sizeof word - 1);
+        const cohort_node *child = cohort_node_find(node, word);
+        if (!child)
+            return node;
+        node = child;
+        path += length + (path[length] == '.');
+    }
+    return node;
+}
+
+#define REFUSE(fill, root, where, ...)                                                             \
+    COHORT_FAIL_AT((fill)->path, locate((root), (where)), __VA_ARGS__)
+
+/* A key that only some types of its section use, as a bit mask of them. */
+typedef struct usage {
+    const char *key;
+    unsigned types;
+} usage;
+
+static const usage optimizer_usage[] = {
+    {"momentum", 1u << COHORT_SGD | 1u << COHORT_RMSPROP},
+    {"nesterov", 1u << COHORT_SGD},
+    {"beta1", 1u << COHORT_ADAM | 1u << COHORT_ADAMW},
+    {"beta2", 1u << COHORT_ADAM | 1u << COHORT_ADAMW},
+    {"rho", 1u << COHORT_RMSPROP},
+    {"epsilon", ~(1u << COHORT_SGD)},
+    {NULL, 0},
+};
+static const usage schedule_usage[] = {
+    {"milestones", 1u << COHORT_SCHEDULE_STEP},
+    {"factor", 1u << COHORT_SCHEDULE_STEP},
+    {"final",
+     1u << COHORT_SCHEDULE_COSINE | 1u << COHORT_SCHEDULE_LINEAR | 1u << COHORT_SCHEDULE_ONE_CYCLE},
+    {"peak_epoch", 1u << COHORT_SCHEDULE_ONE_CYCLE},
+    {NULL, 0},
+};
+
+static void append_types(cohort_text *text, const cohort_key *type, unsigned types)
+{
+    const char *between = "";
+    for (size_t i = 0; type->choices[i]; i++) {
+        if (types & 1u << i) {
+            cohort_text_append(text, "%s%s", between, type->choices[i]);
+            between = " or ";
+        }
+    }
+}
+
+/* Whether KEY has another value in CONFIG than by default. */
+static cohort_status differs_from_default(bool *differs, const cohort_key *key, const void *config,
+                                          const void *defaults)
+{
+    cohort_text ours = {0}, theirs = {0};
+    cohort_key_write(&ours, key, (const unsigned char *)config + key->offset);
+    cohort_key_write(&theirs, key, (const unsigned char *)defaults + key->offset);
+    cohort_status status = cohort_text_status(&ours);
+    COHORT_TRY_DONE(status, status);
+    COHORT_TRY_DONE(status, cohort_text_status(&theirs));
+    *differs = strcmp(ours.data, theirs.data) != 0;
+done:
+    cohort_text_clear(&ours);
+    cohort_text_clear(&theirs);
+    return status;
+}
+
+/* "momentum is not used by adam; remove it or choose sgd or rmsprop". */
+static cohort_status refuse_unused(const cohort_fill *fill, const cohort_node *root,
+                                   const char *section, const cohort_key_table *table,
+                                   const usage *rule, int type)
+{
+    const cohort_key *types = cohort_table_find(table, "type");
+    cohort_text path = {0}, others = {0};
+    cohort_text_append(&path, "%s.%s", section, rule->key);
+    append_types(&others, types, rule->types);
+    cohort_status status = cohort_text_status(&path);
+    COHORT_TRY_DONE(status, status);
+    COHORT_TRY_DONE(status, cohort_text_status(&others));
+    status = REFUSE(fill, root, path.data, "%s is not used by %s; remove it or choose %s",
+                    path.data, types->choices[type], others.data);
+done:
+    cohort_text_clear(&path);
+    cohort_text_clear(&others);
+    return status;
+}
+
+static cohort_status check_usage(const cohort_fill *fill, const cohort_node *root,
+                                 const char *section, const cohort_key_table *table,
+                                 const usage *rules, const void *config, int type)
+{
+    void *defaults = NULL;
+    COHORT_TRY(cohort_arena_take(&defaults, fill->scratch, table->config_bytes));
+    COHORT_TRY(cohort_fill_keys(fill, NULL, table, NULL, NULL, false, defaults));
+    for (; rules->key; rules++) {
+        bool differs = false;
+        if (rules->types & 1u << type)
+            continue;
+        COHORT_TRY(
+            differs_from_default(&differs, cohort_table_find(table, rules->key), config, defaults));
+        if (differs)
+            return refuse_unused(fill, root, section, table, rules, type);
+    }
+    return COHORT_OK;
+}
+
+static cohort_status check_schedule(const cohort_fill *fill, const cohort_recipe *recipe,
+                                    const cohort_node *root)
+{
+    const cohort_schedule_recipe *schedule = &recipe->optimizer.schedule;
+    const cohort_reals *milestones = &schedule->milestones;
+    if (schedule->type == COHORT_SCHEDULE_STEP && milestones->count == 0)
+        return REFUSE(fill, root, "optimizer.schedule",
+                      "a step schedule needs milestones, e.g. milestones: [30, 60]");
+    for (size_t i = 1; i < milestones->count; i++)
+        if (milestones->items[i] <= milestones->items[i - 1])
+            return REFUSE(fill, root, "optimizer.schedule.milestones",
+                          "optimizer.schedule.milestones must be in ascending order");
+    if (schedule->type != COHORT_SCHEDULE_ONE_CYCLE)
+        return COHORT_OK;
+    if (!(schedule->peak_epoch > 0))
+        return REFUSE(fill, root, "optimizer.schedule",
+                      "a one_cycle schedule needs peak_epoch, the epoch at which lr is highest");
+    if (schedule->peak_epoch >= (double)recipe->train.epochs)
+        return REFUSE(fill, root, "optimizer.schedule.peak_epoch",
+                      "optimizer.schedule.peak_epoch must be below train.epochs (%zu)",
+                      recipe->train.epochs);
+    return COHORT_OK;
+}
+
+static cohort_status check_optimizer(const cohort_fill *fill, const cohort_recipe *recipe,
+                                     const cohort_node *root)
+{
+    const cohort_optimizer_recipe *optimizer = &recipe->optimizer;
+    const cohort_key_table *table = cohort_table_find(&cohort_recipe_table, "optimizer")->table;
+    const cohort_key_table *schedule_table = cohort_table_find(table, "schedule")->table;
+    COHORT_TRY(
+        check_usage(fill, root, "optimizer", table, optimizer_usage, optimizer, optimizer->type));
+    if (optimizer->nesterov && !(optimizer->momentum > 0))
+        return REFUSE(fill, root, "optimizer.nesterov",
+                      "optimizer.nesterov needs momentum above 0; set momentum or remove it");
+    COHORT_TRY(check_usage(fill, root, "optimizer.schedule", schedule_table, schedule_usage,
+                           &optimizer->schedule, optimizer->schedule.type));
+    return check_schedule(fill, recipe, root);
+}
+
+static cohort_status check_validation(const cohort_fill *fill, const cohort_recipe *recipe,
+                                      const cohort_node *root)
+{
+    double fraction = 0;
+    const char *validation = recipe->data.validation;
+    if (validation && cohort_parse_double(&fraction, validation) && !(fraction > 0 && fraction < 1))
+        return REFUSE(fill, root, "data.validation",
+                      "data.validation must be in (0, 1) or the name of a group, not '%s'",
+                      cohort_show(validation).text);
+    return COHORT_OK;
+}
+
+static cohort_status check_early_stopping(const cohort_fill *fill, const cohort_recipe *recipe,
+                                          const cohort_node *root)
+{
+    static const char *const metrics[] = {"loss", "accuracy", "validation_loss",
+                                          "validation_accuracy"};
+    const char *metric = recipe->train.early_stopping.metric;
+    if (!metric)
+        return COHORT_OK;
+    bool known = false;
+    for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++)
+        known = known || strcmp(metrics[i], metric) == 0;
+    if (!known)
+        return REFUSE(fill, root, "train.early_stopping.metric",
+                      "train.early_stopping.metric: unknown metric '%s'; choose one of loss, "
+                      "accuracy, validation_loss, validation_accuracy",
+                      cohort_show(metric).text);
+    if (strncmp(metric, "validation_", strlen("validation_")) == 0 && !recipe->data.validation)
+        return REFUSE(fill, root, "train.early_stopping",
+                      "train.early_stopping watches %s, but there is no validation data; set "
+                      "data.validation, e.g. to 0.1",
+                      metric);
+    return COHORT_OK;
+}
+
+/* The name becomes a folder's. */
+static cohort_status check_name(const cohort_fill *fill, const cohort_recipe *recipe,
+                                const cohort_node *root)
+{
+    const char *name = recipe->name;
+    if (strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+        strlen(name) > 200)
+        return REFUSE(fill, root, "name",
+                      "name '%s' cannot be a folder's name; use letters, digits, - and _",
+                      cohort_show(name).text);
+    return COHORT_OK;
+}
+
+cohort_status cohort_recipe_check(const cohort_fill *fill, const cohort_recipe *recipe,
+                                  const cohort_node *root)
+{
+    COHORT_TRY(check_name(fill, recipe, root));
+    COHORT_TRY(check_validation(fill, recipe, root));
+    COHORT_TRY(check_optimizer(fill, recipe, root));
+    return check_early_stopping(fill, recipe, root);
+}

@@ -1,0 +1,1 @@
+cohort_unit_test(recipe SOURCES test_recipe.c)
