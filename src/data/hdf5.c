@@ -18,6 +18,11 @@ enum { STRINGS_MAX = 4 << 20, NAMES_LISTED = 12 };
 static pthread_mutex_t the_lock;
 static pthread_once_t the_lock_once = PTHREAD_ONCE_INIT;
 
+/* Under the lock: how deep we are in it, and the host program's error handler. */
+static int the_depth;
+static H5E_auto2_t the_handler;
+static void *the_handler_context;
+
 static void make_lock(void)
 {
     pthread_mutexattr_t attributes;
@@ -31,12 +36,16 @@ void cohort_hdf5_begin(void)
 {
     pthread_once(&the_lock_once, make_lock);
     pthread_mutex_lock(&the_lock);
-    /* In thread-safe builds the setting belongs to the thread, hence here every time. */
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    if (the_depth++ == 0) {
+        H5Eget_auto2(H5E_DEFAULT, &the_handler, &the_handler_context);
+        H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    }
 }
 
 void cohort_hdf5_end(void)
 {
+    if (--the_depth == 0)
+        H5Eset_auto2(H5E_DEFAULT, the_handler, the_handler_context);
     pthread_mutex_unlock(&the_lock);
 }
 

@@ -9,7 +9,7 @@
 
 /* Brackets around all use of HDF5. One thread at a time is inside (parallel builds of
  * HDF5 are not thread-safe, and a loader thread may read while a checkpoint is written);
- * the library prints nothing. They nest. */
+ * the library prints nothing, the host's error handler is back afterwards. They nest. */
 void cohort_hdf5_begin(void);
 void cohort_hdf5_end(void);
 
