@@ -1,6 +1,5 @@
 #include "data/writer.h"
 
-#include <hdf5.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "data/hdf5.h"
 
 enum { CHUNK_BYTES = 256 << 10, SPLIT_BYTES = 4 << 20 };
 
@@ -34,7 +34,7 @@ struct cohort_writer {
     size_t column_count, column_capacity;
 };
 
-/* Why the first call failed since `hear_failures`. Kept by a handler because HDF5 forgets it at the
+/* Why the first call failed since `begin`. Kept by a handler because HDF5 forgets it at the
  * next call, be it the one that closes something. */
 static _Thread_local char reason[160];
 
@@ -44,14 +44,14 @@ static herr_t keep_reason(unsigned depth, const H5E_error2_t *error, void *conte
 {
     (void)context;
     static const char mark[] = "error message = '";
-    const char *text = error->desc ? error->desc : "", *begin = strstr(text, mark);
-    if (begin) {
-        begin += sizeof mark - 1;
-        snprintf(reason, sizeof reason, "%.*s", (int)strcspn(begin, "'"), begin);
+    const char *text = error->desc ? error->desc : "", *words = strstr(text, mark);
+    if (words) {
+        words += sizeof mark - 1;
+        snprintf(reason, sizeof reason, "%.*s", (int)strcspn(words, "'"), words);
     } else if (depth == 0) {
         snprintf(reason, sizeof reason, "%s", text);
     }
-    return begin != NULL;
+    return words != NULL;
 }
 
 static herr_t on_failure(hid_t stack, void *context)
@@ -61,24 +61,18 @@ static herr_t on_failure(hid_t stack, void *context)
     return 0;
 }
 
-/* HDF5 prints its errors unless another handler is set; the caller's comes back after. */
-typedef struct handler {
-    H5E_auto2_t function;
-    void *context;
-} handler;
-
-static handler hear_failures(void)
+/* Brackets around all use of HDF5 here. */
+static void begin(void)
 {
-    handler before = {0};
-    H5Eget_auto2(H5E_DEFAULT, &before.function, &before.context);
+    cohort_hdf5_begin();
     H5Eset_auto2(H5E_DEFAULT, on_failure, NULL);
     reason[0] = '\0';
-    return before;
 }
 
-static void restore(handler before)
+static void end(void)
 {
-    H5Eset_auto2(H5E_DEFAULT, before.function, before.context);
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    cohort_hdf5_end();
 }
 
 static cohort_status hdf5_failure(const cohort_writer *writer)
@@ -143,11 +137,11 @@ cohort_status cohort_writer_create(cohort_writer **out, const char *path)
     if (asprintf(&writer->temporary, "%s.%ld.tmp", path, (long)getpid()) < 0)
         writer->temporary = NULL;
     COHORT_REQUIRE_DONE(status, writer->path && writer->temporary, COHORT_MEMORY, "out of memory");
-    handler before = hear_failures();
+    begin();
     writer->file = open_file(writer->temporary);
     if (writer->file < 0)
         status = hdf5_failure(writer);
-    restore(before);
+    end();
 done:
     if (status == COHORT_OK)
         *out = writer;
@@ -303,9 +297,9 @@ cohort_status cohort_writer_append(cohort_writer *writer, size_t id, const void 
         from += taken * col->row_bytes;
         count -= taken;
         if (col->waiting == col->buffer_rows) {
-            handler before = hear_failures();
+            begin();
             status = write_out(writer, col, false);
-            restore(before);
+            end();
         }
     }
     return status;
@@ -331,19 +325,19 @@ static cohort_status write_attribute(const cohort_writer *writer, const char *na
 
 cohort_status cohort_writer_attribute(cohort_writer *writer, const char *name, const char *value)
 {
-    handler before = hear_failures();
+    begin();
     cohort_status status = write_attribute(writer, name, &value, H5Screate(H5S_SCALAR));
-    restore(before);
+    end();
     return status;
 }
 
 cohort_status cohort_writer_attribute_list(cohort_writer *writer, const char *name,
                                            const char *const *values, size_t count)
 {
-    handler before = hear_failures();
+    begin();
     cohort_status status =
         write_attribute(writer, name, values, H5Screate_simple(1, (hsize_t[]){count}, NULL));
-    restore(before);
+    end();
     return status;
 }
 
@@ -365,9 +359,9 @@ static cohort_status close_file(cohort_writer *writer)
 
 cohort_status cohort_writer_finish(cohort_writer *writer)
 {
-    handler before = hear_failures();
+    begin();
     cohort_status status = close_file(writer);
-    restore(before);
+    end();
     COHORT_TRY(status);
     COHORT_TRY(cohort_file_commit(writer->temporary, writer->path));
     free(writer->temporary);
@@ -379,14 +373,14 @@ void cohort_writer_destroy(cohort_writer *writer)
 {
     if (!writer)
         return;
-    handler before = hear_failures();
+    begin();
     for (size_t i = 0; i < writer->column_count; i++) {
         release(writer->columns[i].dataset);
         free(writer->columns[i].buffer);
         free(writer->columns[i].path);
     }
     release(writer->file);
-    restore(before);
+    end();
     if (writer->temporary)
         unlink(writer->temporary);
     free(writer->columns);

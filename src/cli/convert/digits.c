@@ -156,6 +156,13 @@ static point distort(const distortion *d, point p)
                    d->matrix[1][0] * x + d->matrix[1][1] * y};
 }
 
+/* Where the middle of EXTENT pixels goes: near the image's, and the pen stays inside. */
+static float shift(cohort_rng *rng, float side, float extent, float radius)
+{
+    const float room = fmaxf((side - extent) / 2 - 1.3f * radius - 1, 0);
+    return side / 2 + fminf(fmaxf(normal(rng, 0.035f * side), -room), room);
+}
+
 /* Bends the unit-box drawing and places it into SIDE x SIDE pixels, about 20 of 28 high. */
 static void place(drawing *d, cohort_rng *rng, float side)
 {
@@ -174,9 +181,9 @@ static void place(drawing *d, cohort_rng *rng, float side)
     const float extent = fmaxf(right - left, bottom - top);
     if (extent * scale > 0.82f * side)
         scale = 0.82f * side / extent;
-    const float x = side / 2 + normal(rng, 0.03f) * side - scale * (left + right) / 2;
-    const float y = side / 2 + normal(rng, 0.03f) * side - scale * (top + bottom) / 2;
     const float radius = side * uniform(rng, 0.026f, 0.062f), pressure = uniform(rng, 0, 0.25f);
+    const float x = shift(rng, side, scale * (right - left), radius) - scale * (left + right) / 2;
+    const float y = shift(rng, side, scale * (bottom - top), radius) - scale * (top + bottom) / 2;
     const float phase = uniform(rng, 0, 6.2831853f);
     for (size_t i = 0; i < d->count; i++) {
         segment *s = &d->segments[i];
