@@ -26,6 +26,28 @@ static bool conv_measure_sizes(cohort_conv *conv)
            cohort_size_multiply(&s->kernel_count, s->taps, conv->shape.out_channels);
 }
 
+static cohort_status create_direct(cohort_conv *conv)
+{
+    const cohort_conv_shape *shape = &conv->shape;
+    const cohort_window *w = &shape->window;
+    COHORT_TRY(conv_direct_create(&conv->direct_forward, w, shape->in_channels, shape->out_channels,
+                                  conv->batch));
+    if (!conv->training || !conv->needs_dx || w->stride_y != 1 || w->stride_x != 1)
+        return COHORT_OK;
+    const cohort_window back = {.in_height = w->out_height,
+                                .in_width = w->out_width,
+                                .out_height = w->in_height,
+                                .out_width = w->in_width,
+                                .height = w->height,
+                                .width = w->width,
+                                .stride_y = 1,
+                                .stride_x = 1,
+                                .pad_top = w->height - 1 - w->pad_top,
+                                .pad_left = w->width - 1 - w->pad_left};
+    return conv_direct_create(&conv->direct_data, &back, shape->out_channels, shape->in_channels,
+                              conv->batch);
+}
+
 cohort_status cohort_conv_create(cohort_conv **out, const cohort_conv_shape *shape, size_t batch,
                                  bool training, bool needs_dx)
 {
@@ -42,6 +64,7 @@ cohort_status cohort_conv_create(cohort_conv **out, const cohort_conv_shape *sha
                         "a convolution of more elements than an address can hold; make it smaller");
     const size_t sample_bytes = (conv->sizes.in_count + 2 * conv->sizes.out_count) * sizeof(real);
     conv->group = sample_bytes < GROUP_BYTES ? GROUP_BYTES / sample_bytes : 1;
+    COHORT_TRY_DONE(status, create_direct(conv));
     *out = conv;
     return COHORT_OK;
 done:
@@ -51,11 +74,35 @@ done:
 
 void cohort_conv_destroy(cohort_conv *conv)
 {
+    if (conv) {
+        conv_direct_destroy(conv->direct_forward);
+        conv_direct_destroy(conv->direct_data);
+    }
     cohort_free(conv);
 }
 
-/* Scratch: [thread] { work of the ways, partial kernel and bias gradients of the
- * threads but the first }. */
+/* Scratch: the turned kernel of the direct way (backward), then for each thread the
+ * work of the ways and (backward) partial kernel and bias gradients. */
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static size_t work_reals(const cohort_conv *conv, bool backward)
+{
+    size_t count = conv_gemm_work(conv);
+    if (conv->direct_forward)
+        count = larger(count, conv_direct_work(conv->direct_forward));
+    if (backward && conv->direct_data)
+        count = larger(count, conv_direct_work(conv->direct_data));
+    return cohort_size_align(count, COHORT_LINE_REALS);
+}
+
+static size_t shared_reals(const cohort_conv *conv)
+{
+    return conv->direct_data ? cohort_size_align(conv->sizes.kernel_count, COHORT_LINE_REALS) : 0;
+}
 
 static size_t partial_reals(const cohort_conv *conv)
 {
@@ -64,7 +111,7 @@ static size_t partial_reals(const cohort_conv *conv)
 
 static size_t thread_reals(const cohort_conv *conv, bool backward)
 {
-    size_t count = cohort_size_align(conv_gemm_work(conv), COHORT_LINE_REALS);
+    size_t count = work_reals(conv, backward);
     if (backward && conv->threads > 1)
         count += cohort_size_align(partial_reals(conv), COHORT_LINE_REALS);
     return count;
@@ -77,7 +124,7 @@ size_t cohort_conv_forward_scratch(const cohort_conv *conv)
 
 size_t cohort_conv_backward_scratch(const cohort_conv *conv)
 {
-    return conv->threads * thread_reals(conv, true);
+    return shared_reals(conv) + conv->threads * thread_reals(conv, true);
 }
 
 /* Threads for BATCH samples: each takes a run of them. */
@@ -140,7 +187,11 @@ static void backward_finish(real *restrict dy, real *restrict dbias, const real 
 static void forward_run(const cohort_conv *conv, real *y, const real *x, const real *kernel,
                         const real *bias, size_t samples, real *work)
 {
-    conv_gemm_forward(conv, y, x, kernel, bias, samples, work);
+    if (conv->ways[COHORT_CONV_FORWARD] == COHORT_CONV_DIRECT)
+        conv_direct_forward(conv->direct_forward, y, x, kernel, bias, conv->shape.relu, samples,
+                            work);
+    else
+        conv_gemm_forward(conv, y, x, kernel, bias, samples, work);
 }
 
 void cohort_conv_forward(cohort_conv *conv, real *y, const real *x, const real *kernel,
@@ -165,7 +216,26 @@ typedef struct conv_backward {
     cohort_conv_grads grads;
     real *dy;
     const real *x, *y, *kernel;
+    const real *turned; /* kernel, for the direct way */
 } conv_backward;
+
+static void weights_run(const cohort_conv *conv, real *dkernel, const real *x, const real *dy,
+                        size_t samples, bool add, real *work)
+{
+    if (conv->ways[COHORT_CONV_WEIGHTS] == COHORT_CONV_DIRECT)
+        conv_direct_weights(conv->direct_forward, dkernel, x, dy, samples, add, work);
+    else
+        conv_gemm_weights(conv, dkernel, x, dy, samples, add, work);
+}
+
+static void data_run(const cohort_conv *conv, real *dx, const real *dy, const conv_backward *b,
+                     size_t samples, real *work)
+{
+    if (conv->ways[COHORT_CONV_DATA] == COHORT_CONV_DIRECT)
+        conv_direct_forward(conv->direct_data, dx, dy, b->turned, NULL, false, samples, work);
+    else
+        conv_gemm_data(conv, dx, dy, b->kernel, samples, work);
+}
 
 /* One thread's SAMPLES from FIRST on, a cache-sized group at a time. */
 static void backward_run(const cohort_conv *conv, const conv_backward *b, size_t first,
@@ -184,10 +254,10 @@ static void backward_run(const cohort_conv *conv, const conv_backward *b, size_t
             backward_finish(dy, grads->bias, relu ? b->y + at * s->out_count : NULL, relu,
                             count * s->pixels, conv->shape.out_channels);
         if (grads->kernel)
-            conv_gemm_weights(conv, grads->kernel, b->x + at * s->in_count, dy, count,
-                              grads->add || done > 0, work);
+            weights_run(conv, grads->kernel, b->x + at * s->in_count, dy, count,
+                        grads->add || done > 0, work);
         if (grads->x)
-            conv_gemm_data(conv, grads->x + at * s->in_count, dy, b->kernel, count, work);
+            data_run(conv, grads->x + at * s->in_count, dy, b, count, work);
     }
 }
 
@@ -205,7 +275,7 @@ static void backward_threads(const cohort_conv *conv, const conv_backward *all, 
                              size_t threads, real *scratch)
 {
     const size_t stride = thread_reals(conv, true), kernel_count = conv->sizes.kernel_count;
-    const size_t work = cohort_size_align(conv_gemm_work(conv), COHORT_LINE_REALS);
+    const size_t work = work_reals(conv, true);
 #pragma omp parallel for num_threads((int)threads) schedule(static, 1)
     for (size_t t = 0; t < threads; t++) {
         conv_backward mine = *all;
@@ -230,7 +300,7 @@ void cohort_conv_backward(cohort_conv *conv, const cohort_conv_grads *grads, rea
                           const real *x, const real *y, const real *kernel, size_t batch,
                           real *scratch)
 {
-    const conv_backward all = {.grads = *grads, .dy = dy, .x = x, .y = y, .kernel = kernel};
+    conv_backward all = {.grads = *grads, .dy = dy, .x = x, .y = y, .kernel = kernel};
     if (batch == 0) {
         if (grads->kernel && !grads->add)
             memset(grads->kernel, 0, conv->sizes.kernel_count * sizeof(real));
@@ -238,6 +308,12 @@ void cohort_conv_backward(cohort_conv *conv, const cohort_conv_grads *grads, rea
             memset(grads->bias, 0, conv->shape.out_channels * sizeof(real));
         return;
     }
+    if (grads->x && conv->ways[COHORT_CONV_DATA] == COHORT_CONV_DIRECT) {
+        conv_direct_turn(scratch, kernel, conv->shape.window.height * conv->shape.window.width,
+                         conv->shape.in_channels, conv->shape.out_channels);
+        all.turned = scratch;
+    }
+    scratch += shared_reals(conv);
     const size_t threads = use_threads(conv, batch);
     if (threads <= 1)
         backward_run(conv, &all, 0, batch, scratch);
@@ -249,8 +325,9 @@ void cohort_conv_backward(cohort_conv *conv, const cohort_conv_grads *grads, rea
 
 bool cohort_conv_can(const cohort_conv *conv, cohort_conv_direction direction, cohort_conv_way way)
 {
-    (void)conv;
-    (void)direction;
+    if (way == COHORT_CONV_DIRECT)
+        return direction == COHORT_CONV_DATA ? conv->direct_data != NULL
+                                             : conv->direct_forward != NULL;
     return way == COHORT_CONV_GEMM;
 }
 

@@ -48,6 +48,20 @@ void conv_gemm_data(const cohort_conv *conv, real *dx, const real *dy, const rea
 void conv_gemm_weights(const cohort_conv *conv, real *dkernel, const real *x, const real *dy,
                        size_t samples, bool add, real *work);
 
+/* direct. *out = NULL where the shape does not suit it (out_channels not a multiple of a
+ * vector). The data direction is a forward one over dy with the turned kernel. */
+COHORT_NODISCARD cohort_status conv_direct_create(conv_direct **out, const cohort_window *w,
+                                                  size_t in_channels, size_t out_channels,
+                                                  size_t batch);
+void conv_direct_destroy(conv_direct *d);
+size_t conv_direct_work(const conv_direct *d);
+void conv_direct_forward(const conv_direct *d, real *y, const real *x, const real *kernel,
+                         const real *bias, bool relu, size_t samples, real *work);
+void conv_direct_turn(real *turned, const real *kernel, size_t window_pixels, size_t in_channels,
+                      size_t out_channels);
+void conv_direct_weights(const conv_direct *d, real *dkernel, const real *x, const real *dy,
+                         size_t samples, bool add, real *work);
+
 /* y = y + bias, then relu, for ROWS rows; BIAS may be NULL. */
 void conv_finish(real *y, const real *bias, bool relu, size_t rows, size_t channels);
 
