@@ -46,7 +46,7 @@ void cohort_dropout_draw(uint8_t *keep, const cohort_rng *stream, double rate, s
     const uint32_t threshold = (uint32_t)(rate * 4294967295.0);
     uint32_t numbers[NUMBERS];
     for (size_t begin = 0; begin < count; begin += NUMBERS) {
-        draw_numbers(numbers, stream, (uint32_t)(begin / 4));
+        draw_numbers(numbers, stream, stream->counter[0] + (uint32_t)(begin / 4));
         compare(keep + begin, numbers, threshold,
                 count - begin < NUMBERS ? count - begin : NUMBERS);
     }

@@ -9,8 +9,8 @@
 #include "base/rng.h"
 
 /* keep [count]: 0 where number i of STREAM, as a fraction of 2^32, is below RATE; else 1.
- * The stream is not moved. Its numbers are those cohort_rng_u32 would give, computed many
- * at a time. */
+ * The stream, which is fresh or at a multiple of 4, is not moved. Its numbers are those
+ * cohort_rng_u32 would give, computed many at a time. */
 void cohort_dropout_draw(uint8_t *keep, const cohort_rng *stream, double rate, size_t count);
 
 /* y = x * factor where kept, else 0. Y may be X. */

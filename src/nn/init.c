@@ -32,6 +32,11 @@ PLAIN_TABLE(he_normal, "normal of variance 2 / fan_in, cut at two deviations");
 VALUE_TABLE(normal, "normal of mean 0 and the given standard deviation", deviation_keys);
 VALUE_TABLE(uniform, "uniform in ± the given limit", limit_keys);
 PLAIN_TABLE(zeros, "all zero");
+PLAIN_TABLE(orthogonal, "orthonormal rows or columns");
+PLAIN_TABLE(forget_bias, "1 for forget gates, else 0");
+
+const cohort_variant cohort_init_orthogonal = {.table = &orthogonal};
+const cohort_variant cohort_init_forget_bias = {.table = &forget_bias};
 
 const cohort_key_table *const cohort_init_variants[] = {
     &glorot_uniform, &glorot_normal, &he_uniform, &he_normal, &normal, &uniform, &zeros, NULL};
@@ -50,6 +55,33 @@ static void fill_normal(real *values, size_t count, double deviation, bool cut, 
         while (cut && fabs(value) > 2)
             value = cohort_rng_normal(rng);
         values[i] = (real)(value * deviation);
+    }
+}
+
+/* Normal numbers, made orthonormal vector by vector (Gram-Schmidt, each projected twice for
+ * accuracy): the Q of Keras's QR with positive diagonal of R. Vectors are the rows when there
+ * are fewer rows than columns, else the columns. */
+static void fill_orthogonal(real *values, size_t rows, size_t columns, cohort_rng *rng)
+{
+    const bool by_rows = rows < columns;
+    const size_t vectors = by_rows ? rows : columns, length = by_rows ? columns : rows;
+    const size_t next = by_rows ? columns : 1, along = by_rows ? 1 : columns;
+    fill_normal(values, rows * columns, 1, false, rng);
+    for (size_t v = 0; v < vectors; v++) {
+        real *own = values + v * next;
+        for (size_t k = 0; k < 2 * v; k++) {
+            const real *other = values + k % v * next;
+            double product = 0;
+            for (size_t i = 0; i < length; i++)
+                product += (double)own[i * along] * (double)other[i * along];
+            for (size_t i = 0; i < length; i++)
+                own[i * along] -= (real)(product * (double)other[i * along]);
+        }
+        double square = 0;
+        for (size_t i = 0; i < length; i++)
+            square += (double)own[i * along] * (double)own[i * along];
+        for (size_t i = 0; i < length; i++)
+            own[i * along] /= (real)sqrt(square);
     }
 }
 
@@ -79,6 +111,11 @@ void cohort_init_fill(real *values, size_t count, const cohort_variant *init, si
         fill_normal(values, count, spread(2, fan_in) / cut_deviation, true, &rng);
     else if (kind == &normal)
         fill_normal(values, count, config->value, false, &rng);
+    else if (kind == &orthogonal)
+        fill_orthogonal(values, fan_in, fan_out, &rng);
+    else if (kind == &forget_bias)
+        for (size_t i = 0; i < count; i++)
+            values[i] = i / (count / 4) == 1 ? REAL(1) : REAL(0);
     else
         memset(values, 0, count * sizeof *values);
 }

@@ -19,6 +19,11 @@ typedef struct cohort_init_value {
     double value;
 } cohort_init_value;
 
+/* Variants that layers choose themselves. Orthonormal rows (or columns, whichever are
+ * fewer) of a matrix [fan_in][fan_out] (Saxe et al. 2014); and LSTM biases [4][units]:
+ * 1 for the forget gates, else 0 (Jozefowicz et al. 2015). */
+extern const cohort_variant cohort_init_orthogonal, cohort_init_forget_bias;
+
 /* Fills VALUES[0..count) by INIT (a variant of cohort_init_variants) from the
  * stream (seed, COHORT_RNG_INIT, tensor_index). */
 void cohort_init_fill(real *values, size_t count, const cohort_variant *init, size_t fan_in,

@@ -26,7 +26,7 @@ static const cohort_key embedding_keys[] = {
      .type = COHORT_KEY_VARIANT,
      .offset = offsetof(embedding_config, common.init),
      .variants = cohort_init_variants,
-     .fallback = "uniform: 0.05",
+     .fallback = "{uniform: 0.05}",
      .help = "how the table starts"},
     {.name = "vocabulary",
      .type = COHORT_KEY_COUNT,
@@ -54,14 +54,16 @@ static cohort_status embedding_plan(cohort_layer *layer, cohort_planner *planner
     const embedding_config *config = layer->config;
     char shape[COHORT_SHAPE_TEXT];
     COHORT_REQUIRE(flow->tokens && flow->shape.dim_count == 1, COHORT_USAGE,
-                   "line %d: %s needs tokens [time], but reals of shape %s come in; make it the "
-                   "first layer, over an int32 data set",
-                   layer->line, layer->path, cohort_shape_text(shape, &flow->shape));
+                   "line %d: %s: embedding needs token ids [time], got %s %s; make it the first "
+                   "layer, over integer data",
+                   layer->line, layer->path, flow->tokens ? "tokens" : "numbers",
+                   cohort_shape_text(shape, &flow->shape));
     const size_t vocabulary = config->vocabulary ? config->vocabulary : flow->vocabulary;
-    COHORT_REQUIRE(vocabulary > 0, COHORT_USAGE,
-                   "line %d: %s: the data set does not tell its vocabulary; give `vocabulary`, one "
-                   "more than the largest token",
-                   layer->line, layer->path);
+    COHORT_REQUIRE(
+        vocabulary > 0, COHORT_USAGE,
+        "line %d: %s: the data set does not tell its vocabulary; set `vocabulary` to one "
+        "more than the largest token",
+        layer->line, layer->path);
     COHORT_REQUIRE(vocabulary >= flow->vocabulary, COHORT_USAGE,
                    "line %d: %s: vocabulary %zu is smaller than the data set's, %zu; leave it out "
                    "or raise it",

@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "kernel/embedding.h"
 #include "kernel/vector.h"
-#include "nn/layer.h"
+#include "nn/layer_check.h"
 
 enum { LEARNED, SINUSOIDAL };
 
@@ -40,12 +40,7 @@ static cohort_status position_plan(cohort_layer *layer, cohort_planner *planner,
 {
     position *self = (position *)layer;
     const position_config *config = layer->config;
-    char shape[COHORT_SHAPE_TEXT];
-    COHORT_REQUIRE(!flow->tokens && flow->shape.dim_count == 2, COHORT_USAGE,
-                   "line %d: %s needs [time][features], but %s of shape %s come in; %s",
-                   layer->line, layer->path, flow->tokens ? "tokens" : "reals",
-                   cohort_shape_text(shape, &flow->shape),
-                   flow->tokens ? "put `embedding` before it" : "it adds to sequences only");
+    COHORT_TRY(cohort_layer_require_sequence(layer, flow));
     const size_t time = flow->shape.dims[0], width = flow->shape.dims[1];
     self->count = time * width;
     if (config->type == LEARNED)
