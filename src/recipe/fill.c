@@ -418,7 +418,7 @@ cohort_status cohort_fill_fallback(cohort_node **out, const cohort_fill *fill,
                                    const cohort_key *key, const cohort_node *about)
 {
     int line = about ? about->line : 1;
-    if (strchr("[{", key->fallback[0])) {
+    if (key->type != COHORT_KEY_STRING && strpbrk(key->fallback, "[{:")) {
         cohort_node_origin origin = {.path = key->name, .line = line};
         return cohort_node_parse(out, fill->scratch, key->fallback, &origin);
     }

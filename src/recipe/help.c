@@ -2,7 +2,7 @@
 
 #include "recipe/tables.h"
 
-enum { NAME_WIDTH = 18, TYPE_WIDTH = 26 };
+enum { NAME_WIDTH = 24, TYPE_WIDTH = 26 };
 
 static void append_choices(cohort_text *text, const cohort_key *key)
 {
@@ -32,7 +32,7 @@ static void append_type(cohort_text *text, const cohort_key *key)
         [COHORT_KEY_PAIR] = "count or [height, width]",
         [COHORT_KEY_REALS] = "number or list",
         [COHORT_KEY_STRINGS] = "text or list",
-        [COHORT_KEY_SECTION] = "section",
+        [COHORT_KEY_SECTION] = "",
         [COHORT_KEY_VARIANT] = "one of those below",
         [COHORT_KEY_VARIANTS] = "list of those below",
     };
@@ -58,6 +58,8 @@ static void append_key(cohort_text *text, const cohort_key *key, int indent)
                        TYPE_WIDTH, type.data ? type.data : "", key->help ? key->help : "");
     if (key->required)
         cohort_text_append(text, " [required]");
+    else if (key->fallback && strcmp(key->fallback, "[]") == 0)
+        cohort_text_append(text, " [none]");
     else if (key->fallback && key->type != COHORT_KEY_SECTION)
         cohort_text_append(text, " [%s]", key->fallback);
     cohort_text_append(text, "\n");

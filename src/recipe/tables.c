@@ -1,6 +1,7 @@
 #include "recipe/tables.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
@@ -552,12 +553,22 @@ bool cohort_key_allows(const cohort_key *key, double value)
     return !cohort_key_has_max(key) || (key->open_max ? value < key->max : value <= key->max);
 }
 
+/* Whole numbers in full, not as 1e+09. */
+static const char *bound_text(char *text, double bound)
+{
+    if (fabs(bound) < 1e15 && bound == floor(bound))
+        snprintf(text, 32, "%.0f", bound);
+    else
+        cohort_number_text(text, bound);
+    return text;
+}
+
 void cohort_key_bounds_text(cohort_text *text, const cohort_key *key)
 {
     char min[32], max[32];
     bool has_min = cohort_key_has_min(key) && key->min > -HUGE_VAL;
-    cohort_number_text(min, key->min);
-    cohort_number_text(max, key->max);
+    bound_text(min, key->min);
+    bound_text(max, key->max);
     if (has_min && cohort_key_has_max(key))
         cohort_text_append(text, "in %c%s, %s%c", key->open_min ? '(' : '[', min, max,
                            key->open_max ? ')' : ']');

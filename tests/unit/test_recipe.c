@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "nn/model.h"
+#include "recipe/fill.h"
 #include "recipe/recipe.h"
 
 /* The catalog. */
@@ -36,7 +38,7 @@ static const cohort_key_table *const init_variants[] = {&init_zeros, &init_gloro
 
 typedef struct layer_config {
     const char *name;
-    cohort_variant init;
+    cohort_variant init, start;
     size_t units;
     size_t kernel[2], strides[2];
     int padding;
@@ -65,6 +67,11 @@ static const char *const paddings[] = {"valid", "same", NULL};
 static const cohort_key dense_keys[] = {
     NAME_KEY,
     UNITS_KEY,
+    {.name = "start",
+     .type = COHORT_KEY_VARIANT,
+     .offset = offsetof(layer_config, start),
+     .variants = init_variants,
+     .fallback = "normal: 0.5"},
     {.name = "bias",
      .type = COHORT_KEY_BOOL,
      .offset = offsetof(layer_config, bias),
@@ -350,7 +357,7 @@ static void resolved_text_spells_out_defaults(void **state)
         "name: r\n",
         "  validation: null\n",
         "  augment: []\n",
-        "  - dense: {units: 3, bias: true, init: glorot_uniform}\n",
+        "  - dense: {units: 3, start: {normal: 0.5}, bias: true, init: glorot_uniform}\n",
         "  epsilon: 1.0e-07\n",
         "  schedule:\n    type: constant\n",
         "  early_stopping: null\n",
@@ -400,7 +407,8 @@ static void wrong_keys_are_named(void **state)
          "data: {file: d}\nloss: mse\n",
          "3: unknown key 'unit' in model.0 (dense); did you mean 'units'?"},
         {"model: [{residual: {layers: [{dense: {units: 1, x: 2}}]}}]\ndata: {file: d}\nloss: mse\n",
-         "1: unknown key 'x' in model.0.layers.0 (dense); its keys are name, units, bias, init"},
+         "1: unknown key 'x' in model.0.layers.0 (dense); its keys are name, units, start, bias, "
+         "init"},
         {"model: [dens]\ndata: {file: d}\nloss: mse\n",
          "1: unknown layer 'dens' in model.0; did you mean 'dense'?"},
         {"model: [flatten]\ndata: {file: d}\nloss: msee\n",
@@ -442,7 +450,7 @@ static void wrong_values_are_named(void **state)
         {MINIMAL "train: {epochs: '5'}\n",
          "5: train.epochs must be a whole number, not the text '5'"},
         {MINIMAL "train: {epochs: 5.5}\n", "5: train.epochs must be a whole number, not '5.5'"},
-        {MINIMAL "train: {epochs: 0}\n", "5: train.epochs must be in [1, 1e+09], not '0'"},
+        {MINIMAL "train: {epochs: 0}\n", "5: train.epochs must be in [1, 1000000000], not '0'"},
         {MINIMAL "train: {max_steps: -1}\n", "5: train.max_steps must be at least 0, not '-1'"},
         {MINIMAL "train: {epochs: [1]}\n", "5: train.epochs must be a whole number, not a list"},
         {MINIMAL "train: 5\n", "5: train must be a mapping of keys, not '5'"},
@@ -688,7 +696,7 @@ static void wrong_sets_are_named(void **state)
         {"model.x.units=5", "--set model.x.units: model has no entry 'x'; it has 0 to 0"},
         {"model.0.unit=5", "--set model.0.unit: unknown key 'unit' in model.0 (dense); did you "
                            "mean 'units'?"},
-        {"model.0.units=0", "--set model.0.units: model.0.units must be in [1, 1e+06], not '0'"},
+        {"model.0.units=0", "--set model.0.units: model.0.units must be in [1, 1000000], not '0'"},
         {"model.0.type=dens", "--set model.0.type: unknown layer 'dens' in model.0; did you mean "
                               "'dense'?"},
         {"model=[]", "--set model: model is empty; give at least one layer"},
@@ -769,6 +777,66 @@ static void help_names_every_key(void **state)
     cohort_text_clear(&text);
 }
 
+/* The tables themselves. */
+
+static void check_table(const cohort_key_table *table);
+
+static void check_key(const cohort_key_table *table, const cohort_key *key)
+{
+    if (!key->help || strchr(key->help, '\n'))
+        fail_msg("%s.%s: no one-line help", table->name, key->name);
+    if (key->offset + cohort_key_bytes(key) > table->config_bytes)
+        fail_msg("%s.%s lies outside its struct", table->name, key->name);
+    if (cohort_table_find(table, key->name) != key)
+        fail_msg("%s.%s is declared twice", table->name, key->name);
+    if (key->required && key->fallback)
+        fail_msg("%s.%s is required and has a default", table->name, key->name);
+    if ((key->type == COHORT_KEY_CHOICE) != (key->choices != NULL))
+        fail_msg("%s.%s: choices", table->name, key->name);
+    if ((key->type == COHORT_KEY_SECTION) != (key->table != NULL))
+        fail_msg("%s.%s: table", table->name, key->name);
+    if (key->table)
+        check_table(key->table);
+    for (size_t i = 0; key->variants && key->variants[i]; i++)
+        check_table(key->variants[i]);
+}
+
+/* Every default reads as a value of its key. */
+static void check_default(const cohort_key_table *table, const cohort_key *key)
+{
+    cohort_fill fill = {.path = table->name};
+    assert_ok(cohort_arena_create(&fill.arena));
+    assert_ok(cohort_arena_create(&fill.scratch));
+    cohort_key_table alone = *table;
+    alone.keys = key;
+    alone.key_count = 1;
+    void *config = NULL;
+    assert_ok(cohort_arena_take(&config, fill.arena, table->config_bytes));
+    assert_ok(cohort_fill_keys(&fill, NULL, &alone, NULL, NULL, false, config));
+    cohort_arena_destroy(fill.arena);
+    cohort_arena_destroy(fill.scratch);
+}
+
+static void check_table(const cohort_key_table *table)
+{
+    for (size_t i = 0; i < table->key_count; i++) {
+        check_key(table, &table->keys[i]);
+        if (!table->keys[i].required)
+            check_default(table, &table->keys[i]);
+    }
+    if (table->main_key && !cohort_table_find(table, table->main_key))
+        fail_msg("%s: no key %s", table->name, table->main_key);
+}
+
+static void tables_are_sound(void **state)
+{
+    (void)state;
+    check_table(&cohort_recipe_table);
+    cohort_layer_catalog layers = cohort_model_catalog();
+    for (size_t i = 0; layers[i]; i++)
+        check_table(layers[i]);
+}
+
 static void files_are_found(void **state)
 {
     (void)state;
@@ -823,6 +891,7 @@ int main(void)
         cmocka_unit_test(wrong_sets_are_named),
         cmocka_unit_test(same_runs_are_told_apart),
         cmocka_unit_test(help_names_every_key),
+        cmocka_unit_test(tables_are_sound),
         cmocka_unit_test(files_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
