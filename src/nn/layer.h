@@ -148,6 +148,11 @@ COHORT_NODISCARD cohort_status cohort_plan_buffer(cohort_planner *planner, void 
 /* backward reads x / y. */
 void cohort_plan_keep_input(cohort_planner *planner);
 void cohort_plan_keep_output(cohort_planner *planner);
+/* The layer calls pass->sum in training: then every rank must run the same number of passes
+ * a step. WHOLE: and its result depends on how the global batch is cut, so that a rank's
+ * share must be one pass. Nothing is noted when the layer is frozen: it must not call
+ * pass->sum then. */
+void cohort_plan_uses_sum(cohort_planner *planner, bool whole);
 /* y is x and dy is dx, element for element (flatten): the container aliases them and
  * forward and backward are not called. */
 void cohort_plan_alias(cohort_planner *planner);

@@ -151,7 +151,7 @@ static void binary_row(cohort_loss_sums *sums, real *dx, const cohort_loss *loss
         double wanted = given * (1 - loss->label_smoothing) + 0.5 * loss->label_smoothing;
         double decay = exp(-fabs(logit)); /* in (0, 1]: never overflows */
         double probability = logit >= 0 ? 1 / (1 + decay) : decay / (1 + decay);
-        total += fmax(logit, 0) - wanted * logit + log1p(decay) + 0 * logit; /* keeps NaN */
+        total += (logit > 0 ? logit : 0) - wanted * logit + log1p(decay);
         correct &= (logit > 0) == (given > 0.5);
         if (dx)
             dx[j] = (real)((probability - wanted) * weight * scale / (double)width);

@@ -253,6 +253,16 @@ bool cohort_model_is_masked(const cohort_model *model)
     return model->planner.masked;
 }
 
+bool cohort_model_uses_sum(const cohort_model *model)
+{
+    return model->planner.uses_sum;
+}
+
+bool cohort_model_needs_whole_batch(const cohort_model *model)
+{
+    return model->planner.needs_whole_batch;
+}
+
 /* The pass with the mask of the tokens: 1 for a token, 0 for padding (token 0). */
 static cohort_pass with_mask(cohort_model *model, const cohort_pass *pass)
 {

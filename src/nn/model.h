@@ -69,6 +69,13 @@ const cohort_flow *cohort_model_input(const cohort_model *model);
  * computes it from the tokens by itself. */
 bool cohort_model_is_masked(const cohort_model *model);
 
+/* Whether training passes call pass->sum: every rank must then run the same number of them
+ * a step, empty ones included. */
+bool cohort_model_uses_sum(const cohort_model *model);
+/* Whether a rank's whole share of a step must be one pass, for results not to depend on
+ * microbatches (batch_norm with `sync`). */
+bool cohort_model_needs_whole_batch(const cohort_model *model);
+
 /* Outputs (logits) [pass->batch][output shape] for X [batch][input shape] (reals, or
  * int32 tokens when the input is tokens), valid until the next forward. X must stay
  * until backward is done. Logits are written by the model and may be overwritten. */

@@ -86,6 +86,14 @@ void cohort_plan_keep_output(cohort_planner *planner)
     planner->at.keeps_output = true;
 }
 
+void cohort_plan_uses_sum(cohort_planner *planner, bool whole)
+{
+    if (planner->at.is_frozen || !planner->training)
+        return;
+    planner->uses_sum = true;
+    planner->needs_whole_batch |= whole;
+}
+
 void cohort_plan_alias(cohort_planner *planner)
 {
     planner->at.is_alias = true;

@@ -76,6 +76,7 @@ struct cohort_planner {
     int tick;
     bool has_trainable; /* some parameter booked so far is trained */
     bool masked;
+    bool uses_sum, needs_whole_batch;
     uint32_t layer_count;
     const cohort_strings *freeze;
     cohort_plan_context at;

@@ -6,7 +6,7 @@
  *   accumulation   two microbatches, the second one added, equal one batch; so do the
  *                  outputs (smaller batches than planned)
  *   setting        without `accumulate` whatever was in the gradients is replaced
- *   repeatability  the same pass gives the same bits
+ *   repeatability  the same pass from the same state gives the same bits
  *   empty batch    sets gradients to 0, or adds nothing
  *   inference      a model planned for it gives what the trained one does
  *   padding        of the flat vectors stays 0 */
@@ -274,16 +274,22 @@ static void check_accumulation(const fixture *f)
 
 static void check_repeatability(const fixture *f)
 {
-    const size_t batch = f->spec->batch;
-    real *first = NULL;
+    const size_t batch = f->spec->batch, state_count = cohort_model_state_count(f->model);
+    real *first = NULL, *state = NULL;
     assert_ok(COHORT_ALLOCATE(&first, f->params_count));
-    const double value = value_of(f, 0, batch);
+    assert_ok(COHORT_ALLOCATE(&state, state_count + 1));
+    memcpy(state, f->state, state_count * sizeof *state);
     run_backward(f, 0, batch, false);
     memcpy(first, f->grads, f->params_count * sizeof *first);
+    memcpy(f->state, state, state_count * sizeof *state);
     run_backward(f, 0, batch, false);
     assert_memory_equal(first, f->grads, f->params_count * sizeof *first);
+    memcpy(f->state, state, state_count * sizeof *state);
+    const double value = value_of(f, 0, batch);
+    memcpy(f->state, state, state_count * sizeof *state);
     assert_true(value == value_of(f, 0, batch));
     cohort_free(first);
+    cohort_free(state);
 }
 
 static void check_empty_batch(const fixture *f)

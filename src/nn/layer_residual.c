@@ -1,0 +1,105 @@
+/* Residual block (He et al. 2016): y = layers(x) + shortcut(x), nothing after the sum. The
+ * shortcut is x itself unless layers are given for it. */
+#include <string.h>
+
+#include "kernel/vector.h"
+#include "nn/layer_check.h"
+
+typedef struct residual_config {
+    cohort_layer_common common;
+    cohort_variants layers, shortcut;
+} residual_config;
+
+typedef struct residual_layer {
+    cohort_layer base;
+    cohort_sequence *layers, *shortcut; /* shortcut NULL: identity */
+    size_t in_count, out_count;         /* of a sample */
+} residual_layer;
+
+static cohort_status residual_plan(cohort_layer *base, cohort_planner *planner, cohort_flow *flow)
+{
+    residual_layer *layer = (residual_layer *)base;
+    const residual_config *config = base->config;
+    char text[COHORT_SHAPE_TEXT], other[COHORT_SHAPE_TEXT];
+    cohort_flow side = *flow;
+    COHORT_TRY(cohort_layer_require_reals(base, flow));
+    layer->in_count = cohort_shape_count(&flow->shape);
+    COHORT_TRY(cohort_plan_sequence(planner, &layer->layers, &config->layers, "", flow));
+    if (config->shortcut.count)
+        COHORT_TRY(
+            cohort_plan_sequence(planner, &layer->shortcut, &config->shortcut, "shortcut", &side));
+    COHORT_REQUIRE(cohort_shape_equal(&flow->shape, &side.shape), COHORT_USAGE,
+                   "line %d: %s: residual adds the layers' output %s to the shortcut's %s; %s",
+                   base->line, base->path, cohort_shape_text(text, &flow->shape),
+                   cohort_shape_text(other, &side.shape),
+                   config->shortcut.count
+                       ? "make both end in the same shape"
+                       : "give it a `shortcut` that ends in the same shape, such as a conv2d "
+                         "with kernel 1 or a dense");
+    flow->masked = flow->masked && side.masked;
+    layer->out_count = cohort_shape_count(&flow->shape);
+    return COHORT_OK;
+}
+
+static void residual_forward(cohort_layer *base, const cohort_pass *pass)
+{
+    const residual_layer *layer = (const residual_layer *)base;
+    const real *side = base->x;
+    cohort_sequence_forward(layer->layers, pass);
+    if (layer->shortcut) {
+        cohort_sequence_forward(layer->shortcut, pass);
+        side = cohort_sequence_output(layer->shortcut);
+    }
+    cohort_vector_sum_of(base->y, cohort_sequence_output(layer->layers), side,
+                         pass->batch * layer->out_count);
+}
+
+/* Layers may use their dy as scratch, so each list gets a copy. */
+static void run_backward(cohort_sequence *sequence, const real *dy, const cohort_pass *pass,
+                         size_t count)
+{
+    real *gradient = cohort_sequence_output_grad(sequence);
+    if (gradient && count)
+        memcpy(gradient, dy, count * sizeof *gradient);
+    cohort_sequence_backward(sequence, pass);
+}
+
+static void residual_backward(cohort_layer *base, const cohort_pass *pass)
+{
+    const residual_layer *layer = (const residual_layer *)base;
+    const size_t out_count = pass->batch * layer->out_count;
+    const real *side = base->dy;
+    if (layer->shortcut) {
+        run_backward(layer->shortcut, base->dy, pass, out_count);
+        side = cohort_sequence_input_grad(layer->shortcut);
+    }
+    run_backward(layer->layers, base->dy, pass, out_count);
+    if (base->dx)
+        cohort_vector_sum_of(base->dx, cohort_sequence_input_grad(layer->layers), side,
+                             pass->batch * layer->in_count);
+}
+
+static const cohort_key residual_keys[] = {
+    {.name = "layers",
+     .type = COHORT_KEY_VARIANTS,
+     .offset = offsetof(residual_config, layers),
+     .required = true,
+     .help = "what is added to the shortcut, a list as `model`"},
+    {.name = "shortcut",
+     .type = COHORT_KEY_VARIANTS,
+     .offset = offsetof(residual_config, shortcut),
+     .help = "layers on the other way round; absent or `identity`: the input itself"},
+    COHORT_KEY_NAME(residual_config),
+};
+
+const cohort_layer_type cohort_layer_residual = {
+    .keys = {.name = "residual",
+             .help = "layers(x) + shortcut(x)",
+             .config_bytes = sizeof(residual_config),
+             .keys = residual_keys,
+             .key_count = sizeof residual_keys / sizeof *residual_keys},
+    .layer_bytes = sizeof(residual_layer),
+    .plan = residual_plan,
+    .forward = residual_forward,
+    .backward = residual_backward,
+};
