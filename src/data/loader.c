@@ -29,6 +29,7 @@ struct cohort_loader {
     cohort_sampler sampler;
     size_t rank, size;
     bool tokens;
+    size_t token_limit;
     uint64_t seed;
     cohort_element element; /* of x as stored */
     size_t x_elements, row_bytes;
@@ -82,6 +83,20 @@ static void convert_row(void *x, cohort_loader *loader, const cohort_batch *batc
     cohort_scale((float *)x + index * count, row, element, count, &loader->scaling);
 }
 
+/* An embedding has no row for a token out of range. */
+static cohort_status check_range(const slot *filled, const cohort_loader *loader)
+{
+    int32_t least = 0, most = 0;
+    if (!loader->tokens || !loader->token_limit || filled->batch.count == 0)
+        return COHORT_OK;
+    cohort_range_i32(&least, &most, filled->x, filled->batch.count * loader->x_elements);
+    COHORT_REQUIRE(least >= 0 && (size_t)most < loader->token_limit, COHORT_DATA,
+                   "x holds the token %d, but the vocabulary has %zu words (0 to %zu); convert the "
+                   "text again or raise the embedding's vocabulary",
+                   least < 0 ? least : most, loader->token_limit, loader->token_limit - 1);
+    return COHORT_OK;
+}
+
 static cohort_status fill(slot *filled, cohort_loader *loader, uint64_t epoch, uint64_t step)
 {
     cohort_batch *batch = &filled->batch;
@@ -102,7 +117,7 @@ static cohort_status fill(slot *filled, cohort_loader *loader, uint64_t epoch, u
                            : loader->staging + i * loader->row_bytes;
         convert_row(filled->x, loader, batch, i, row);
     }
-    return COHORT_OK;
+    return check_range(filled, loader);
 }
 
 /* Fills SLOT for (epoch, step), keeping the error with it. */
@@ -339,6 +354,7 @@ cohort_status cohort_loader_create(cohort_loader **out, cohort_dataset *dataset,
     loader->rank = (size_t)config->rank;
     loader->size = (size_t)config->size;
     loader->tokens = config->tokens;
+    loader->token_limit = config->token_limit;
     loader->seed = config->seed;
     loader->element = info->x_element;
     loader->x_elements = cohort_shape_count(&info->x_shape);

@@ -15,6 +15,7 @@ typedef struct cohort_loader_config {
     cohort_sampler sampler;
     int rank, size;                 /* this rank takes its contiguous part of each global batch */
     bool tokens;                    /* x goes to the network as int32 (else as scaled floats) */
+    size_t token_limit; /* tokens must lie in [0, limit); 0 = unchecked */
     double scale;                   /* x <- (x * scale - mean) / std, in single precision */
     cohort_reals mean, std;         /* none, one value, or one per channel (last dimension) */
     const cohort_variants *augment; /* NULL or empty = none (evaluation) */
@@ -47,7 +48,8 @@ void cohort_loader_destroy(cohort_loader *loader);
  * a pause; an earlier sequence is dropped. Without a seek: epoch 0 from step 0. */
 void cohort_loader_seek(cohort_loader *loader, uint64_t epoch, uint64_t step);
 /* *batch = the next batch. Waits for the thread; the first call after a seek has to.
- * COHORT_DATA when streamed data cannot be read; again until the next seek. */
+ * COHORT_DATA when streamed data cannot be read or a token is out of range; again until the
+ * next seek. */
 COHORT_NODISCARD cohort_status cohort_loader_next(cohort_loader *loader,
                                                   const cohort_batch **batch);
 /* Seconds next has waited for data since the last call of this function. */

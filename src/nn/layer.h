@@ -26,7 +26,8 @@ typedef struct cohort_flow {
     cohort_shape shape; /* [features], [height][width][channels], [time][features], [time] */
     bool tokens;        /* int32 token ids [time] instead of reals */
     bool masked;        /* dims[0] is time and pass->mask applies to it */
-    size_t vocabulary;  /* of tokens: ids are below this; 0 = unknown */
+    size_t vocabulary;  /* tokens are below this; 0 = unknown. `embedding` passes on what it
+                           settled on */
 } cohort_flow;
 
 /* One forward and backward walk over a microbatch. */

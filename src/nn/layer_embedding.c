@@ -74,8 +74,9 @@ static cohort_status embedding_plan(cohort_layer *layer, cohort_planner *planner
                                  &cohort_shape_of(vocabulary, self->units), &config->common.init, 0,
                                  vocabulary, self->units,
                                  COHORT_PARAM_DECAYS | COHORT_PARAM_EMBEDDING));
-    *flow =
-        (cohort_flow){.shape = cohort_shape_of(self->time, self->units), .masked = config->mask};
+    *flow = (cohort_flow){.shape = cohort_shape_of(self->time, self->units),
+                          .masked = config->mask,
+                          .vocabulary = vocabulary};
     return COHORT_OK;
 }
 

@@ -248,6 +248,11 @@ const cohort_flow *cohort_model_input(const cohort_model *model)
     return &model->input;
 }
 
+size_t cohort_model_vocabulary(const cohort_model *model)
+{
+    return model->planner.vocabulary;
+}
+
 bool cohort_model_is_masked(const cohort_model *model)
 {
     return model->planner.masked;

@@ -65,6 +65,8 @@ cohort_tensors cohort_model_state_tensors(const cohort_model *model);
 const cohort_shape *cohort_model_output_shape(const cohort_model *model);
 /* Whether the input is tokens, and of what shape. */
 const cohort_flow *cohort_model_input(const cohort_model *model);
+/* Tokens must be below this; 0 when the network reads reals. */
+size_t cohort_model_vocabulary(const cohort_model *model);
 /* Whether a layer masks padding: then pass->mask must be given. cohort_model_forward
  * computes it from the tokens by itself. */
 bool cohort_model_is_masked(const cohort_model *model);

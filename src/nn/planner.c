@@ -257,6 +257,8 @@ static cohort_status plan_layer(cohort_edge *edge, bool *called, cohort_planner 
         planner->notes[note].parameter_count += planner->params[i].count;
     planner->notes[note].out = flow->shape;
     planner->masked |= flow->masked;
+    if (flow->vocabulary > planner->vocabulary)
+        planner->vocabulary = flow->vocabulary;
     /* A layer with others inside lives from before the first to after the last of them. */
     const int end = planner->tick == begin ? begin : ++planner->tick;
     const cohort_plan_context own = planner->at;

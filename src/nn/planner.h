@@ -77,6 +77,7 @@ struct cohort_planner {
     bool has_trainable; /* some parameter booked so far is trained */
     bool masked;
     bool uses_sum, needs_whole_batch;
+    size_t vocabulary; /* the largest a layer has settled on */
     uint32_t layer_count;
     const cohort_strings *freeze;
     cohort_plan_context at;

@@ -80,6 +80,14 @@ void cohort_recipe_destroy(cohort_recipe *recipe)
         cohort_arena_destroy(((box *)recipe)->arena);
 }
 
+cohort_status cohort_recipe_set_data_file(cohort_recipe *recipe, const char *path)
+{
+    char *copy = NULL;
+    COHORT_TRY(cohort_arena_copy(&copy, ((box *)recipe)->arena, path));
+    recipe->data.file = copy;
+    return COHORT_OK;
+}
+
 /* Whether NAME is in FOLDER; PATH becomes the joined name. */
 static cohort_status look_in(bool *found, cohort_text *path, const char *folder, const char *name)
 {

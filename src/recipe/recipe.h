@@ -142,6 +142,9 @@ COHORT_NODISCARD cohort_status cohort_recipe_write(cohort_text *text, const coho
 /* Appends the reference of all keys and layers for `cohort help recipe`. */
 void cohort_recipe_help(cohort_text *text, cohort_layer_catalog layers);
 
+/* Replaces data.file by PATH (copied), once it has been found. */
+COHORT_NODISCARD cohort_status cohort_recipe_set_data_file(cohort_recipe *recipe, const char *path);
+
 /* NAME relative to the recipe's folder, else in each folder of $COHORT_DATASETS
  * (colon-separated), into PATH (replaced). COHORT_DATA lists where it looked. */
 COHORT_NODISCARD cohort_status cohort_recipe_find_file(cohort_text *path,

@@ -19,7 +19,7 @@ static int start(void **state)
     if (cohort_comm_start(&comm) != COHORT_OK)
         return 1;
     for (size_t i = 0; i < COUNT * ROW; i++)
-        pixels[0][i] = (uint8_t)(i * 2654435761u >> 13);
+        ((uint8_t *)pixels)[i] = (uint8_t)(i * 2654435761u >> 13);
     snprintf(path, sizeof path, "%s", h5_path("loader.h5"));
     int labels[COUNT];
     for (int i = 0; i < COUNT; i++)

@@ -1,0 +1,31 @@
+/* The subcommands of the program: one file and one table line each. */
+#ifndef COHORT_CLI_COMMAND_H
+#define COHORT_CLI_COMMAND_H
+
+#include "cli/options.h"
+#include "comm/comm.h"
+
+typedef struct cohort_command {
+    const char *name;
+    const char *usage;   /* what follows the name: "RECIPE [--set KEY=VALUE]…" */
+    const char *summary; /* one sentence without a full stop */
+    const char *details; /* paragraphs for `cohort help NAME`; may be NULL */
+    const cohort_option *options;
+    size_t option_count;
+    size_t least, most; /* positional arguments */
+    bool is_parallel;   /* runs on all ranks; COMM is given. Else rank 0 alone, COMM NULL */
+    /* Prints results to stdout on rank 0. Collective when parallel. */
+    cohort_status (*run)(cohort_comm *comm, const cohort_options *options);
+    /* Instead of the above, for commands that parse their own arguments. */
+    cohort_status (*run_raw)(int argc, char **argv);
+} cohort_command;
+
+extern const cohort_command cohort_command_train, cohort_command_eval, cohort_command_predict,
+    cohort_command_init, cohort_command_inspect, cohort_command_convert;
+
+/* Whether this process speaks for all: rank 0, also before MPI is up. */
+bool cohort_cli_is_speaker(const cohort_comm *comm);
+/* Whether stdout reaches a person's terminal (through mpirun, too). */
+bool cohort_cli_is_terminal(void);
+
+#endif

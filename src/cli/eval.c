@@ -1,0 +1,171 @@
+#include <math.h>
+#include <stdio.h>
+
+#include "base/json.h"
+#include "cli/command.h"
+#include "train/evaluate.h"
+
+enum { BATCH = 64 };
+
+static const cohort_option options[] = {
+    {"data", "FILE", "a dataset file (default: the recipe's)", false},
+    {"split", "GROUP", "the group to evaluate (default: the recipe's test group)", false},
+    {"json", NULL, "print one JSON object", false},
+};
+
+static const char *class_name(char *text, const cohort_snapshot *about, size_t index)
+{
+    if (about->classes && index < about->class_count)
+        return about->classes[index];
+    snprintf(text, 24, "%zu", index);
+    return text;
+}
+
+static cohort_status print_json(const cohort_evaluation *result, const cohort_snapshot *about)
+{
+    cohort_text text = {0};
+    char name[24];
+    cohort_json_begin_object(&text, NULL);
+    cohort_json_integer(&text, "samples", (int64_t)result->samples);
+    cohort_json_number(&text, "loss", result->loss);
+    if (!isnan(result->accuracy))
+        cohort_json_number(&text, "accuracy", result->accuracy);
+    if (result->class_count) {
+        cohort_json_number(&text, "precision", result->macro.precision);
+        cohort_json_number(&text, "recall", result->macro.recall);
+        cohort_json_number(&text, "f1", result->macro.f1);
+        cohort_json_begin_array(&text, "classes");
+        for (size_t i = 0; i < result->class_count; i++) {
+            cohort_json_begin_object(&text, NULL);
+            cohort_json_string(&text, "name", class_name(name, about, i));
+            cohort_json_number(&text, "precision", result->classes[i].precision);
+            cohort_json_number(&text, "recall", result->classes[i].recall);
+            cohort_json_number(&text, "f1", result->classes[i].f1);
+            cohort_json_integer(&text, "support", (int64_t)result->classes[i].support);
+            cohort_json_end_object(&text);
+        }
+        cohort_json_end_array(&text);
+        cohort_json_begin_array(&text, "confusion_matrix");
+        for (size_t i = 0; i < result->class_count; i++) {
+            cohort_json_begin_array(&text, NULL);
+            for (size_t k = 0; k < result->class_count; k++)
+                cohort_json_integer(&text, NULL,
+                                    (int64_t)result->confusion[i * result->class_count + k]);
+            cohort_json_end_array(&text);
+        }
+        cohort_json_end_array(&text);
+    }
+    cohort_json_end_object(&text);
+    cohort_status status = cohort_text_status(&text);
+    if (status == COHORT_OK)
+        puts(text.data);
+    cohort_text_clear(&text);
+    return status;
+}
+
+enum { CLASSES_SHOWN_MAX = 64 };
+
+static void print_tables(const cohort_evaluation *result, const cohort_snapshot *about)
+{
+    char name[24];
+    printf("samples %llu\nloss %.6f\n", (unsigned long long)result->samples, result->loss);
+    if (!isnan(result->accuracy))
+        printf("accuracy %.4f\n", result->accuracy);
+    if (!result->class_count)
+        return;
+    if (result->class_count > CLASSES_SHOWN_MAX) {
+        printf("macro precision %.4f  recall %.4f  F1 %.4f  (%zu classes; --json lists them)\n",
+               result->macro.precision, result->macro.recall, result->macro.f1,
+               result->class_count);
+        return;
+    }
+    printf("\n%-20s %9s %9s %9s %9s\n", "class", "precision", "recall", "F1", "support");
+    for (size_t i = 0; i < result->class_count; i++)
+        printf("%-20s %9.4f %9.4f %9.4f %9llu\n", class_name(name, about, i),
+               result->classes[i].precision, result->classes[i].recall, result->classes[i].f1,
+               (unsigned long long)result->classes[i].support);
+    printf("%-20s %9.4f %9.4f %9.4f %9llu\n", "macro average", result->macro.precision,
+           result->macro.recall, result->macro.f1, (unsigned long long)result->macro.support);
+    puts("\nconfusion matrix (rows: true class, columns: predicted)");
+    printf("%-20s", "");
+    for (size_t k = 0; k < result->class_count; k++)
+        printf(" %7zu", k);
+    puts("");
+    for (size_t i = 0; i < result->class_count; i++) {
+        printf("%-20s", class_name(name, about, i));
+        for (size_t k = 0; k < result->class_count; k++)
+            printf(" %7.0f", result->confusion[i * result->class_count + k]);
+        puts("");
+    }
+}
+
+static cohort_status evaluate(cohort_evaluation *result, cohort_comm *comm,
+                              cohort_inference *inference, const cohort_options *given)
+{
+    const cohort_recipe *recipe = inference->recipe;
+    const char *file = cohort_options_get(given, "data");
+    const char *group = cohort_options_get(given, "split");
+    group = group ? group : recipe->data.test;
+    file = file ? file : recipe->data.file;
+    cohort_dataset *dataset = NULL;
+    cohort_loader *loader = NULL;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_job_open_data(&dataset, comm, recipe, file, group, true));
+    const cohort_dataset_info *info = cohort_dataset_describe(dataset);
+    const size_t global = inference->batch * (size_t)cohort_comm_size(comm);
+    const cohort_subset all = cohort_subset_all(info->count);
+    char name[256];
+    snprintf(name, sizeof name, "%s/%s", file, group);
+    status = cohort_loss_create(&inference->loss, &recipe->loss,
+                                cohort_model_output_shape(inference->model),
+                                info->labels ? 0 : cohort_shape_count(&info->y_shape));
+    if (status == COHORT_OK)
+        status = cohort_job_check_data(dataset, name, cohort_model_input(inference->model),
+                                       &inference->loss);
+    if (status == COHORT_OK)
+        status = cohort_job_loader(&loader, comm, recipe, dataset, &all, global, inference->model,
+                                   false);
+    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, cohort_evaluate(result, comm, inference->model, &inference->loss,
+                                            loader, (info->count + global - 1) / global, true));
+done:
+    cohort_loader_destroy(loader);
+    if (dataset)
+        cohort_dataset_close(dataset);
+    return status;
+}
+
+static cohort_status run(cohort_comm *comm, const cohort_options *given)
+{
+    cohort_inference inference = {0};
+    cohort_evaluation result = {0};
+    cohort_job_set_threads(comm, 0);
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_inference_open(&inference, comm, given->positional[0], BATCH));
+    COHORT_TRY_DONE(status, evaluate(&result, comm, &inference, given));
+    if (cohort_cli_is_speaker(comm)) {
+        if (cohort_options_given(given, "json"))
+            status = print_json(&result, inference.about);
+        else
+            print_tables(&result, inference.about);
+    }
+done:
+    cohort_evaluation_clear(&result);
+    cohort_inference_close(&inference);
+    return status;
+}
+
+const cohort_command cohort_command_eval = {
+    .name = "eval",
+    .usage = "MODEL [--data FILE] [--split GROUP] [--json]",
+    .summary = "Evaluate a checkpoint or run folder on a dataset",
+    .details = "Prints loss, accuracy, precision, recall and F1 per class and macro-averaged, and\n"
+               "the confusion matrix. Every sample counts exactly once on any number of ranks.\n"
+               "A run folder stands for its best checkpoint.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+    .least = 1,
+    .most = 1,
+    .is_parallel = true,
+    .run = run,
+};

@@ -1,0 +1,193 @@
+/* cohort: the program. Finds the subcommand, runs it, turns statuses into exit codes. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "nn/model.h"
+#include "recipe/recipe.h"
+
+static const cohort_command *const commands[] = {
+    &cohort_command_train, &cohort_command_eval,    &cohort_command_predict,
+    &cohort_command_init,  &cohort_command_inspect, &cohort_command_convert,
+};
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+static void print_overview(FILE *out)
+{
+    fputs("cohort " COHORT_VERSION ": trains neural networks data-parallel on CPU clusters\n\n"
+          "usage: cohort COMMAND …        alone, under mpirun -n R, or under srun\n\n",
+          out);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    fputs("\n  help COMMAND     how to use a command\n"
+          "  help recipe      every key a recipe knows\n"
+          "  --version        version and libraries\n",
+          out);
+}
+
+static void print_command(FILE *out, const cohort_command *command)
+{
+    cohort_text text = {0};
+    cohort_text_append(&text, "usage: cohort %s %s\n\n%s.\n", command->name, command->usage,
+                       command->summary);
+    if (command->details)
+        cohort_text_append(&text, "\n%s\n", command->details);
+    if (command->option_count) {
+        cohort_text_append(&text, "\noptions:\n");
+        cohort_options_help(&text, command->options, command->option_count);
+    }
+    if (!text.failed)
+        fputs(text.data, out);
+    cohort_text_clear(&text);
+}
+
+static const cohort_command *find(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    return NULL;
+}
+
+static cohort_status unknown(const char *name)
+{
+    const char *names[COMMAND_COUNT + 1];
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        names[i] = commands[i]->name;
+    names[COMMAND_COUNT] = "help";
+    const char *nearest = cohort_nearest_word(name, names, COMMAND_COUNT + 1);
+    if (nearest)
+        return COHORT_FAIL(COHORT_USAGE, "there is no command '%s'; did you mean '%s'?", name,
+                           nearest);
+    return COHORT_FAIL(COHORT_USAGE, "there is no command '%s'; `cohort help` lists them", name);
+}
+
+static cohort_status help(int argc, char **argv)
+{
+    if (argc < 3) {
+        print_overview(stdout);
+        return COHORT_OK;
+    }
+    if (strcmp(argv[2], "recipe") == 0) {
+        cohort_text text = {0};
+        cohort_recipe_help(&text, cohort_model_catalog());
+        cohort_status status = cohort_text_status(&text);
+        if (status == COHORT_OK)
+            fputs(text.data, stdout);
+        cohort_text_clear(&text);
+        return status;
+    }
+    const cohort_command *command = find(argv[2]);
+    if (!command)
+        return unknown(argv[2]);
+    if (command->run_raw) {
+        char *arguments[] = {argv[2], "--help", NULL};
+        return command->run_raw(2, arguments);
+    }
+    print_command(stdout, command);
+    return COHORT_OK;
+}
+
+static void print_message(void *context, cohort_log_level level, const char *text)
+{
+    if (cohort_cli_is_speaker(context))
+        fprintf(stderr, "cohort: %s%s\n", level == COHORT_LOG_WARNING ? "warning: " : "", text);
+}
+
+/* One line for all ranks, naming the outcome. */
+static void print_failure(const cohort_comm *comm, cohort_status status)
+{
+    if (status == COHORT_OK || !cohort_cli_is_speaker(comm))
+        return;
+    fflush(stdout);
+    const char *message = cohort_error_message();
+    fprintf(stderr, "cohort: %s\n", *message ? message : cohort_status_text(status));
+    if (getenv("COHORT_TRACE"))
+        fprintf(stderr, "cohort: raised at %s\n", cohort_error_trace());
+}
+
+static int finish(cohort_comm *comm, cohort_status status)
+{
+    print_failure(comm, status);
+    /* stdout may be a full disk or a closed pipe: that is a failure too. */
+    if (fflush(stdout) != 0 && status == COHORT_OK && cohort_cli_is_speaker(comm)) {
+        fprintf(stderr, "cohort: cannot write the output: %s\n", strerror(errno));
+        status = COHORT_DATA;
+    }
+    const int code = cohort_status_exit_code(status);
+    /* Ranks that did not arrive cannot be waited for. */
+    if (comm && cohort_comm_is_broken(comm))
+        cohort_comm_kill(comm, code);
+    cohort_comm_close(comm);
+    return code;
+}
+
+static int run_parallel(const cohort_command *command, const cohort_options *options)
+{
+    cohort_comm *comm = NULL;
+    cohort_status status = cohort_comm_start(&comm);
+    if (status == COHORT_OK) {
+        cohort_log_set_sink(print_message, comm, COHORT_LOG_WARNING);
+        status = command->run(comm, options);
+        cohort_log_set_sink(NULL, NULL, COHORT_LOG_ERROR);
+    }
+    return finish(comm, status);
+}
+
+static int run_command(const cohort_command *command, int argc, char **argv)
+{
+    cohort_options options = {0};
+    int code = 0;
+    cohort_status status =
+        cohort_options_parse(&options, command->options, command->option_count, argc, argv);
+    if (status == COHORT_OK && options.help) {
+        if (cohort_cli_is_speaker(NULL))
+            print_command(stdout, command);
+        cohort_options_clear(&options);
+        return 0;
+    }
+    if (status == COHORT_OK)
+        status =
+            cohort_options_positionals(&options, command->least, command->most, command->usage);
+    if (status != COHORT_OK) {
+        code = finish(NULL, status);
+    } else if (command->is_parallel) {
+        code = run_parallel(command, &options);
+    } else if (cohort_cli_is_speaker(NULL)) {
+        cohort_log_set_sink(print_message, NULL, COHORT_LOG_WARNING);
+        code = finish(NULL, command->run(NULL, &options));
+    }
+    cohort_options_clear(&options);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) {
+        if (cohort_cli_is_speaker(NULL))
+            print_overview(stderr);
+        return cohort_status_exit_code(COHORT_USAGE);
+    }
+    const char *name = argv[1];
+    const bool is_help =
+        strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
+    if (is_help)
+        return cohort_cli_is_speaker(NULL) ? finish(NULL, help(argc, argv)) : 0;
+    if (strcmp(name, "--version") == 0) {
+        if (cohort_cli_is_speaker(NULL))
+            puts("cohort " COHORT_VERSION);
+        return 0;
+    }
+    const cohort_command *command = find(name);
+    if (!command)
+        return finish(NULL, unknown(name));
+    if (!command->run_raw)
+        return run_command(command, argc - 1, argv + 1);
+    return cohort_cli_is_speaker(NULL) ? finish(NULL, command->run_raw(argc - 1, argv + 1)) : 0;
+}

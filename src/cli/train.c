@@ -1,0 +1,79 @@
+#include <math.h>
+#include <stdio.h>
+
+#include "cli/command.h"
+#include "cli/progress.h"
+#include "cli/signals.h"
+#include "train/trainer.h"
+
+static const cohort_option options[] = {
+    {"set", "KEY=VALUE", "override a recipe key, e.g. optimizer.lr=0.01", true},
+    {"run", "DIR", "the run folder (default runs/<name>)", false},
+    {"fresh", NULL, "move an existing run folder aside and start anew", false},
+    {"resume", "FILE", "continue from this checkpoint instead of the run folder's newest", false},
+    {"quiet", NULL, "print the result only", false},
+};
+
+static bool signalled(void *context)
+{
+    (void)context;
+    return cohort_signals_pending() != 0;
+}
+
+static void print_result(const cohort_trainer *trainer)
+{
+    const cohort_evaluation *test = cohort_trainer_test(trainer);
+    if (test) {
+        printf("test: loss %.4f", test->loss);
+        if (!isnan(test->accuracy))
+            printf("  accuracy %.2f%%", 100 * test->accuracy);
+        printf("  (%llu samples)\n", (unsigned long long)test->samples);
+    }
+    printf("run folder: %s\n", cohort_trainer_folder(trainer));
+}
+
+static cohort_status run(cohort_comm *comm, const cohort_options *given)
+{
+    size_t set_count = 0;
+    const char *const *sets = cohort_options_list(&set_count, given, "set");
+    cohort_recipe *recipe = NULL;
+    cohort_trainer *trainer = NULL;
+    cohort_progress_line line = {0};
+    cohort_trainer_options how = {
+        .run_folder = cohort_options_get(given, "run"),
+        .fresh = cohort_options_given(given, "fresh"),
+        .resume = cohort_options_get(given, "resume"),
+        .should_stop = signalled,
+    };
+    if (!cohort_options_given(given, "quiet"))
+        how.observer = cohort_progress_observer(&line);
+    cohort_signals_catch();
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status,
+                    cohort_job_read_recipe(&recipe, comm, given->positional[0], sets, set_count));
+    COHORT_TRY_DONE(status, cohort_trainer_create(&trainer, comm, recipe, &how));
+    COHORT_TRY_DONE(status, cohort_trainer_run(trainer));
+    if (cohort_cli_is_speaker(comm))
+        print_result(trainer);
+done:
+    cohort_progress_end(&line);
+    cohort_trainer_destroy(trainer);
+    cohort_recipe_destroy(recipe);
+    return status;
+}
+
+const cohort_command cohort_command_train = {
+    .name = "train",
+    .usage = "RECIPE [--set KEY=VALUE]… [--run DIR] [--fresh] [--resume FILE]",
+    .summary = "Train the network of a recipe",
+    .details = "Continues an unfinished run in the run folder by itself. A finished run, or one\n"
+               "made from a different recipe, is refused unless --fresh, which moves the old\n"
+               "folder aside and never deletes it. SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 stop the\n"
+               "run after a checkpoint with exit code 75: run the same command again.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+    .least = 1,
+    .most = 1,
+    .is_parallel = true,
+    .run = run,
+};

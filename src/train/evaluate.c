@@ -1,0 +1,106 @@
+#include "train/evaluate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+void cohort_evaluation_clear(cohort_evaluation *result)
+{
+    cohort_free(result->confusion);
+    cohort_free(result->classes);
+    *result = (cohort_evaluation){0};
+}
+
+/* Sums on their way over the ranks; the confusion matrix follows them in memory. */
+enum { SUM_LOSS, SUM_CORRECT, SUM_POSITIONS, SUM_SAMPLES, SUM_COUNT };
+
+typedef struct tally {
+    double *sums; /* [SUM_COUNT + classes²] */
+    size_t count;
+    int32_t *truth, *predicted; /* [batch x positions] */
+} tally;
+
+static void tally_clear(tally *t)
+{
+    cohort_free(t->sums);
+    cohort_free(t->truth);
+    cohort_free(t->predicted);
+}
+
+static cohort_status tally_batch(tally *t, cohort_model *model, const cohort_loss *loss,
+                                 const cohort_batch *batch, bool detailed)
+{
+    const cohort_pass pass = {.batch = batch->count, .samples = batch->rows};
+    const cohort_targets targets = {.labels = batch->labels, .values = batch->values};
+    const float *logits = cohort_model_forward(model, batch->x, &pass);
+    cohort_loss_sums sums = {0};
+    cohort_loss_run(&sums, NULL, loss, logits, &targets, batch->count, 0);
+    t->sums[SUM_LOSS] += sums.loss;
+    t->sums[SUM_CORRECT] += sums.correct;
+    t->sums[SUM_POSITIONS] += sums.count;
+    t->sums[SUM_SAMPLES] += (double)batch->count;
+    if (!detailed)
+        return COHORT_OK;
+    const size_t positions = batch->count * loss->positions;
+    if (!t->truth) {
+        COHORT_TRY(COHORT_ALLOCATE(&t->truth, positions));
+        COHORT_TRY(COHORT_ALLOCATE(&t->predicted, positions));
+    }
+    cohort_loss_classes(t->predicted, loss, logits, batch->count);
+    cohort_loss_target_classes(t->truth, loss, &targets, batch->count);
+    cohort_confusion_add(t->sums + SUM_COUNT, loss->class_count, t->truth, t->predicted, positions);
+    return COHORT_OK;
+}
+
+static cohort_status tally_all(tally *t, cohort_model *model, const cohort_loss *loss,
+                               cohort_loader *loader, uint64_t batch_count, bool detailed)
+{
+    cohort_loader_seek(loader, 0, 0);
+    for (uint64_t step = 0; step < batch_count; step++) {
+        const cohort_batch *batch = NULL;
+        COHORT_TRY(cohort_loader_next(loader, &batch));
+        if (batch->count > 0)
+            COHORT_TRY(tally_batch(t, model, loss, batch, detailed));
+    }
+    return COHORT_OK;
+}
+
+static cohort_status detail(cohort_evaluation *result, const tally *t)
+{
+    const size_t cells = result->class_count * result->class_count;
+    double accuracy = 0;
+    COHORT_TRY(COHORT_ALLOCATE(&result->confusion, cells));
+    COHORT_TRY(COHORT_ALLOCATE(&result->classes, result->class_count));
+    memcpy(result->confusion, t->sums + SUM_COUNT, cells * sizeof *result->confusion);
+    cohort_confusion_figures(result->classes, &result->macro, &accuracy, result->confusion,
+                             result->class_count);
+    return COHORT_OK;
+}
+
+cohort_status cohort_evaluate(cohort_evaluation *result, cohort_comm *comm, cohort_model *model,
+                              const cohort_loss *loss, cohort_loader *loader, uint64_t batch_count,
+                              bool detailed)
+{
+    *result = (cohort_evaluation){.class_count = loss->class_count};
+    detailed = detailed && loss->class_count > 0;
+    cohort_comm_set_phase(comm, "evaluating");
+    tally t = {.count = SUM_COUNT + (detailed ? loss->class_count * loss->class_count : 0)};
+    cohort_status status = COHORT_ALLOCATE(&t.sums, t.count);
+    if (status == COHORT_OK)
+        status = tally_all(&t, model, loss, loader, batch_count, detailed);
+    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, cohort_comm_sum(comm, t.sums, t.count));
+    result->samples = (uint64_t)(t.sums[SUM_SAMPLES] + 0.5);
+    result->positions = t.sums[SUM_POSITIONS];
+    result->loss = t.sums[SUM_LOSS] / t.sums[SUM_POSITIONS];
+    result->accuracy = loss->counts_correct ? t.sums[SUM_CORRECT] / t.sums[SUM_POSITIONS] : NAN;
+    if (detailed)
+        COHORT_TRY_DONE(status, detail(result, &t));
+done:
+    tally_clear(&t);
+    if (status != COHORT_OK)
+        cohort_evaluation_clear(result);
+    return status;
+}

@@ -1,0 +1,28 @@
+/* Loss and figures over a data set, every sample counted exactly once on any number of
+ * ranks. */
+#ifndef COHORT_TRAIN_EVALUATE_H
+#define COHORT_TRAIN_EVALUATE_H
+
+#include "nn/metrics.h"
+#include "train/job.h"
+
+typedef struct cohort_evaluation {
+    double loss, accuracy; /* means over the positions counted; accuracy NaN for a regression */
+    uint64_t samples;
+    double positions;   /* samples x time for sequences, without ignored ones */
+    size_t class_count; /* 0 = regression */
+    double *confusion;  /* [class_count][class_count], row = true; NULL unless asked for */
+    cohort_class_figures *classes; /* [class_count]; NULL unless asked for */
+    cohort_class_figures macro;
+} cohort_evaluation;
+
+/* Evaluates MODEL on what LOADER (over SUBSET, unshuffled) brings. *result is the same on
+ * every rank; clear it with cohort_evaluation_clear. DETAILED asks for the confusion
+ * matrix. Collective. */
+COHORT_NODISCARD cohort_status cohort_evaluate(cohort_evaluation *result, cohort_comm *comm,
+                                               cohort_model *model, const cohort_loss *loss,
+                                               cohort_loader *loader, uint64_t batch_count,
+                                               bool detailed);
+void cohort_evaluation_clear(cohort_evaluation *result);
+
+#endif

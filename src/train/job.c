@@ -1,0 +1,258 @@
+#include "train/job.h"
+
+#include <omp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+enum { RECIPE_BYTES_MAX = 1 << 20 };
+
+/* Text from rank 0 to every rank; *text is replaced elsewhere. Collective. */
+static cohort_status share_text(cohort_comm *comm, cohort_text *text)
+{
+    uint64_t length = text->length;
+    COHORT_TRY(cohort_comm_broadcast(comm, &length, sizeof length, 0));
+    char *bytes = NULL;
+    cohort_status status = cohort_allocate((void **)&bytes, length + 1, 1);
+    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    if (cohort_comm_rank(comm) == 0)
+        memcpy(bytes, text->data ? text->data : "", length);
+    COHORT_TRY_DONE(status, cohort_comm_broadcast(comm, bytes, length, 0));
+    if (cohort_comm_rank(comm) != 0) {
+        text->length = 0;
+        cohort_text_append_bytes(text, bytes, length);
+    }
+    status = cohort_text_status(text);
+done:
+    cohort_free(bytes);
+    return status;
+}
+
+/* data.file becomes the absolute path of the file found, so that the resolved recipe
+ * means the same from any folder. */
+static cohort_status settle_data_file(cohort_recipe *recipe)
+{
+    cohort_text path = {0};
+    cohort_status status = cohort_recipe_find_file(&path, recipe, recipe->data.file);
+    char *absolute = NULL;
+    if (status == COHORT_OK) {
+        absolute = realpath(path.data, NULL);
+        status = cohort_recipe_set_data_file(recipe, absolute ? absolute : path.data);
+    }
+    free(absolute);
+    cohort_text_clear(&path);
+    return status;
+}
+
+cohort_status cohort_job_read_recipe(cohort_recipe **out, cohort_comm *comm, const char *path,
+                                     const char *const *sets, size_t set_count)
+{
+    *out = NULL;
+    cohort_text text = {0}, folder = {0};
+    cohort_status status = cohort_path_folder(&folder, path);
+    if (status == COHORT_OK && cohort_comm_rank(comm) == 0) {
+        status = cohort_file_read(&text, path, RECIPE_BYTES_MAX);
+        if (status == COHORT_DATA)
+            status = COHORT_USAGE; /* the recipe is an argument, not data */
+    }
+    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, share_text(comm, &text));
+    status = cohort_recipe_parse(out, text.data ? text.data : "", path, folder.data, sets,
+                                 set_count, cohort_model_catalog());
+    if (status == COHORT_OK && cohort_comm_rank(comm) == 0)
+        status = settle_data_file(*out);
+    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    cohort_text_clear(&text);
+    if (cohort_comm_rank(comm) == 0)
+        cohort_text_append(&text, "%s", (*out)->data.file);
+    COHORT_TRY_DONE(status, share_text(comm, &text));
+    status = cohort_recipe_set_data_file(*out, text.data);
+done:
+    cohort_text_clear(&text);
+    cohort_text_clear(&folder);
+    if (status != COHORT_OK) {
+        cohort_recipe_destroy(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+cohort_status cohort_job_open_data(cohort_dataset **out, cohort_comm *comm,
+                                   const cohort_recipe *recipe, const char *file, const char *group,
+                                   bool with_targets)
+{
+    const cohort_dataset_spec spec = {
+        .path = file ? file : recipe->data.file,
+        .group = group,
+        .x = recipe->data.x,
+        .y = with_targets ? recipe->data.y : NULL,
+        .memory_limit = recipe->data.memory_limit,
+    };
+    return cohort_dataset_open(out, comm, &spec);
+}
+
+cohort_status cohort_job_input(cohort_flow *input, const cohort_recipe *recipe,
+                               const cohort_dataset_info *info)
+{
+    *input = (cohort_flow){.shape = info->x_shape};
+    if (!cohort_model_reads_tokens(recipe))
+        return COHORT_OK;
+    char shape[COHORT_SHAPE_TEXT];
+    COHORT_REQUIRE(info->x_element != COHORT_F32 && info->x_shape.dim_count == 1, COHORT_DATA,
+                   "the first layer is `%s`, which reads token numbers [time], but x holds %s of "
+                   "shape %s; convert the text with `cohort convert text` or `chars`",
+                   recipe->model.items[0].table->name,
+                   info->x_element == COHORT_F32 ? "floats" : "integers",
+                   cohort_shape_text(shape, &info->x_shape));
+    input->tokens = true;
+    input->vocabulary = info->vocabulary_count;
+    return COHORT_OK;
+}
+
+cohort_status cohort_job_check_data(const cohort_dataset *dataset, const char *name,
+                                    const cohort_flow *input, const cohort_loss *loss)
+{
+    const cohort_dataset_info *info = cohort_dataset_describe(dataset);
+    char have[COHORT_SHAPE_TEXT], want[COHORT_SHAPE_TEXT];
+    COHORT_REQUIRE(cohort_shape_equal(&info->x_shape, &input->shape), COHORT_DATA,
+                   "%s: samples have the shape %s, but the network was made for %s", name,
+                   cohort_shape_text(have, &info->x_shape), cohort_shape_text(want, &input->shape));
+    if (!loss || !loss->labels || loss->class_count == 0)
+        return COHORT_OK;
+    const bool may_ignore = loss->positions > 1; /* a sequence may leave positions out */
+    COHORT_REQUIRE(info->label_min >= 0 || may_ignore, COHORT_DATA,
+                   "%s: y holds the label %d; labels are class numbers from 0", name,
+                   info->label_min);
+    COHORT_REQUIRE(info->label_max < (int64_t)loss->class_count, COHORT_DATA,
+                   "%s: y holds the label %d, but the network has only %zu classes (0 to %zu); "
+                   "give its last layer more units or mend the labels",
+                   name, info->label_max, loss->class_count, loss->class_count - 1);
+    return COHORT_OK;
+}
+
+cohort_status cohort_job_loader(cohort_loader **out, cohort_comm *comm, const cohort_recipe *recipe,
+                                cohort_dataset *dataset, const cohort_subset *subset,
+                                size_t global_batch, const cohort_model *model, bool for_training)
+{
+    const cohort_dataset_info *info = cohort_dataset_describe(dataset);
+    const uint64_t seed = (uint64_t)recipe->seed;
+    const cohort_loader_config config = {
+        .sampler = {.subset = *subset,
+                    .seed = seed,
+                    .shuffle = for_training && recipe->data.shuffle,
+                    .chunk_rows = for_training ? info->chunk_rows : 0,
+                    .global_batch = global_batch},
+        .rank = cohort_comm_rank(comm),
+        .size = cohort_comm_size(comm),
+        .tokens = cohort_model_reads_tokens(recipe),
+        .token_limit = cohort_model_vocabulary(model),
+        .scale = recipe->data.scale,
+        .mean = recipe->data.mean,
+        .std = recipe->data.std,
+        .augment = for_training ? &recipe->data.augment : NULL,
+        .seed = seed,
+        .resident_thread = true,
+    };
+    return cohort_loader_create(out, dataset, &config);
+}
+
+/* The cores this process may run on. */
+static size_t affinity_cores(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return (size_t)CPU_COUNT(&set);
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (size_t)online : 1;
+}
+
+size_t cohort_job_set_threads(cohort_comm *comm, size_t wanted)
+{
+    const size_t threads = wanted ? wanted : affinity_cores();
+    omp_set_num_threads((int)threads);
+    const size_t used = threads * (size_t)cohort_comm_node_size(comm);
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    if (online > 0 && used > (size_t)online)
+        cohort_log(COHORT_LOG_WARNING,
+                   "%d ranks x %zu threads on this host use more than its %ld cores; set "
+                   "train.threads to %ld or start fewer ranks",
+                   cohort_comm_node_size(comm), threads, online,
+                   online / cohort_comm_node_size(comm) > 0 ? online / cohort_comm_node_size(comm)
+                                                            : 1);
+    return threads;
+}
+
+/* A run folder stands for its best checkpoint, else its last. */
+static cohort_status find_checkpoint(cohort_text *path, const char *model)
+{
+    struct stat info;
+    path->length = 0;
+    if (stat(model, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        cohort_text_append(path, "%s", model);
+        return cohort_text_status(path);
+    }
+    static const char *const names[] = {"best.h5", "last.h5"};
+    for (size_t i = 0; i < 2; i++) {
+        path->length = 0;
+        cohort_text_append(path, "%s/checkpoints/%s", model, names[i]);
+        COHORT_TRY(cohort_text_status(path));
+        if (cohort_file_exists(path->data))
+            return COHORT_OK;
+    }
+    return COHORT_FAIL(COHORT_DATA, "%s holds no checkpoint (checkpoints/best.h5 or last.h5)",
+                       model);
+}
+
+static cohort_status open_inference(cohort_inference *inference, const char *model, size_t batch)
+{
+    cohort_text path = {0};
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, find_checkpoint(&path, model));
+    COHORT_TRY_DONE(status, cohort_checkpoint_open(&inference->checkpoint, path.data));
+    inference->about = cohort_checkpoint_describe(inference->checkpoint);
+    COHORT_TRY_DONE(status, cohort_recipe_parse(&inference->recipe, inference->about->recipe,
+                                                path.data, ".", NULL, 0, cohort_model_catalog()));
+    const cohort_flow input = {.shape = inference->about->input_shape,
+                               .tokens = inference->about->input_tokens,
+                               .vocabulary = inference->about->vocabulary_count};
+    COHORT_TRY_DONE(
+        status, cohort_model_create(&inference->model, inference->recipe, &input, batch, false));
+    COHORT_TRY_DONE(
+        status, COHORT_ALLOCATE(&inference->params, cohort_model_params_count(inference->model)));
+    COHORT_TRY_DONE(status,
+                    COHORT_ALLOCATE(&inference->state, cohort_model_state_count(inference->model)));
+    cohort_model_bind(inference->model, inference->params, NULL, inference->state);
+    cohort_snapshot snapshot = {.params = cohort_model_param_tensors(inference->model),
+                                .state = cohort_model_state_tensors(inference->model),
+                                .params_data = inference->params,
+                                .state_data = inference->state};
+    COHORT_TRY_DONE(status, cohort_checkpoint_load(inference->checkpoint, &snapshot));
+    inference->batch = batch;
+done:
+    cohort_text_clear(&path);
+    return status == COHORT_USAGE ? COHORT_DATA : status; /* a damaged file, not a bad recipe */
+}
+
+cohort_status cohort_inference_open(cohort_inference *inference, cohort_comm *comm,
+                                    const char *model, size_t batch)
+{
+    *inference = (cohort_inference){0};
+    return cohort_comm_agree(comm, open_inference(inference, model, batch));
+}
+
+void cohort_inference_close(cohort_inference *inference)
+{
+    cohort_model_destroy(inference->model);
+    cohort_recipe_destroy(inference->recipe);
+    cohort_checkpoint_close(inference->checkpoint);
+    cohort_free(inference->params);
+    cohort_free(inference->state);
+    *inference = (cohort_inference){0};
+}

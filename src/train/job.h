@@ -1,0 +1,65 @@
+/* What training, evaluation and prediction share: a recipe, its data, its network. */
+#ifndef COHORT_TRAIN_JOB_H
+#define COHORT_TRAIN_JOB_H
+
+#include "comm/comm.h"
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "nn/loss.h"
+#include "nn/model.h"
+#include "state/checkpoint.h"
+
+/* *out = the recipe in file PATH with SETS applied: read on rank 0, parsed on every rank.
+ * data.file is replaced by the absolute path found. Collective; COHORT_USAGE. */
+COHORT_NODISCARD cohort_status cohort_job_read_recipe(cohort_recipe **out, cohort_comm *comm,
+                                                      const char *path, const char *const *sets,
+                                                      size_t set_count);
+
+/* Opens group GROUP of the recipe's data file (or of FILE when not NULL) with the recipe's
+ * dataset names. Collective. */
+COHORT_NODISCARD cohort_status cohort_job_open_data(cohort_dataset **out, cohort_comm *comm,
+                                                    const cohort_recipe *recipe, const char *file,
+                                                    const char *group, bool with_targets);
+
+/* What the network of RECIPE gets of samples as INFO says. Rank-local; COHORT_DATA. */
+COHORT_NODISCARD cohort_status cohort_job_input(cohort_flow *input, const cohort_recipe *recipe,
+                                                const cohort_dataset_info *info);
+
+/* Checks that DATASET suits a network with INPUT and LOSS: sample shape,
+ * labels in range. NAME is what messages call it. Rank-local; COHORT_DATA. */
+COHORT_NODISCARD cohort_status cohort_job_check_data(const cohort_dataset *dataset,
+                                                     const char *name, const cohort_flow *input,
+                                                     const cohort_loss *loss);
+
+/* A loader over SUBSET of DATASET for MODEL, with the recipe's scaling; this rank's part of global
+ * batches of GLOBAL_BATCH. FOR_TRAINING also shuffles and augments as the
+ * recipe says. */
+COHORT_NODISCARD cohort_status cohort_job_loader(cohort_loader **out, cohort_comm *comm,
+                                                 const cohort_recipe *recipe,
+                                                 cohort_dataset *dataset,
+                                                 const cohort_subset *subset, size_t global_batch,
+                                                 const cohort_model *model, bool for_training);
+
+/* Sets the threads of this rank: the recipe's, else the cores of its affinity mask. Returns
+ * them. Warns (rank 0) when the ranks of a node use more threads than it has cores. */
+size_t cohort_job_set_threads(cohort_comm *comm, size_t wanted);
+
+/* A trained network, opened for inference. */
+typedef struct cohort_inference {
+    cohort_checkpoint *checkpoint;
+    const cohort_snapshot *about; /* recipe text, classes, vocabulary … */
+    cohort_recipe *recipe;
+    cohort_model *model;
+    cohort_loss loss; /* for `activate`; set up for the targets of the data at hand */
+    float *params, *state;
+    size_t batch; /* samples a pass */
+} cohort_inference;
+
+/* Opens MODEL: a checkpoint, or a run folder (its best.h5, else last.h5), for passes of
+ * BATCH samples. Every rank reads the file. Collective; COHORT_DATA. Free with
+ * cohort_inference_close, which accepts a half-opened one. */
+COHORT_NODISCARD cohort_status cohort_inference_open(cohort_inference *inference, cohort_comm *comm,
+                                                     const char *model, size_t batch);
+void cohort_inference_close(cohort_inference *inference);
+
+#endif

@@ -1,0 +1,329 @@
+/* Epochs: training, evaluation, early stopping, checkpoints, records. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "train/trainer_private.h"
+
+static bool is_rank_0(const cohort_trainer *trainer)
+{
+    return cohort_comm_rank(trainer->comm) == 0;
+}
+
+cohort_snapshot cohort_trainer_snapshot(cohort_trainer *trainer)
+{
+    const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
+    const cohort_flow *input = cohort_model_input(trainer->model);
+    return (cohort_snapshot){
+        .recipe = trainer->recipe_text.data,
+        .params = cohort_model_param_tensors(trainer->model),
+        .state = cohort_model_state_tensors(trainer->model),
+        .params_data = trainer->params,
+        .state_data = trainer->state,
+        .optimizer = trainer->optimizer,
+        .progress = trainer->progress,
+        .classes = info->classes,
+        .class_count = info->class_count,
+        .vocabulary = info->vocabulary,
+        .vocabulary_count = info->vocabulary_count,
+        .input_shape = input->shape,
+        .input_tokens = input->tokens,
+    };
+}
+
+/* Writes the checkpoint on rank 0. Collective. */
+static cohort_status save(cohort_trainer *trainer, bool epoch_end, bool is_best)
+{
+    cohort_status status = COHORT_OK;
+    cohort_comm_set_phase(trainer->comm, "writing a checkpoint");
+    if (is_rank_0(trainer)) {
+        const cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
+        cohort_text file = {0};
+        status = cohort_run_save(&file, trainer->run, &snapshot, epoch_end, is_best,
+                                 trainer->recipe->checkpoint.keep);
+        if (status == COHORT_OK) {
+            cohort_text *line = cohort_record_begin(&trainer->record, "checkpoint");
+            cohort_json_string(line, "file", file.data);
+            cohort_json_integer(line, "epoch", (int64_t)trainer->progress.epoch);
+            cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
+            status = cohort_record_end(&trainer->record);
+        }
+        cohort_text_clear(&file);
+    }
+    return cohort_comm_agree(trainer->comm, status);
+}
+
+static double peak_rss_mb(cohort_trainer *trainer)
+{
+    struct rusage usage;
+    double peak = 0;
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        peak = (double)usage.ru_maxrss / 1024;
+    if (cohort_comm_max(trainer->comm, &peak, 1) != COHORT_OK)
+        cohort_error_clear(); /* a figure for the log is not worth failing for */
+    return peak;
+}
+
+static cohort_status record_start(cohort_trainer *trainer)
+{
+    const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
+    cohort_text *line = cohort_record_begin(&trainer->record, "start");
+    cohort_json_string(line, "name", trainer->recipe->name);
+    cohort_json_string(line, "version", COHORT_VERSION);
+    cohort_json_integer(line, "ranks", cohort_comm_size(trainer->comm));
+    cohort_json_integer(line, "nodes", cohort_comm_node_count(trainer->comm));
+    cohort_json_integer(line, "threads", (int64_t)trainer->threads);
+    cohort_json_integer(line, "parameters", (int64_t)cohort_model_parameter_count(trainer->model));
+    cohort_json_integer(line, "train_samples", (int64_t)trainer->progress.train_samples);
+    cohort_json_integer(line, "global_batch_size", (int64_t)trainer->progress.global_batch_size);
+    cohort_json_integer(line, "microbatch_size", (int64_t)trainer->microbatch);
+    cohort_json_integer(line, "steps_per_epoch", (int64_t)trainer->steps_per_epoch);
+    cohort_json_boolean(line, "streamed", info->streamed);
+    cohort_json_string(line, "reducer", cohort_reducer_describe(trainer->reducer));
+    cohort_json_boolean(line, "resumed", trainer->resumed);
+    cohort_json_integer(line, "epoch", (int64_t)trainer->progress.epoch);
+    cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
+    cohort_json_number(line, "startup_seconds", cohort_clock_seconds() - trainer->launched);
+    return cohort_record_end(&trainer->record);
+}
+
+/* Loss of a sequence model, in the units language models are compared by. */
+static void language_figures(cohort_text *line, const cohort_trainer *trainer, const char *prefix,
+                             double loss)
+{
+    if (trainer->loss.positions < 2 || trainer->loss.class_count == 0)
+        return;
+    char name[64];
+    snprintf(name, sizeof name, "%sperplexity", prefix);
+    cohort_json_number(line, name, exp(loss));
+    snprintf(name, sizeof name, "%sbits_per_token", prefix);
+    cohort_json_number(line, name, loss / log(2.0));
+}
+
+static cohort_status record_epoch(cohort_trainer *trainer, const cohort_train_view *view)
+{
+    const double seconds = trainer->progress.epoch_seconds;
+    double waits[2] = {trainer->wait_comm, trainer->wait_data};
+    COHORT_TRY(cohort_comm_max(trainer->comm, waits, 2));
+    cohort_text *line = cohort_record_begin(&trainer->record, "epoch");
+    cohort_json_integer(line, "epoch", (int64_t)trainer->progress.epoch);
+    cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
+    cohort_json_number(line, "loss", view->loss);
+    if (trainer->loss.counts_correct)
+        cohort_json_number(line, "accuracy", view->accuracy);
+    language_figures(line, trainer, "", view->loss);
+    if (trainer->validation.dataset) {
+        cohort_json_number(line, "validation_loss", view->validation_loss);
+        if (trainer->loss.counts_correct)
+            cohort_json_number(line, "validation_accuracy", view->validation_accuracy);
+        language_figures(line, trainer, "validation_", view->validation_loss);
+    }
+    cohort_json_number(line, "lr", view->lr);
+    cohort_json_number(line, "seconds", seconds);
+    cohort_json_number(line, "samples_per_s", view->samples_per_s);
+    cohort_json_number(line, "communication_fraction", seconds > 0 ? waits[0] / seconds : 0);
+    cohort_json_number(line, "data_fraction", seconds > 0 ? waits[1] / seconds : 0);
+    cohort_json_number(line, "peak_rss_mb", peak_rss_mb(trainer));
+    return cohort_record_end(&trainer->record);
+}
+
+/* The figure that decides which epoch is best: early_stopping.metric, else validation loss,
+ * else training loss. Sets *higher_is_better. */
+static double deciding_metric(bool *higher_is_better, const cohort_trainer *trainer,
+                              const cohort_train_view *view)
+{
+    const char *metric = trainer->recipe->train.early_stopping.metric;
+    if (!metric)
+        metric = trainer->validation.dataset ? "validation_loss" : "loss";
+    *higher_is_better = strstr(metric, "accuracy") != NULL;
+    if (strcmp(metric, "validation_accuracy") == 0)
+        return view->validation_accuracy;
+    if (strcmp(metric, "validation_loss") == 0)
+        return view->validation_loss;
+    return *higher_is_better ? view->accuracy : view->loss;
+}
+
+/* Updates the best figure; true when this epoch is the best so far. */
+static bool judge_epoch(cohort_trainer *trainer, const cohort_train_view *view)
+{
+    cohort_progress *progress = &trainer->progress;
+    const double margin = trainer->recipe->train.early_stopping.min_delta;
+    bool higher = false;
+    const double figure = deciding_metric(&higher, trainer, view);
+    const bool better =
+        isnan(progress->best_metric) || (higher ? figure > progress->best_metric + margin
+                                                : figure < progress->best_metric - margin);
+    progress->epochs_without_improvement = better ? 0 : progress->epochs_without_improvement + 1;
+    if (better) {
+        progress->best_metric = figure;
+        progress->best_epoch = progress->epoch;
+    }
+    return better;
+}
+
+static cohort_status validate(cohort_trainer *trainer)
+{
+    if (!trainer->validation.dataset)
+        return COHORT_OK;
+    cohort_evaluation result;
+    COHORT_TRY(cohort_evaluate(&result, trainer->comm, trainer->model, &trainer->loss,
+                               trainer->validation.loader, trainer->validation.batch_count, false));
+    trainer->last_validation_loss = result.loss;
+    trainer->last_validation_accuracy = result.accuracy;
+    cohort_evaluation_clear(&result);
+    return COHORT_OK;
+}
+
+/* Ends the epoch whose last step was done: figures, record, checkpoint. */
+static cohort_status end_epoch(cohort_trainer *trainer)
+{
+    cohort_progress *progress = &trainer->progress;
+    cohort_train_view view;
+    COHORT_TRY(validate(trainer));
+    cohort_trainer_look(&view, trainer);
+    progress->epoch++;
+    COHORT_TRY(cohort_comm_agree(trainer->comm, record_epoch(trainer, &view)));
+    const bool is_best = judge_epoch(trainer, &view);
+    if (is_rank_0(trainer) && trainer->options.observer.on_epoch)
+        trainer->options.observer.on_epoch(trainer->options.observer.context, &view);
+    progress->seconds += progress->epoch_seconds;
+    progress->step_in_epoch = 0;
+    progress->epoch_loss = progress->epoch_correct = progress->epoch_count = 0;
+    progress->epoch_seconds = trainer->wait_comm = trainer->wait_data = 0;
+    const size_t every = trainer->recipe->checkpoint.every_epochs;
+    const bool due = every && progress->epoch % every == 0;
+    return due || is_best ? save(trainer, due, is_best) : COHORT_OK;
+}
+
+static bool has_stopped_early(const cohort_trainer *trainer)
+{
+    const cohort_early_stopping_recipe *early = &trainer->recipe->train.early_stopping;
+    return early->metric && trainer->progress.epochs_without_improvement >= early->patience;
+}
+
+static cohort_status stop(cohort_trainer *trainer)
+{
+    COHORT_TRY(save(trainer, false, false));
+    cohort_text *line = cohort_record_begin(&trainer->record, "end");
+    cohort_json_string(line, "status", "stopped");
+    cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
+    cohort_json_number(line, "seconds", cohort_clock_seconds() - trainer->launched);
+    COHORT_TRY(cohort_comm_agree(trainer->comm, cohort_record_end(&trainer->record)));
+    return COHORT_FAIL(COHORT_STOPPED,
+                       "stopped by a signal at step %llu after a checkpoint; run the same command "
+                       "again to continue",
+                       (unsigned long long)trainer->progress.step);
+}
+
+/* Steps until the run is over or asked to stop. */
+static cohort_status train(cohort_trainer *trainer)
+{
+    cohort_progress *progress = &trainer->progress;
+    const size_t every = trainer->recipe->checkpoint.every_steps;
+    const cohort_train_observer *observer = &trainer->options.observer;
+    cohort_loader_seek(trainer->loader, progress->epoch, progress->step_in_epoch);
+    while (progress->step < trainer->total_steps && !has_stopped_early(trainer)) {
+        COHORT_TRY(cohort_trainer_step(trainer));
+        COHORT_TRY(cohort_trainer_verify(trainer));
+        if (is_rank_0(trainer) && observer->on_step) {
+            cohort_train_view view;
+            cohort_trainer_look(&view, trainer);
+            observer->on_step(observer->context, &view);
+        }
+        if (progress->step_in_epoch == trainer->steps_per_epoch)
+            COHORT_TRY(end_epoch(trainer));
+        if (trainer->stop_seen && progress->step < trainer->total_steps)
+            return stop(trainer);
+        if (every && progress->step % every == 0 && progress->step_in_epoch > 0)
+            COHORT_TRY(save(trainer, false, false));
+    }
+    return COHORT_OK;
+}
+
+/* Early stopping gives back the weights of the best epoch. */
+static cohort_status restore_best(cohort_trainer *trainer)
+{
+    if (!trainer->recipe->train.early_stopping.metric ||
+        trainer->progress.best_epoch == trainer->progress.epoch || !trainer->progress.best_epoch)
+        return COHORT_OK;
+    cohort_status status = COHORT_OK;
+    if (is_rank_0(trainer)) {
+        cohort_text path = {0};
+        cohort_checkpoint *best = NULL;
+        cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
+        snapshot.optimizer = NULL;
+        cohort_text_append(&path, "%s/checkpoints/best.h5", trainer->folder.data);
+        status = cohort_text_status(&path);
+        if (status == COHORT_OK)
+            status = cohort_checkpoint_open(&best, path.data);
+        if (status == COHORT_OK)
+            status = cohort_checkpoint_load(best, &snapshot);
+        cohort_checkpoint_close(best);
+        cohort_text_clear(&path);
+    }
+    COHORT_TRY(cohort_comm_agree(trainer->comm, status));
+    return cohort_trainer_share_weights(trainer);
+}
+
+static cohort_status test(cohort_trainer *trainer)
+{
+    if (!trainer->test.dataset)
+        return COHORT_OK;
+    cohort_evaluation *result = &trainer->test_result;
+    COHORT_TRY(cohort_evaluate(result, trainer->comm, trainer->model, &trainer->loss,
+                               trainer->test.loader, trainer->test.batch_count, true));
+    trainer->tested = true;
+    cohort_text *line = cohort_record_begin(&trainer->record, "test");
+    cohort_json_integer(line, "samples", (int64_t)result->samples);
+    cohort_json_number(line, "loss", result->loss);
+    if (trainer->loss.counts_correct)
+        cohort_json_number(line, "accuracy", result->accuracy);
+    if (result->class_count) {
+        cohort_json_number(line, "precision", result->macro.precision);
+        cohort_json_number(line, "recall", result->macro.recall);
+        cohort_json_number(line, "f1", result->macro.f1);
+    }
+    language_figures(line, trainer, "", result->loss);
+    return cohort_comm_agree(trainer->comm, cohort_record_end(&trainer->record));
+}
+
+/* The record of a max_steps run that ends inside an epoch. */
+static cohort_status end_partial_epoch(cohort_trainer *trainer)
+{
+    cohort_train_view view;
+    if (trainer->progress.step_in_epoch == 0)
+        return COHORT_OK;
+    COHORT_TRY(validate(trainer));
+    cohort_trainer_look(&view, trainer);
+    trainer->progress.epoch++;
+    cohort_status status = record_epoch(trainer, &view);
+    trainer->progress.epoch--;
+    if (is_rank_0(trainer) && trainer->options.observer.on_epoch)
+        trainer->options.observer.on_epoch(trainer->options.observer.context, &view);
+    return cohort_comm_agree(trainer->comm, status);
+}
+
+cohort_status cohort_trainer_run(cohort_trainer *trainer)
+{
+    COHORT_TRY(cohort_comm_agree(trainer->comm, record_start(trainer)));
+    COHORT_TRY(train(trainer));
+    COHORT_TRY(end_partial_epoch(trainer));
+    const bool early = has_stopped_early(trainer);
+    COHORT_TRY(restore_best(trainer));
+    COHORT_TRY(test(trainer));
+    trainer->progress.finished = early ? COHORT_FINISHED_EARLY : COHORT_FINISHED;
+    COHORT_TRY(save(trainer, false, isnan(trainer->progress.best_metric)));
+    const double peak = peak_rss_mb(trainer);
+    cohort_text *line = cohort_record_begin(&trainer->record, "end");
+    cohort_json_string(line, "status", "finished");
+    if (early)
+        cohort_json_boolean(line, "stopped_early", true);
+    cohort_json_integer(line, "epoch", (int64_t)trainer->progress.epoch);
+    cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
+    cohort_json_number(line, "seconds", cohort_clock_seconds() - trainer->launched);
+    cohort_json_number(line, "peak_rss_mb", peak);
+    return cohort_comm_agree(trainer->comm, cohort_record_end(&trainer->record));
+}

@@ -1,0 +1,22 @@
+/* metrics.jsonl: one JSON object a line, appended and flushed. Rank 0 only. */
+#ifndef COHORT_TRAIN_RECORD_H
+#define COHORT_TRAIN_RECORD_H
+
+#include "base/json.h"
+
+typedef struct cohort_record {
+    char *path; /* NULL: nothing is written (other ranks) */
+    cohort_text line;
+} cohort_record;
+
+/* Lines go to PATH from now on; NULL for none. Cut-off last lines (of a run that was
+ * killed while writing) are ended first. */
+COHORT_NODISCARD cohort_status cohort_record_open(cohort_record *record, const char *path);
+void cohort_record_close(cohort_record *record);
+/* Starts a line {"event":EVENT; the caller adds fields with cohort_json_* to the text
+ * returned. */
+cohort_text *cohort_record_begin(cohort_record *record, const char *event);
+/* Ends and writes the line. COHORT_DATA when the file cannot be written. */
+COHORT_NODISCARD cohort_status cohort_record_end(cohort_record *record);
+
+#endif

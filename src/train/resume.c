@@ -1,0 +1,291 @@
+/* The run folder: what is there, whether this run may continue it, and continuing. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "train/trainer_private.h"
+
+cohort_status cohort_trainer_share_weights(cohort_trainer *trainer)
+{
+    COHORT_TRY(cohort_comm_broadcast(trainer->comm, trainer->params,
+                                     cohort_model_params_count(trainer->model) * sizeof(float), 0));
+    return cohort_comm_broadcast(trainer->comm, trainer->state,
+                                 cohort_model_state_count(trainer->model) * sizeof(float), 0);
+}
+
+/* Everything rank 0 has loaded to all. */
+static cohort_status share_all(cohort_trainer *trainer)
+{
+    COHORT_TRY(cohort_trainer_share_weights(trainer));
+    const size_t bytes = cohort_model_params_count(trainer->model) * sizeof(float);
+    for (size_t i = 0; i < cohort_optimizer_slot_count(trainer->optimizer); i++)
+        COHORT_TRY(cohort_comm_broadcast(trainer->comm,
+                                         cohort_optimizer_slot(trainer->optimizer, i), bytes, 0));
+    return cohort_comm_broadcast(trainer->comm, &trainer->progress, sizeof trainer->progress, 0);
+}
+
+/* The layer that holds position INDEX of the flat parameters. */
+static const char *layer_at(const cohort_trainer *trainer, size_t index)
+{
+    const cohort_tensors tensors = cohort_model_param_tensors(trainer->model);
+    for (size_t i = 0; i < tensors.count; i++)
+        if (index < tensors.items[i].offset + tensors.items[i].count)
+            return tensors.items[i].layer;
+    return "padding";
+}
+
+/* Finds the first tensor whose hash differs between this rank and rank 0. */
+static cohort_status name_difference(cohort_trainer *trainer, const uint64_t *hashes)
+{
+    const cohort_tensors tensors = cohort_model_param_tensors(trainer->model);
+    size_t first = SIZE_MAX;
+    for (size_t i = 0; i < tensors.count; i++) {
+        const cohort_tensor *tensor = &tensors.items[i];
+        uint64_t theirs =
+            cohort_hash(trainer->params + tensor->offset, tensor->count * sizeof(float), 0);
+        const uint64_t mine = theirs;
+        COHORT_TRY(cohort_comm_broadcast(trainer->comm, &theirs, sizeof theirs, 0));
+        double differs = mine != theirs;
+        COHORT_TRY(cohort_comm_max(trainer->comm, &differs, 1));
+        if (differs > 0 && first == SIZE_MAX)
+            first = tensor->offset;
+    }
+    char ranks[128] = "";
+    size_t used = 0;
+    for (int r = 1; r < cohort_comm_size(trainer->comm) && used + 16 < sizeof ranks; r++)
+        if (hashes[r] != hashes[0])
+            used +=
+                (size_t)snprintf(ranks + used, sizeof ranks - used, "%s%d", used ? ", " : "", r);
+    return COHORT_FAIL(COHORT_PEER,
+                       "the ranks' parameters differ at step %llu: rank %s from rank 0, first in "
+                       "layer %s; suspect a host's memory or CPU, then start again from the last "
+                       "checkpoint",
+                       (unsigned long long)trainer->progress.step, ranks,
+                       layer_at(trainer, first == SIZE_MAX ? 0 : first));
+}
+
+cohort_status cohort_trainer_verify(cohort_trainer *trainer)
+{
+    const size_t every = trainer->recipe->train.verify_every;
+    const int size = cohort_comm_size(trainer->comm);
+    if (!every || size == 1 || trainer->progress.step % every != 0)
+        return COHORT_OK;
+    uint64_t *all = NULL;
+    cohort_status status = COHORT_ALLOCATE(&all, (size_t)size);
+    COHORT_TRY_DONE(status, cohort_comm_agree(trainer->comm, status));
+    const uint64_t mine =
+        cohort_hash(trainer->params, cohort_model_params_count(trainer->model) * sizeof(float), 0);
+    COHORT_TRY_DONE(status, cohort_comm_gather_all(trainer->comm, all, &mine, sizeof mine));
+    for (int r = 1; r < size && status == COHORT_OK; r++)
+        if (all[r] != all[0])
+            status = name_difference(trainer, all);
+done:
+    cohort_free(all);
+    return status;
+}
+
+/* Whether the run saved in OLD may be continued by this recipe. Rank 0. */
+static cohort_status check_same_run(const cohort_trainer *trainer, const cohort_snapshot *old,
+                                    const char *where)
+{
+    cohort_recipe *before = NULL;
+    cohort_text key = {0};
+    bool same = false;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_recipe_parse(&before, old->recipe, where, ".", NULL, 0,
+                                                cohort_model_catalog()));
+    COHORT_TRY_DONE(status, cohort_recipe_is_same_run(&same, &key, before, trainer->recipe));
+    COHORT_REQUIRE_DONE(status, same, COHORT_USAGE,
+                        "%s holds a run of another recipe (%s); use --fresh to move it aside and "
+                        "start anew, or --run for another folder",
+                        trainer->folder.data, key.data);
+    COHORT_REQUIRE_DONE(status,
+                        old->progress.train_samples == trainer->progress.train_samples &&
+                            old->progress.chunk_rows == trainer->progress.chunk_rows,
+                        COHORT_USAGE,
+                        "%s was trained on %llu samples, but the data file now gives %llu%s; use "
+                        "--fresh to start anew",
+                        trainer->folder.data, (unsigned long long)old->progress.train_samples,
+                        (unsigned long long)trainer->progress.train_samples,
+                        old->progress.chunk_rows != trainer->progress.chunk_rows
+                            ? " or is read another way (data.memory_limit)"
+                            : "");
+done:
+    cohort_text_clear(&key);
+    cohort_recipe_destroy(before);
+    return status;
+}
+
+static cohort_status refuse_finished(const cohort_trainer *trainer, const cohort_progress *old)
+{
+    const bool is_over = old->finished == COHORT_FINISHED_EARLY ||
+                         (old->finished && old->step >= trainer->total_steps);
+    COHORT_REQUIRE(!is_over, COHORT_USAGE,
+                   "the run in %s is finished (%llu epochs, %llu steps); use --fresh to move it "
+                   "aside and start anew, or --run for another folder",
+                   trainer->folder.data, (unsigned long long)old->epoch,
+                   (unsigned long long)old->step);
+    return COHORT_OK;
+}
+
+/* Loads the checkpoint PATH into the trainer on rank 0. */
+static cohort_status load(cohort_trainer *trainer, const char *path)
+{
+    cohort_checkpoint *checkpoint = NULL;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_checkpoint_open(&checkpoint, path));
+    const cohort_snapshot *old = cohort_checkpoint_describe(checkpoint);
+    COHORT_TRY_DONE(status, check_same_run(trainer, old, path));
+    COHORT_TRY_DONE(status, refuse_finished(trainer, &old->progress));
+    cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
+    COHORT_TRY_DONE(status, cohort_checkpoint_load(checkpoint, &snapshot));
+    trainer->progress = snapshot.progress;
+    trainer->progress.finished = 0;
+    trainer->resumed = true;
+done:
+    cohort_checkpoint_close(checkpoint);
+    return status;
+}
+
+static cohort_status load_initial_weights(cohort_trainer *trainer)
+{
+    cohort_checkpoint *checkpoint = NULL;
+    cohort_text path = {0}, report = {0};
+    cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_recipe_find_file(&path, trainer->recipe,
+                                                    trainer->recipe->train.initial_weights));
+    COHORT_TRY_DONE(status, cohort_checkpoint_open(&checkpoint, path.data));
+    COHORT_TRY_DONE(status, cohort_checkpoint_load_matching(checkpoint, &snapshot, &report));
+    if (trainer->options.observer.on_note && report.data)
+        trainer->options.observer.on_note(trainer->options.observer.context, report.data);
+done:
+    cohort_checkpoint_close(checkpoint);
+    cohort_text_clear(&report);
+    cohort_text_clear(&path);
+    return status;
+}
+
+static cohort_status write_resolved(const cohort_trainer *trainer)
+{
+    cohort_text path = {0};
+    cohort_text_append(&path, "%s/recipe.yaml", trainer->folder.data);
+    cohort_status status = cohort_text_status(&path);
+    if (status == COHORT_OK)
+        status =
+            cohort_file_write(path.data, trainer->recipe_text.data, trainer->recipe_text.length);
+    cohort_text_clear(&path);
+    return status;
+}
+
+static void note_resumed(const cohort_trainer *trainer, const char *path)
+{
+    char text[512];
+    if (!trainer->options.observer.on_note)
+        return;
+    snprintf(text, sizeof text, "continuing from %s (epoch %llu, step %llu)", path,
+             (unsigned long long)trainer->progress.epoch,
+             (unsigned long long)trainer->progress.step);
+    trainer->options.observer.on_note(trainer->options.observer.context, text);
+}
+
+/* Rank 0's part: lock the folder, load what is there, write the resolved recipe. */
+static cohort_status open_run(cohort_trainer *trainer)
+{
+    cohort_text path = {0};
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status,
+                    cohort_run_open(&trainer->run, trainer->folder.data, trainer->options.fresh));
+    if (trainer->options.resume)
+        cohort_text_append(&path, "%s", trainer->options.resume);
+    else
+        COHORT_TRY_DONE(status, cohort_run_latest(&path, trainer->run));
+    if (path.length > 0) {
+        COHORT_TRY_DONE(status, load(trainer, path.data));
+        note_resumed(trainer, path.data);
+    } else if (trainer->recipe->train.initial_weights) {
+        COHORT_TRY_DONE(status, load_initial_weights(trainer));
+    }
+    COHORT_TRY_DONE(status, write_resolved(trainer));
+    path.length = 0;
+    cohort_text_append(&path, "%s/metrics.jsonl", trainer->folder.data);
+    COHORT_TRY_DONE(status, cohort_record_open(&trainer->record, path.data));
+done:
+    cohort_text_clear(&path);
+    return status;
+}
+
+cohort_status cohort_trainer_open_run(cohort_trainer *trainer)
+{
+    if (trainer->options.run_folder)
+        cohort_text_append(&trainer->folder, "%s", trainer->options.run_folder);
+    else
+        cohort_text_append(&trainer->folder, "runs/%s", trainer->recipe->name);
+    cohort_status status = cohort_recipe_write(&trainer->recipe_text, trainer->recipe);
+    if (status == COHORT_OK)
+        status = cohort_text_status(&trainer->folder);
+    if (status == COHORT_OK && cohort_comm_rank(trainer->comm) == 0)
+        status = open_run(trainer);
+    COHORT_TRY(cohort_comm_agree(trainer->comm, status));
+    COHORT_TRY(cohort_comm_broadcast(trainer->comm, &trainer->resumed, sizeof trainer->resumed, 0));
+    return share_all(trainer);
+}
+
+const char *cohort_trainer_folder(const cohort_trainer *trainer)
+{
+    return trainer->folder.data;
+}
+
+const cohort_evaluation *cohort_trainer_test(const cohort_trainer *trainer)
+{
+    return trainer->tested ? &trainer->test_result : NULL;
+}
+
+cohort_status cohort_trainer_create(cohort_trainer **out, cohort_comm *comm, cohort_recipe *recipe,
+                                    const cohort_trainer_options *options)
+{
+    *out = NULL;
+    cohort_trainer *trainer = calloc(1, sizeof *trainer);
+    COHORT_REQUIRE(trainer, COHORT_MEMORY, "out of memory");
+    trainer->comm = comm;
+    trainer->recipe = recipe;
+    trainer->options = *options;
+    trainer->launched = cohort_clock_seconds() - cohort_clock_since_launch();
+    trainer->progress.best_metric = NAN;
+    trainer->last_validation_loss = trainer->last_validation_accuracy = NAN;
+    cohort_status status = cohort_trainer_open(trainer);
+    if (status == COHORT_OK)
+        status = cohort_trainer_open_run(trainer);
+    if (status != COHORT_OK) {
+        cohort_trainer_destroy(trainer);
+        return status;
+    }
+    *out = trainer;
+    return COHORT_OK;
+}
+
+cohort_status cohort_train_init(cohort_comm *comm, cohort_recipe *recipe, const char *path)
+{
+    cohort_trainer *trainer = calloc(1, sizeof *trainer);
+    COHORT_REQUIRE(trainer, COHORT_MEMORY, "out of memory");
+    trainer->comm = comm;
+    trainer->recipe = recipe;
+    trainer->progress.best_metric = NAN;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_trainer_open(trainer));
+    COHORT_TRY_DONE(status, cohort_recipe_write(&trainer->recipe_text, recipe));
+    if (cohort_comm_rank(comm) == 0) {
+        const cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
+        status = cohort_checkpoint_save(path, &snapshot);
+    }
+    status = cohort_comm_agree(comm, status);
+done:
+    cohort_trainer_destroy(trainer);
+    return status;
+}

@@ -1,0 +1,67 @@
+/* The training loop.
+ *
+ * A trainer holds everything of one run: data, network, reducer, optimizer, run folder,
+ * progress. Collective throughout: every rank makes the same calls. */
+#ifndef COHORT_TRAIN_TRAINER_H
+#define COHORT_TRAIN_TRAINER_H
+
+#include "train/evaluate.h"
+#include "train/job.h"
+
+typedef struct cohort_trainer cohort_trainer;
+
+/* Where a run stands, for people. */
+typedef struct cohort_train_view {
+    uint64_t epoch; /* under way, from 1 */
+    uint64_t epochs;
+    uint64_t step; /* finished global steps */
+    uint64_t step_in_epoch, steps_per_epoch;
+    uint64_t total_steps;  /* of the whole run */
+    double loss, accuracy; /* means over the epoch so far; accuracy NaN for a regression */
+    double validation_loss, validation_accuracy; /* NaN where there is none */
+    double lr;
+    double samples_per_s; /* of the epoch so far, training time only */
+    double seconds;       /* of this epoch so far */
+} cohort_train_view;
+
+/* Called on rank 0 only. */
+typedef struct cohort_train_observer {
+    void *context;
+    void (*on_step)(void *context, const cohort_train_view *view);
+    void (*on_epoch)(void *context, const cohort_train_view *view);
+    /* A line worth saying, without a line end. */
+    void (*on_note)(void *context, const char *text);
+} cohort_train_observer;
+
+typedef struct cohort_trainer_options {
+    const char *run_folder; /* NULL: runs/<name> */
+    bool fresh;             /* an existing run is moved aside */
+    const char *resume;     /* a checkpoint to start from; NULL: the run folder's newest */
+    cohort_train_observer observer;
+    /* Asked after every step on every rank; true on any rank stops all of them after a
+     * checkpoint. NULL: never. */
+    bool (*should_stop)(void *context);
+    void *stop_context;
+} cohort_trainer_options;
+
+/* Opens everything a run needs and finds where it continues. RECIPE is borrowed. Errors:
+ * COHORT_USAGE (recipe, finished or different run), COHORT_DATA (files). */
+COHORT_NODISCARD cohort_status cohort_trainer_create(cohort_trainer **out, cohort_comm *comm,
+                                                     cohort_recipe *recipe,
+                                                     const cohort_trainer_options *options);
+void cohort_trainer_destroy(cohort_trainer *trainer);
+
+/* Trains to the end, tests, saves. COHORT_STOPPED after a checkpoint when asked to stop;
+ * COHORT_DIVERGED when the loss or gradient is not finite: the last checkpoint stays. */
+COHORT_NODISCARD cohort_status cohort_trainer_run(cohort_trainer *trainer);
+
+/* The run folder in use. */
+const char *cohort_trainer_folder(const cohort_trainer *trainer);
+/* The test evaluation of a finished run; NULL if there is no test split. */
+const cohort_evaluation *cohort_trainer_test(const cohort_trainer *trainer);
+
+/* Writes the untrained model of RECIPE to PATH. Collective. */
+COHORT_NODISCARD cohort_status cohort_train_init(cohort_comm *comm, cohort_recipe *recipe,
+                                                 const char *path);
+
+#endif

@@ -1,0 +1,72 @@
+#ifndef COHORT_TRAIN_TRAINER_PRIVATE_H
+#define COHORT_TRAIN_TRAINER_PRIVATE_H
+
+#include "comm/reducer.h"
+#include "optim/optimizer.h"
+#include "state/run.h"
+#include "train/record.h"
+#include "train/trainer.h"
+
+/* A split that is evaluated. */
+typedef struct cohort_eval_split {
+    cohort_dataset *dataset; /* NULL: there is none */
+    bool is_borrowed;        /* the training data set serves */
+    cohort_loader *loader;
+    uint64_t batch_count;
+} cohort_eval_split;
+
+struct cohort_trainer {
+    cohort_comm *comm;
+    cohort_recipe *recipe;
+    cohort_trainer_options options;
+
+    cohort_dataset *train;
+    cohort_loader *loader;
+    cohort_sampler sampler;
+    cohort_eval_split validation, test;
+
+    cohort_model *model;
+    float *params, *state;
+    cohort_reducer *reducer;
+    cohort_optimizer *optimizer;
+    cohort_loss loss;
+    size_t microbatch;       /* samples a pass */
+    size_t microbatch_count; /* passes a step: the same on every rank */
+    size_t threads;
+
+    uint64_t steps_per_epoch, total_steps;
+    cohort_progress progress;
+    cohort_text recipe_text; /* resolved */
+    cohort_run *run;         /* rank 0 only */
+    cohort_record record;
+    cohort_text folder;
+
+    /* The epoch under way: seconds this part of the run spent, and where. */
+    double wait_comm, wait_data, epoch_started;
+    double last_validation_loss, last_validation_accuracy;
+    cohort_evaluation test_result;
+    bool tested;
+    bool resumed;
+    bool stop_seen;
+    double launched; /* clock when created */
+};
+
+/* Values of cohort_progress.finished. */
+enum { COHORT_FINISHED = 1, COHORT_FINISHED_EARLY = 2 };
+
+/* Opens data, network, reducer, optimizer. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_open(cohort_trainer *trainer);
+/* Finds and locks the run folder, continues what is there. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_open_run(cohort_trainer *trainer);
+/* Parameters and state of rank 0 to all. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_share_weights(cohort_trainer *trainer);
+/* Every verify_every steps: do all ranks hold the same parameters? Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_verify(cohort_trainer *trainer);
+/* One step: forward, backward, reduce, update. Adds to the epoch's sums. */
+COHORT_NODISCARD cohort_status cohort_trainer_step(cohort_trainer *trainer);
+/* Fills VIEW from the progress. */
+void cohort_trainer_look(cohort_train_view *view, const cohort_trainer *trainer);
+/* What a checkpoint is made of right now. */
+cohort_snapshot cohort_trainer_snapshot(cohort_trainer *trainer);
+
+#endif
