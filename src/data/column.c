@@ -6,9 +6,8 @@
 #include "base/memory.h"
 #include "data/convert.h"
 
-/* Small chunks are read several at a time; large runs piece by piece, so that staging
- * stays small. */
-enum { BLOCK_BYTES = 256 << 10, PIECE_BYTES = 4 << 20 };
+/* Large runs are read piece by piece, so that staging stays small. */
+enum { PIECE_BYTES = 4 << 20 };
 
 static const char *type_name(H5T_class_t class)
 {
@@ -94,25 +93,37 @@ static cohort_status read_shape(cohort_column *column, hid_t space)
     return COHORT_OK;
 }
 
+static cohort_status read_layout(cohort_column *column)
+{
+    hsize_t chunk[COHORT_SHAPE_MAX + 1];
+    hid_t plist = H5Dget_create_plist(column->dataset);
+    H5D_layout_t layout = H5Pget_layout(plist);
+    column->chunk_rows = 1;
+    if (layout == H5D_CHUNKED && H5Pget_chunk(plist, COHORT_SHAPE_MAX + 1, chunk) > 0)
+        column->chunk_rows = chunk[0] < column->row_count ? (size_t)chunk[0] : column->row_count;
+    H5Pclose(plist);
+    /* HDF5 would make up zeros, terabytes of them if the file says so. */
+    COHORT_REQUIRE(layout == H5D_VIRTUAL || H5Dget_storage_size(column->dataset) > 0, COHORT_DATA,
+                   "%s: %s/%s was never written, only its size is there; write it again",
+                   column->path, column->group, column->name);
+    return COHORT_OK;
+}
+
+/* Small chunks are read several at a time. */
 static void choose_blocks(cohort_column *column)
 {
-    size_t chunk_rows = 1;
-    hid_t plist = H5Dget_create_plist(column->dataset);
-    hsize_t chunk[COHORT_SHAPE_MAX + 1];
-    if (plist >= 0 && H5Pget_layout(plist) == H5D_CHUNKED &&
-        H5Pget_chunk(plist, COHORT_SHAPE_MAX + 1, chunk) > 0)
-        chunk_rows = chunk[0] < column->row_count ? (size_t)chunk[0] : column->row_count;
-    H5Pclose(plist);
-    size_t chunks = chunk_rows * column->row_bytes >= BLOCK_BYTES
-                        ? 1
-                        : (BLOCK_BYTES - 1) / (chunk_rows * column->row_bytes) + 1;
-    column->block_rows = chunk_rows * chunks;
+    const size_t chunk_bytes = column->chunk_rows * column->row_bytes;
+    const size_t chunks =
+        chunk_bytes >= column->block_target ? 1 : (column->block_target - 1) / chunk_bytes + 1;
+    const size_t rows = column->chunk_rows * chunks;
+    column->block_rows = rows < column->row_count ? rows : column->row_count;
 }
 
 cohort_status cohort_column_open(cohort_column *column, hid_t group_id, const char *path,
-                                 const char *group, const char *name)
+                                 const char *group, const char *name, size_t block_target)
 {
-    *column = (cohort_column){.path = path, .group = group, .name = name, .dataset = -1};
+    *column = (cohort_column){
+        .path = path, .group = group, .name = name, .dataset = -1, .block_target = block_target};
     cohort_status status = COHORT_OK;
     hid_t type = -1, space = -1;
     COHORT_TRY(cohort_hdf5_open_dataset(&column->dataset, group_id, path, group, name));
@@ -124,6 +135,7 @@ cohort_status cohort_column_open(cohort_column *column, hid_t group_id, const ch
     COHORT_TRY_DONE(status, choose_types(column, type));
     COHORT_TRY_DONE(status, read_shape(column, space));
     column->row_bytes = column->row_elements * cohort_element_bytes(column->element);
+    COHORT_TRY_DONE(status, read_layout(column));
     choose_blocks(column);
 done:
     if (space >= 0)

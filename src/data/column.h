@@ -18,16 +18,19 @@ typedef struct cohort_column {
     size_t row_count;
     cohort_shape shape; /* of a row: the dimensions but the first; {1} if there is none */
     size_t row_elements, row_bytes; /* as kept */
-    size_t block_rows; /* rows read in one piece: whole HDF5 chunks, at least 256 KiB */
+    size_t chunk_rows;              /* of an HDF5 chunk; 1 if it has none */
+    size_t block_target;            /* bytes a block should have at least */
+    size_t block_rows; /* rows read in one piece: whole HDF5 chunks, at most row_count */
     void *wide;        /* staging for 64-bit integers, [wide_bytes] */
     size_t wide_bytes;
 } cohort_column;
 
 /* Opens GROUP_ID/NAME (owned until close). COHORT_DATA: missing, not numbers, no rows,
- * too many dimensions. Between cohort_hdf5_begin and end, as all below. */
+ * too many dimensions, never
+ * written. Between cohort_hdf5_begin and end, as all below. */
 COHORT_NODISCARD cohort_status cohort_column_open(cohort_column *column, hid_t group_id,
                                                   const char *path, const char *group,
-                                                  const char *name);
+                                                  const char *name, size_t block_target);
 void cohort_column_close(cohort_column *column);
 /* Keeps the values as ELEMENT (int32 or float) instead of the type's own choice. */
 void cohort_column_keep_as(cohort_column *column, cohort_element element);

@@ -13,7 +13,7 @@
 #include "data/convert.h"
 #include "data/sampler.h"
 
-enum { SCAN_BYTES = 4 << 20 };
+enum { SCAN_BYTES = 4 << 20, BLOCK_BYTES = 256 << 10, BLOCKS_HELD = 64 };
 
 /* A requested row and its place in the request, to be sorted by row. */
 typedef struct request {
@@ -26,6 +26,7 @@ struct cohort_dataset {
     cohort_comm *comm;
     cohort_arena *arena; /* names */
     const char *path, *group, *x_name, *y_name;
+    size_t block_target;
     hid_t file, group_id;
     cohort_column x, y;
     char **classes, **vocabulary, **source;
@@ -92,14 +93,14 @@ static cohort_status inspect(cohort_dataset *dataset)
     COHORT_TRY(
         cohort_hdf5_open_group(&dataset->group_id, dataset->file, dataset->path, dataset->group));
     COHORT_TRY(cohort_column_open(&dataset->x, dataset->group_id, dataset->path, dataset->group,
-                                  dataset->x_name));
+                                  dataset->x_name, dataset->block_target));
     info->count = dataset->x.row_count;
     info->x_shape = dataset->x.shape;
     info->x_element = dataset->x.element;
     info->bytes = (uint64_t)info->count * dataset->x.row_bytes;
     if (dataset->y_name) {
         COHORT_TRY(cohort_column_open(&dataset->y, dataset->group_id, dataset->path, dataset->group,
-                                      dataset->y_name));
+                                      dataset->y_name, dataset->block_target));
         COHORT_REQUIRE(dataset->y.row_count == info->count, COHORT_DATA,
                        "%s: %s/%s has %zu samples but %s/%s has %zu; they must be of one length",
                        dataset->path, dataset->group, dataset->x_name, info->count, dataset->group,
@@ -330,7 +331,12 @@ static cohort_status open_cache(cohort_block_cache *cache, cohort_column *column
                    column->path, column->group, column->name,
                    (double)(column->block_rows * column->row_bytes) / 0x1p20,
                    (double)budget / 0x1p20);
-    if (slots < COHORT_SAMPLER_WINDOW)
+    const uint64_t blocks = (column->row_count - 1) / column->block_rows + 1;
+    COHORT_REQUIRE(blocks <= budget / sizeof(uint32_t) && blocks < UINT32_MAX, COHORT_DATA,
+                   "%s: %s/%s has %llu blocks of rows, too many to keep track of; rewrite the file "
+                   "in larger chunks",
+                   column->path, column->group, column->name, (unsigned long long)blocks);
+    if (slots < COHORT_SAMPLER_WINDOW && slots < blocks)
         cohort_log(COHORT_LOG_WARNING,
                    "%s: chunks of %s/%s are large for the memory allowed (%zu fit, %d wanted): "
                    "streaming will be slow; raise data.memory_limit or use smaller chunks",
@@ -406,6 +412,10 @@ static cohort_status make_dataset(cohort_dataset **out, cohort_comm *comm,
     COHORT_TRY(copy_name(&dataset->path, dataset, spec->path));
     COHORT_TRY(copy_name(&dataset->group, dataset, spec->group ? spec->group : ""));
     COHORT_TRY(copy_name(&dataset->x_name, dataset, spec->x));
+    /* A small limit asks for small blocks, by what was asked for and not by the machine. */
+    dataset->block_target = BLOCK_BYTES;
+    if (spec->memory_limit && spec->memory_limit / BLOCKS_HELD < BLOCK_BYTES)
+        dataset->block_target = (size_t)(spec->memory_limit / BLOCKS_HELD) + 1;
     if (spec->y)
         COHORT_TRY(copy_name(&dataset->y_name, dataset, spec->y));
     return COHORT_OK;

@@ -41,7 +41,8 @@ typedef struct cohort_dataset_info {
     const char *source; /* file attribute, or "" */
     bool streamed;      /* not in memory: too large */
     size_t chunk_rows;  /* when streamed: rows of x read at once, one or several whole
-                           HDF5 chunks (at least 256 KiB); else 0 */
+                           HDF5 chunks (256 KiB or more; less if the limit is below
+                           16 MiB); else 0 */
     uint64_t bytes;     /* of x and y as kept */
 } cohort_dataset_info;
 

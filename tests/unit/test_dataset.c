@@ -63,12 +63,16 @@ static double element_at(const void *x, cohort_element element, size_t index)
 enum { ROWS = 37, ROW = 6 };
 
 /* Reads the file at every memory limit and compares with VALUES [ROWS][ROW]. */
-static void check_rows(const char *path, cohort_element element, const double *values)
+static void check_rows(const char *path, cohort_element element, const double *values,
+                       bool also_streamed)
 {
-    for (int streamed = 0; streamed < 2; streamed++) {
+    uint64_t limit = 0;
+    for (int streamed = 0; streamed <= also_streamed; streamed++) {
         cohort_dataset *dataset = NULL;
-        assert_ok(open_limited(&dataset, path, streamed ? 700 : 0));
+        assert_ok(open_limited(&dataset, path, limit));
         const cohort_dataset_info *info = cohort_dataset_describe(dataset);
+        assert_int_equal(info->streamed, streamed);
+        limit = info->bytes - 1;
         assert_int_equal(info->count, ROWS);
         assert_int_equal(info->x_element, element);
         assert_int_equal(cohort_shape_count(&info->x_shape), ROW);
@@ -141,7 +145,7 @@ static void every_type_and_layout(void **state)
                 values[i] = types[t].low + types[t].step * (double)(i % 230);
             const char *path = make_file("types.h5", types[t].type, 3, dims, layouts[l].layout,
                                          layouts[l].chunk, values);
-            check_rows(path, types[t].element, values);
+            check_rows(path, types[t].element, values, layouts[l].chunk[0] < ROWS);
             unlink(path);
         }
     H5Tclose(half);
@@ -163,7 +167,7 @@ static void streaming_equals_memory(void **state)
     assert_ok(open_limited(&streamed, path, 900 << 10));
     const cohort_dataset_info *info = cohort_dataset_describe(streamed);
     assert_true(info->streamed);
-    assert_int_equal(info->chunk_rows, 600); /* 6 chunks of 100 rows reach 256 KiB */
+    assert_int_equal(info->chunk_rows, 100); /* 14 KiB, a 64th of the limit, are one chunk */
     assert_int_equal(info->bytes, MANY * WIDE + MANY * 4);
     uint64_t rows[100];
     uint8_t *a = malloc(100 * WIDE), *b = malloc(100 * WIDE);
@@ -203,10 +207,13 @@ static void check_targets(hid_t x_type, hid_t y_type, int y_dims, const hsize_t 
     h5_write(file, "train/x", x_type, H5T_NATIVE_DOUBLE, 2, x_dims, 0, NULL, values);
     h5_write(file, "train/y", y_type, H5T_NATIVE_DOUBLE, y_dims, dims, 0, NULL, values);
     H5Fclose(file);
+    uint64_t bytes = 0;
     for (int limit = 0; limit < 2; limit++) {
         cohort_dataset *dataset = NULL;
-        assert_ok(open_limited(&dataset, path, limit ? 130 : 0));
+        assert_ok(open_limited(&dataset, path, bytes ? bytes - 1 : 0));
         const cohort_dataset_info *info = cohort_dataset_describe(dataset);
+        assert_int_equal(info->streamed, limit);
+        bytes = info->bytes;
         assert_int_equal(info->labels, labels);
         assert_int_equal(info->y_shape.dim_count, y_dim_count);
         assert_int_equal(cohort_shape_count(&info->y_shape), y_count);
@@ -368,11 +375,9 @@ static void damaged_chunk(void **state)
     flip_byte(path, 200000);
     cohort_dataset *dataset = NULL;
     assert_fails(open_file(&dataset, path), COHORT_DATA, "cannot read rows 0 to 399 of train/x");
-    cohort_dataset_spec spec = {
-        .path = path, .group = "train", .x = "x", .y = "y", .memory_limit = 401000};
+    /* Streamed, its only chunk does not fit a cache either. */
+    assert_fails(open_limited(&dataset, path, 401500), COHORT_DATA, "smaller chunks");
     free(values);
-    spec.memory_limit = 401500; /* does not hold x and y; x's only chunk does not fit either */
-    assert_fails(cohort_dataset_open(&dataset, comm, &spec), COHORT_DATA, "smaller chunks");
     unlink(path);
 }
 
@@ -457,7 +462,7 @@ static void absurd_sizes(void **state)
     H5Fclose(file);
     cohort_dataset *dataset = NULL;
     cohort_dataset_spec spec = {.path = path, .group = "train", .x = "x", .memory_limit = 1 << 20};
-    assert_fails(cohort_dataset_open(&dataset, comm, &spec), COHORT_DATA, "claims more");
+    assert_fails(cohort_dataset_open(&dataset, comm, &spec), COHORT_DATA, "never written");
     spec.x = "z";
     assert_fails(cohort_dataset_open(&dataset, comm, &spec), COHORT_DATA, "claims more");
     unlink(path);
