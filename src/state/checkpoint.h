@@ -1,9 +1,12 @@
 /* Checkpoints: everything a run is, in one HDF5 file.
  *
- * Layout: root attributes format = "cohort-checkpoint", version, recipe (text);
- * /params/<layer>/<tensor>, /state/<layer>/<tensor>, /optimizer/<slot>/<layer>/<tensor>
- * float32; /progress attributes. Checksums of every tensor are stored beside it and
- * verified on load and after writing. Called on one rank (rank 0). */
+ * Layout: root attributes format = "cohort-checkpoint", version, recipe (text), input_shape,
+ * input_tokens; /params/<layer>/<tensor>, /state/<layer>/<tensor>,
+ * /optimizer/<slot>/<layer>/<tensor> float32; /progress attributes, one a field of
+ * cohort_progress (int64 or float64); /classes and /vocabulary fixed-length UTF-8 strings.
+ * Every tensor has an attribute xxh64, the XXH64 of its little-endian float32 bytes,
+ * verified on load and after writing; tensors without one (from other tools) are taken as
+ * they are. So for the lists, and recipe_xxh64 for the recipe. Called on one rank (rank 0). */
 #ifndef COHORT_STATE_CHECKPOINT_H
 #define COHORT_STATE_CHECKPOINT_H
 
@@ -62,11 +65,13 @@ void cohort_checkpoint_close(cohort_checkpoint *checkpoint);
 const cohort_snapshot *cohort_checkpoint_describe(const cohort_checkpoint *checkpoint);
 /* Fills SNAPSHOT's vectors from the file. Every tensor of SNAPSHOT must be there with its
  * shape and checksum; COHORT_DATA names the first that is not. Optimizer slots are read
- * when SNAPSHOT->optimizer is given. Progress is filled in. */
+ * when SNAPSHOT->optimizer is given. Progress is filled in. When a tensor is missing or has
+ * another shape, nothing was changed; when one is damaged, the vectors are undefined. */
 COHORT_NODISCARD cohort_status cohort_checkpoint_load(const cohort_checkpoint *checkpoint,
                                                       cohort_snapshot *snapshot);
 /* As load, but takes those parameters and state that have the same name and shape (for
- * train.initial_weights); appends what was and was not taken to REPORT. */
+ * train.initial_weights); appends what was and was not taken to REPORT: one line with the
+ * counts, then one for each tensor that is only here, only there, or of another shape. */
 COHORT_NODISCARD cohort_status cohort_checkpoint_load_matching(const cohort_checkpoint *checkpoint,
                                                                cohort_snapshot *snapshot,
                                                                cohort_text *report);
@@ -75,6 +80,9 @@ typedef void cohort_checkpoint_visitor(void *context, const char *name, const co
 COHORT_NODISCARD cohort_status cohort_checkpoint_visit(const cohort_checkpoint *checkpoint,
                                                        cohort_checkpoint_visitor *visit,
                                                        void *context);
+/* Reads every tensor and compares it with its checksum. COHORT_DATA names the first that is
+ * damaged. */
+COHORT_NODISCARD cohort_status cohort_checkpoint_verify(const cohort_checkpoint *checkpoint);
 /* Whether PATH is an HDF5 file that says it is a checkpoint. */
 COHORT_NODISCARD cohort_status cohort_checkpoint_is(bool *is, const char *path);
 

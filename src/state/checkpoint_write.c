@@ -1,0 +1,320 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "state/checkpoint_read.h"
+#include "state/layout.h"
+
+/* HDF5 builds the file in memory and we write the bytes: HDF5 cannot be trusted to report a
+ * full disk, nor to close a file after one. */
+
+enum { IMAGE_GROWTH = 1 << 20 };
+
+/* What building an image needs all along. */
+typedef struct file_image {
+    hid_t file;
+    hid_t links;    /* creates missing groups on the way */
+    hid_t datasets; /* no fill values, no time stamps */
+} file_image;
+
+static bool put_value(hid_t object, const char *name, hid_t file_type, hid_t memory_type,
+                      hid_t space, const void *value)
+{
+    hid_t attribute = H5Acreate2(object, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT);
+    bool good = attribute >= 0 && H5Awrite(attribute, memory_type, value) >= 0;
+    if (attribute >= 0)
+        good = H5Aclose(attribute) >= 0 && good;
+    return good;
+}
+
+static bool put_scalar(hid_t object, const char *name, hid_t file_type, hid_t memory_type,
+                       const void *value)
+{
+    hid_t space = H5Screate(H5S_SCALAR);
+    bool good = put_value(object, name, file_type, memory_type, space, value);
+    H5Sclose(space);
+    return good;
+}
+
+static bool put_integer(hid_t object, const char *name, int64_t value)
+{
+    return put_scalar(object, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
+}
+
+/* Fixed length: HDF5 reads variable-length strings through a heap without checksums, where one
+ * damaged byte can make it loop forever. */
+static bool put_text(hid_t object, const char *name, const char *value)
+{
+    size_t length = strlen(value);
+    hid_t type = cohort_hdf5_string_type(length ? length : 1);
+    bool good = type >= 0 && put_scalar(object, name, type, type, value);
+    H5Tclose(type);
+    return good;
+}
+
+static bool put_checksum(hid_t object, const char *name, const void *bytes, size_t count)
+{
+    uint64_t checksum = cohort_hash(bytes, count, 0);
+    return put_scalar(object, name, H5T_STD_U64LE, H5T_NATIVE_UINT64, &checksum);
+}
+
+static bool put_shape(hid_t object, const char *name, const cohort_shape *shape)
+{
+    int64_t dims[COHORT_SHAPE_MAX];
+    for (size_t i = 0; i < shape->dim_count; i++)
+        dims[i] = (int64_t)shape->dims[i];
+    hid_t space = H5Screate_simple(1, (hsize_t[]){shape->dim_count}, NULL);
+    bool good = put_value(object, name, H5T_STD_I64LE, H5T_NATIVE_INT64, space, dims);
+    H5Sclose(space);
+    return good;
+}
+
+static hid_t shape_space(const cohort_shape *shape)
+{
+    hsize_t dims[COHORT_SHAPE_MAX];
+    for (size_t i = 0; i < shape->dim_count; i++)
+        dims[i] = shape->dims[i];
+    return shape->dim_count ? H5Screate_simple((int)shape->dim_count, dims, NULL)
+                            : H5Screate(H5S_SCALAR);
+}
+
+static cohort_status put_tensor(const file_image *image, const char *path,
+                                const cohort_tensor *tensor, const real *data)
+{
+    hid_t space = shape_space(&tensor->shape);
+    hid_t set = H5Dcreate2(image->file, path, H5T_IEEE_F32LE, space, image->links, image->datasets,
+                           H5P_DEFAULT);
+    bool good = set >= 0 &&
+                H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0 &&
+                put_checksum(set, COHORT_CHECKPOINT_CHECKSUM, data, tensor->count * sizeof *data);
+    if (set >= 0)
+        good = H5Dclose(set) >= 0 && good;
+    H5Sclose(space);
+    COHORT_REQUIRE(good, COHORT_MEMORY, "no memory for tensor %s of the checkpoint", path);
+    return COHORT_OK;
+}
+
+static cohort_status put_tensors(const file_image *image, const cohort_snapshot *snapshot)
+{
+    cohort_text path = {0};
+    cohort_status status = COHORT_OK;
+    for (size_t i = 0; i < cohort_section_count(snapshot); i++) {
+        cohort_section section = cohort_section_at(snapshot, i);
+        for (size_t j = 0; j < section.tensors->count; j++) {
+            const cohort_tensor *tensor = &section.tensors->items[j];
+            COHORT_TRY_DONE(status, cohort_section_path(&path, &section, tensor));
+            COHORT_TRY_DONE(status,
+                            put_tensor(image, path.data, tensor, section.data + tensor->offset));
+        }
+    }
+done:
+    cohort_text_clear(&path);
+    return status;
+}
+
+static bool put_cells(const file_image *image, const char *name, const char *cells, size_t count,
+                      size_t width)
+{
+    hid_t type = cohort_hdf5_string_type(width);
+    hid_t space = H5Screate_simple(1, (hsize_t[]){count}, NULL);
+    hid_t set =
+        H5Dcreate2(image->file, name, type, space, image->links, image->datasets, H5P_DEFAULT);
+    bool good = set >= 0 && H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, cells) >= 0 &&
+                put_checksum(set, COHORT_CHECKPOINT_CHECKSUM, cells, count * width);
+    if (set >= 0)
+        good = H5Dclose(set) >= 0 && good;
+    H5Sclose(space);
+    H5Tclose(type);
+    return good;
+}
+
+/* Fixed length: the size is known before reading, and damage stays inside its cell. */
+static cohort_status put_list(const file_image *image, const char *name, const char *const *strings,
+                              size_t count)
+{
+    if (!strings || count == 0)
+        return COHORT_OK;
+    size_t width = 1, bytes;
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(strings[i]);
+        width = length > width ? length : width;
+    }
+    COHORT_REQUIRE(cohort_size_multiply(&bytes, count, width) &&
+                       bytes <= COHORT_CHECKPOINT_LIST_MAX,
+                   COHORT_DATA,
+                   "%s: %zu strings of up to %zu bytes are too many for a checkpoint (limit %d "
+                   "MiB); shorten the longest",
+                   name, count, width, COHORT_CHECKPOINT_LIST_MAX >> 20);
+    char *cells;
+    COHORT_TRY(COHORT_ALLOCATE(&cells, bytes));
+    for (size_t i = 0; i < count; i++)
+        memcpy(cells + i * width, strings[i], strlen(strings[i]));
+    bool good = put_cells(image, name, cells, count, width);
+    cohort_free(cells);
+    COHORT_REQUIRE(good, COHORT_MEMORY, "no memory for the %s of the checkpoint", name);
+    return COHORT_OK;
+}
+
+static bool put_progress(const file_image *image, const cohort_progress *progress)
+{
+    hid_t group = H5Gcreate2(image->file, "progress", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    bool good = group >= 0;
+    for (size_t i = 0; good && i < cohort_progress_field_count; i++) {
+        const cohort_progress_field *field = &cohort_progress_fields[i];
+        const void *value = (const char *)progress + field->offset;
+        good = field->is_real
+                   ? put_scalar(group, field->name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, value)
+                   : put_scalar(group, field->name, H5T_STD_I64LE, H5T_NATIVE_INT64, value);
+    }
+    if (group >= 0)
+        good = H5Gclose(group) >= 0 && good;
+    return good;
+}
+
+static cohort_status put_snapshot(const file_image *image, const cohort_snapshot *snapshot)
+{
+    COHORT_REQUIRE(strlen(snapshot->recipe) <= COHORT_CHECKPOINT_TEXT_MAX, COHORT_USAGE,
+                   "the recipe is longer than %d MiB", COHORT_CHECKPOINT_TEXT_MAX >> 20);
+    bool good = put_text(image->file, "format", COHORT_CHECKPOINT_FORMAT) &&
+                put_integer(image->file, "version", COHORT_CHECKPOINT_VERSION) &&
+                put_text(image->file, "recipe", snapshot->recipe) &&
+                put_checksum(image->file, COHORT_CHECKPOINT_RECIPE_CHECKSUM, snapshot->recipe,
+                             strlen(snapshot->recipe)) &&
+                put_shape(image->file, "input_shape", &snapshot->input_shape) &&
+                put_integer(image->file, "input_tokens", snapshot->input_tokens) &&
+                put_progress(image, &snapshot->progress);
+    COHORT_REQUIRE(good, COHORT_MEMORY, "no memory for the attributes of the checkpoint");
+    COHORT_TRY(put_list(image, "classes", snapshot->classes, snapshot->class_count));
+    COHORT_TRY(put_list(image, "vocabulary", snapshot->vocabulary, snapshot->vocabulary_count));
+    return put_tensors(image, snapshot);
+}
+
+/* Superblock and headers of HDF5 1.8, which every HDF5 since 2008 reads and which carry
+ * checksums of their own. NAME is of no file: nothing is stored. */
+static cohort_status image_open(file_image *image, const char *name)
+{
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    image->links = H5Pcreate(H5P_LINK_CREATE);
+    image->datasets = H5Pcreate(H5P_DATASET_CREATE);
+    bool good = H5Pset_fapl_core(access, IMAGE_GROWTH, false) >= 0 &&
+                H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
+                H5Pset_create_intermediate_group(image->links, 1) >= 0 &&
+                H5Pset_fill_time(image->datasets, H5D_FILL_TIME_NEVER) >= 0 &&
+                H5Pset_obj_track_times(image->datasets, false) >= 0;
+    image->file = good ? H5Fcreate(name, H5F_ACC_TRUNC, H5P_DEFAULT, access) : H5I_INVALID_HID;
+    H5Pclose(access);
+    COHORT_REQUIRE(image->file >= 0, COHORT_MEMORY, "no memory for a checkpoint");
+    return COHORT_OK;
+}
+
+static void image_close(file_image *image)
+{
+    if (image->file >= 0)
+        H5Fclose(image->file);
+    H5Pclose(image->links);
+    H5Pclose(image->datasets);
+}
+
+static bool write_all(int handle, const char *bytes, size_t count)
+{
+    const size_t most = (size_t)1 << 30;
+    while (count > 0) {
+        ssize_t got = write(handle, bytes, count < most ? count : most);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        bytes += got;
+        count -= (size_t)got;
+    }
+    return true;
+}
+
+/* Flushed to disk and dropped from the page cache, so that reading back reads the disk. */
+static cohort_status write_image(const char *temporary, const char *path, const void *bytes,
+                                 size_t count)
+{
+    int handle = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    COHORT_REQUIRE(handle >= 0, COHORT_DATA, "cannot write %s: %s", path, strerror(errno));
+    bool good = write_all(handle, bytes, count) && fsync(handle) == 0;
+    int reason = errno;
+    if (good)
+        posix_fadvise(handle, 0, 0, POSIX_FADV_DONTNEED);
+    if (close(handle) != 0 && good) {
+        good = false;
+        reason = errno;
+    }
+    COHORT_REQUIRE(good, COHORT_DATA, "cannot write %s: %s; the previous checkpoint is kept", path,
+                   strerror(reason));
+    return COHORT_OK;
+}
+
+/* The image's bytes where HDF5 has them, without another copy. */
+static cohort_status store_image(const file_image *image, const char *temporary, const char *path)
+{
+    void **memory = NULL;
+    bool good = H5Fflush(image->file, H5F_SCOPE_GLOBAL) >= 0 &&
+                H5Fget_vfd_handle(image->file, H5P_DEFAULT, (void **)&memory) >= 0;
+    ssize_t count = good ? H5Fget_file_image(image->file, NULL, 0) : -1;
+    COHORT_REQUIRE(count > 0 && memory && *memory, COHORT_MEMORY, "no memory for checkpoint %s",
+                   path);
+    return write_image(temporary, path, *memory, (size_t)count);
+}
+
+static cohort_status write_temporary(const char *temporary, const char *path,
+                                     const cohort_snapshot *snapshot)
+{
+    file_image image = {H5I_INVALID_HID, H5I_INVALID_HID, H5I_INVALID_HID};
+    cohort_status status;
+    COHORT_TRY_DONE(status, image_open(&image, temporary));
+    COHORT_TRY_DONE(status, put_snapshot(&image, snapshot));
+    COHORT_TRY_DONE(status, store_image(&image, temporary, path));
+done:
+    image_close(&image);
+    return status;
+}
+
+static size_t tensor_count(const cohort_snapshot *snapshot)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < cohort_section_count(snapshot); i++)
+        count += cohort_section_at(snapshot, i).tensors->count;
+    return count;
+}
+
+static cohort_status read_back(const char *temporary, const cohort_snapshot *snapshot)
+{
+    cohort_checkpoint *checkpoint;
+    size_t found = 0;
+    COHORT_TRY(cohort_checkpoint_open(&checkpoint, temporary));
+    cohort_status status = cohort_checkpoint_verify_count(&found, checkpoint);
+    cohort_checkpoint_close(checkpoint);
+    COHORT_TRY(status);
+    COHORT_REQUIRE(found == tensor_count(snapshot), COHORT_DATA,
+                   "%s: %zu tensors read back of %zu written", temporary, found,
+                   tensor_count(snapshot));
+    return COHORT_OK;
+}
+
+cohort_status cohort_checkpoint_save(const char *path, const cohort_snapshot *snapshot)
+{
+    cohort_text temporary = {0};
+    cohort_text_append(&temporary, "%s.%ld.tmp", path, (long)getpid());
+    COHORT_TRY(cohort_text_status(&temporary));
+    cohort_hdf5_quiet quiet = cohort_hdf5_silence();
+    cohort_status status;
+    unlink(temporary.data);
+    COHORT_TRY_DONE(status, write_temporary(temporary.data, path, snapshot));
+    COHORT_TRY_DONE(status, read_back(temporary.data, snapshot));
+    COHORT_TRY_DONE(status, cohort_file_commit(temporary.data, path));
+done:
+    if (status != COHORT_OK)
+        unlink(temporary.data);
+    cohort_hdf5_restore(&quiet);
+    cohort_text_clear(&temporary);
+    return status;
+}

@@ -1,0 +1,57 @@
+/* How checkpoints are laid out: names and tables that reading and writing share. */
+#ifndef COHORT_STATE_LAYOUT_H
+#define COHORT_STATE_LAYOUT_H
+
+#include <hdf5.h>
+
+#include "base/text.h"
+#include "state/checkpoint.h"
+
+#define COHORT_CHECKPOINT_FORMAT "cohort-checkpoint"
+#define COHORT_CHECKPOINT_CHECKSUM "xxh64" /* of a dataset's bytes */
+#define COHORT_CHECKPOINT_RECIPE_CHECKSUM "recipe_xxh64"
+
+enum {
+    COHORT_CHECKPOINT_VERSION = 1,
+    COHORT_CHECKPOINT_TEXT_MAX = 16 << 20, /* bytes of the recipe */
+    COHORT_CHECKPOINT_LIST_MAX = 256 << 20 /* bytes of classes, of vocabulary */
+};
+
+/* A field of cohort_progress: uint64_t, or double when `is_real`. */
+typedef struct cohort_progress_field {
+    const char *name;
+    size_t offset;
+    bool is_real;
+    bool required; /* a file without it is refused */
+} cohort_progress_field;
+
+extern const cohort_progress_field cohort_progress_fields[];
+extern const size_t cohort_progress_field_count;
+
+/* A flat vector of a snapshot and the group its tensors live in. */
+typedef struct cohort_section {
+    const cohort_tensors *tensors;
+    real *data;
+    const char *group; /* "params", "state", "optimizer" */
+    const char *slot;  /* NULL, or the optimizer's slot */
+} cohort_section;
+
+/* Section INDEX of section_count: params, state, optimizer slots. */
+size_t cohort_section_count(const cohort_snapshot *snapshot);
+cohort_section cohort_section_at(const cohort_snapshot *snapshot, size_t index);
+/* "optimizer/m/0_dense/kernel" into PATH (replaced). */
+COHORT_NODISCARD cohort_status cohort_section_path(cohort_text *path, const cohort_section *section,
+                                                   const cohort_tensor *tensor);
+
+/* HDF5 prints its error stack by default; our messages replace it. Quiet until restored. */
+typedef struct cohort_hdf5_quiet {
+    H5E_auto2_t function;
+    void *context;
+} cohort_hdf5_quiet;
+cohort_hdf5_quiet cohort_hdf5_silence(void);
+void cohort_hdf5_restore(const cohort_hdf5_quiet *quiet);
+
+/* A fixed-length UTF-8 string type padded with zeros; close with H5Tclose. */
+hid_t cohort_hdf5_string_type(size_t width);
+
+#endif
