@@ -9,8 +9,14 @@
 #include "kernel/clones.h"
 #include "kernel/conv_ways.h"
 
-/* Bytes of x, y and dy of the samples that go through a backward pass together. */
-enum { GROUP_BYTES = 512 * 1024 };
+/* Samples that go through a backward pass together: as many as have GROUP_BYTES of x, y
+ * and dy, but enough to fill tiles with. */
+enum { GROUP_BYTES = 512 * 1024, GROUP_LEAST = 24 };
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
 
 static bool conv_measure_sizes(cohort_conv *conv)
 {
@@ -48,6 +54,25 @@ static cohort_status create_direct(cohort_conv *conv)
                               conv->batch);
 }
 
+/* Whether the tiles of the direct way fit the registers. */
+static bool has_wide_registers(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    return __builtin_cpu_supports("avx512f");
+#else
+    return false;
+#endif
+}
+
+/* What is fastest on most shapes, for those who do not measure. */
+static void choose_by_rule(cohort_conv *conv)
+{
+    for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++) {
+        const bool direct = cohort_conv_can(conv, (cohort_conv_direction)d, COHORT_CONV_DIRECT);
+        conv->ways[d] = direct && has_wide_registers() ? COHORT_CONV_DIRECT : COHORT_CONV_GEMM;
+    }
+}
+
 cohort_status cohort_conv_create(cohort_conv **out, const cohort_conv_shape *shape, size_t batch,
                                  bool training, bool needs_dx)
 {
@@ -63,8 +88,9 @@ cohort_status cohort_conv_create(cohort_conv **out, const cohort_conv_shape *sha
     COHORT_REQUIRE_DONE(status, conv_measure_sizes(conv), COHORT_MEMORY,
                         "a convolution of more elements than an address can hold; make it smaller");
     const size_t sample_bytes = (conv->sizes.in_count + 2 * conv->sizes.out_count) * sizeof(real);
-    conv->group = sample_bytes < GROUP_BYTES ? GROUP_BYTES / sample_bytes : 1;
+    conv->group = larger(GROUP_BYTES / sample_bytes, GROUP_LEAST);
     COHORT_TRY_DONE(status, create_direct(conv));
+    choose_by_rule(conv);
     *out = conv;
     return COHORT_OK;
 done:
@@ -83,11 +109,6 @@ void cohort_conv_destroy(cohort_conv *conv)
 
 /* Scratch: the turned kernel of the direct way (backward), then for each thread the
  * work of the ways and (backward) partial kernel and bias gradients. */
-
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
 
 static size_t work_reals(const cohort_conv *conv, bool backward)
 {

@@ -14,16 +14,20 @@ typedef struct conv_sizes {
     size_t kernel_count;        /* taps * out_channels */
 } conv_sizes;
 
-/* A direct pass: a stride and padding-free walk over (padded) images. */
+/* A direct pass. */
 typedef struct conv_direct {
-    size_t in_height, in_width, in_channels; /* before padding */
-    size_t pad_top, pad_left;
+    cohort_window window;
+    size_t in_channels, out_channels;
+    size_t in_count, pixels, run; /* of a sample; output pixels; window width * in_channels */
+    /* Images framed by the zeros of the padding, so that every window lies inside. */
     size_t padded_height, padded_width;
-    bool padded;                             /* images must be copied into a frame of zeros first */
-    size_t out_channels, window_height, run; /* run = window width * in_channels */
-    size_t pixels;                           /* output pixels of one sample */
-    size_t group;                            /* samples handled together */
-    uint32_t *offsets; /* [group * pixels]: where a window begins in the (padded) group */
+    bool padded;       /* otherwise the images are taken as they are */
+    size_t group;      /* samples handled together */
+    uint32_t *offsets; /* [group * pixels]: where a window begins in the (framed) group */
+    /* Or the same position of many samples at a time, with those taps alone that lie on
+     * the image: nothing is framed, and no product with a zero is computed. */
+    size_t position_group;      /* samples handled together; 0: does not pay */
+    uint32_t *position_offsets; /* [position_group]: where a sample begins */
 } conv_direct;
 
 typedef struct conv_dnnl conv_dnnl;
