@@ -64,12 +64,23 @@ static bool has_wide_registers(void)
 #endif
 }
 
-/* What is fastest on most shapes, for those who do not measure. */
+/* What is fastest on most shapes, for those who do not measure: direct, where its tiles
+ * fit the registers, but for dx, where it meets padding most. */
 static void choose_by_rule(cohort_conv *conv)
 {
+    static const cohort_conv_way orders[][COHORT_CONV_WAY_COUNT] = {
+        {COHORT_CONV_DIRECT, COHORT_CONV_DNNL, COHORT_CONV_GEMM},
+        {COHORT_CONV_DNNL, COHORT_CONV_DIRECT, COHORT_CONV_GEMM},
+        {COHORT_CONV_DNNL, COHORT_CONV_GEMM, COHORT_CONV_DIRECT},
+    };
     for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++) {
-        const bool direct = cohort_conv_can(conv, (cohort_conv_direction)d, COHORT_CONV_DIRECT);
-        conv->ways[d] = direct && has_wide_registers() ? COHORT_CONV_DIRECT : COHORT_CONV_GEMM;
+        const cohort_conv_direction direction = (cohort_conv_direction)d;
+        const cohort_conv_way *order = !has_wide_registers()           ? orders[2]
+                                       : direction == COHORT_CONV_DATA ? orders[1]
+                                                                       : orders[0];
+        while (!cohort_conv_can(conv, direction, *order))
+            order++; /* gemm always can */
+        conv->ways[d] = *order;
     }
 }
 
@@ -90,6 +101,8 @@ cohort_status cohort_conv_create(cohort_conv **out, const cohort_conv_shape *sha
     const size_t sample_bytes = (conv->sizes.in_count + 2 * conv->sizes.out_count) * sizeof(real);
     conv->group = larger(GROUP_BYTES / sample_bytes, GROUP_LEAST);
     COHORT_TRY_DONE(status, create_direct(conv));
+    COHORT_TRY_DONE(status,
+                    conv_dnnl_create(&conv->dnnl, &conv->shape, conv->batch, training, needs_dx));
     choose_by_rule(conv);
     *out = conv;
     return COHORT_OK;
@@ -103,12 +116,14 @@ void cohort_conv_destroy(cohort_conv *conv)
     if (conv) {
         conv_direct_destroy(conv->direct_forward);
         conv_direct_destroy(conv->direct_data);
+        conv_dnnl_destroy(conv->dnnl);
     }
     cohort_free(conv);
 }
 
 /* Scratch: the turned kernel of the direct way (backward), then for each thread the
- * work of the ways and (backward) partial kernel and bias gradients. */
+ * work of the ways and (backward) partial kernel and bias gradients. For dnnl: a kernel
+ * gradient that is to be added, then its own. */
 
 static size_t work_reals(const cohort_conv *conv, bool backward)
 {
@@ -138,14 +153,22 @@ static size_t thread_reals(const cohort_conv *conv, bool backward)
     return count;
 }
 
+static size_t dnnl_reals(const cohort_conv *conv)
+{
+    if (!conv->dnnl)
+        return 0;
+    return cohort_size_align(conv->sizes.kernel_count, COHORT_LINE_REALS) +
+           conv_dnnl_scratch(conv->dnnl);
+}
+
 size_t cohort_conv_forward_scratch(const cohort_conv *conv)
 {
-    return conv->threads * thread_reals(conv, false);
+    return larger(conv->threads * thread_reals(conv, false), dnnl_reals(conv));
 }
 
 size_t cohort_conv_backward_scratch(const cohort_conv *conv)
 {
-    return shared_reals(conv) + conv->threads * thread_reals(conv, true);
+    return larger(shared_reals(conv) + conv->threads * thread_reals(conv, true), dnnl_reals(conv));
 }
 
 /* Threads for BATCH samples: each takes a run of them. */
@@ -220,6 +243,9 @@ void cohort_conv_forward(cohort_conv *conv, real *y, const real *x, const real *
 {
     const size_t threads = use_threads(conv, batch), stride = thread_reals(conv, false);
     const conv_sizes *s = &conv->sizes;
+    if (conv->ways[COHORT_CONV_FORWARD] == COHORT_CONV_DNNL && batch > 0 &&
+        conv_dnnl_forward(conv->dnnl, y, x, kernel, bias, batch, scratch))
+        return;
     if (threads <= 1) {
         forward_run(conv, y, x, kernel, bias, batch, scratch);
         return;
@@ -317,11 +343,41 @@ static void backward_threads(const cohort_conv *conv, const conv_backward *all, 
     }
 }
 
+/* ALL by the ways that go sample by sample (gemm where dnnl was chosen). */
+static void backward_samples(const cohort_conv *conv, const conv_backward *all, size_t batch,
+                             real *scratch)
+{
+    conv_backward b = *all;
+    if (b.grads.x && conv->ways[COHORT_CONV_DATA] == COHORT_CONV_DIRECT) {
+        conv_direct_turn(scratch, b.kernel, conv->shape.window.height * conv->shape.window.width,
+                         conv->shape.in_channels, conv->shape.out_channels);
+        b.turned = scratch;
+    }
+    scratch += shared_reals(conv);
+    const size_t threads = use_threads(conv, batch);
+    if (threads <= 1)
+        backward_run(conv, &b, 0, batch, scratch);
+    else
+        backward_threads(conv, &b, batch, threads, scratch);
+}
+
+static bool dnnl_weights(const cohort_conv *conv, const conv_backward *b, size_t batch,
+                         real *scratch)
+{
+    const cohort_conv_grads *grads = &b->grads;
+    real *to = grads->add ? scratch : grads->kernel;
+    real *work = scratch + cohort_size_align(conv->sizes.kernel_count, COHORT_LINE_REALS);
+    if (!conv_dnnl_weights(conv->dnnl, to, b->x, b->dy, batch, work))
+        return false;
+    if (grads->add)
+        add_partial(grads->kernel, scratch, conv->sizes.kernel_count);
+    return true;
+}
+
 void cohort_conv_backward(cohort_conv *conv, const cohort_conv_grads *grads, real *dy,
                           const real *x, const real *y, const real *kernel, size_t batch,
                           real *scratch)
 {
-    conv_backward all = {.grads = *grads, .dy = dy, .x = x, .y = y, .kernel = kernel};
     if (batch == 0) {
         if (grads->kernel && !grads->add)
             memset(grads->kernel, 0, conv->sizes.kernel_count * sizeof(real));
@@ -329,17 +385,24 @@ void cohort_conv_backward(cohort_conv *conv, const cohort_conv_grads *grads, rea
             memset(grads->bias, 0, conv->shape.out_channels * sizeof(real));
         return;
     }
-    if (grads->x && conv->ways[COHORT_CONV_DATA] == COHORT_CONV_DIRECT) {
-        conv_direct_turn(scratch, kernel, conv->shape.window.height * conv->shape.window.width,
-                         conv->shape.in_channels, conv->shape.out_channels);
-        all.turned = scratch;
-    }
-    scratch += shared_reals(conv);
-    const size_t threads = use_threads(conv, batch);
-    if (threads <= 1)
-        backward_run(conv, &all, 0, batch, scratch);
+    conv_backward own = {.grads = *grads, .dy = dy, .x = x, .y = y, .kernel = kernel};
+    conv_backward rest = own; /* what dnnl is to do; then, what it did not do */
+    rest.grads.bias = NULL;
+    if (conv->ways[COHORT_CONV_WEIGHTS] == COHORT_CONV_DNNL)
+        own.grads.kernel = NULL;
     else
-        backward_threads(conv, &all, batch, threads, scratch);
+        rest.grads.kernel = NULL;
+    if (conv->ways[COHORT_CONV_DATA] == COHORT_CONV_DNNL)
+        own.grads.x = NULL;
+    else
+        rest.grads.x = NULL;
+    backward_samples(conv, &own, batch, scratch);
+    if (rest.grads.kernel && dnnl_weights(conv, &rest, batch, scratch))
+        rest.grads.kernel = NULL;
+    if (rest.grads.x && conv_dnnl_data(conv->dnnl, rest.grads.x, dy, kernel, batch, scratch))
+        rest.grads.x = NULL;
+    if (rest.grads.kernel || rest.grads.x)
+        backward_samples(conv, &rest, batch, scratch); /* relu of dy twice is relu once */
 }
 
 /* Choosing. */
@@ -349,6 +412,8 @@ bool cohort_conv_can(const cohort_conv *conv, cohort_conv_direction direction, c
     if (way == COHORT_CONV_DIRECT)
         return direction == COHORT_CONV_DATA ? conv->direct_data != NULL
                                              : conv->direct_forward != NULL;
+    if (way == COHORT_CONV_DNNL)
+        return conv->dnnl && conv_dnnl_can(conv->dnnl, direction);
     return way == COHORT_CONV_GEMM;
 }
 

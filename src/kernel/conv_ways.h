@@ -6,6 +6,10 @@
 
 #include "kernel/conv.h"
 
+#if defined(COHORT_HAVE_DNNL) && !defined(COHORT_DOUBLE)
+#define CONV_DNNL
+#endif
+
 /* Shapes in reals, once. */
 typedef struct conv_sizes {
     size_t in_count, out_count; /* of one sample */
@@ -65,6 +69,21 @@ void conv_direct_turn(real *turned, const real *kernel, size_t window_pixels, si
                       size_t out_channels);
 void conv_direct_weights(const conv_direct *d, real *dkernel, const real *x, const real *dy,
                          size_t samples, bool add, real *work);
+
+/* dnnl: the whole batch, on OpenMP's threads. *out = NULL where it is not available (a
+ * build without it, an error of its own). Those that return bool return false when this
+ * batch size could not be prepared: take another way then. */
+COHORT_NODISCARD cohort_status conv_dnnl_create(conv_dnnl **out, const cohort_conv_shape *shape,
+                                                size_t batch, bool training, bool needs_dx);
+void conv_dnnl_destroy(conv_dnnl *d);
+bool conv_dnnl_can(const conv_dnnl *d, cohort_conv_direction direction);
+size_t conv_dnnl_scratch(const conv_dnnl *d);
+bool conv_dnnl_forward(conv_dnnl *d, real *y, const real *x, const real *kernel, const real *bias,
+                       size_t batch, real *work);
+bool conv_dnnl_data(conv_dnnl *d, real *dx, const real *dy, const real *kernel, size_t batch,
+                    real *work);
+bool conv_dnnl_weights(conv_dnnl *d, real *dkernel, const real *x, const real *dy, size_t batch,
+                       real *work);
 
 /* y = y + bias, then relu, for ROWS rows; BIAS may be NULL. */
 void conv_finish(real *y, const real *bias, bool relu, size_t rows, size_t channels);
