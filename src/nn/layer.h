@@ -88,13 +88,17 @@ typedef struct cohort_layer_common {
         .help = "how kernels start"                                                                \
     }
 
-typedef struct cohort_layer_type {
+typedef struct cohort_layer_type cohort_layer_type;
+struct cohort_layer_type {
     cohort_key_table keys; /* .name is the layer's name in recipes */
     size_t layer_bytes;    /* of the private struct, whose first member is cohort_layer */
     /* Checks *flow (what comes in; refuse with COHORT_USAGE naming layer->path, the shape
      * that came and the one that is needed), books memory, replaces *flow by what goes
      * out. The container books y and dy. */
     cohort_status (*plan)(cohort_layer *layer, cohort_planner *planner, cohort_flow *flow);
+    /* Asked before `plan`: whether this layer will do the work of NEXT, the one after it, too
+     * (its y is then NEXT's y, its dy NEXT's dy, and NEXT is not run). NULL: never. */
+    bool (*absorb)(cohort_layer *layer, const cohort_layer_type *next);
     /* y from x. */
     void (*forward)(cohort_layer *layer, const cohort_pass *pass);
     /* dx (set; skip it when NULL) and parameter gradients from dy. May use dy as scratch. */
@@ -103,7 +107,7 @@ typedef struct cohort_layer_type {
     bool reads_tokens;
     /* Frees what `plan` allocated outside the bookings; NULL if nothing. */
     void (*destroy)(cohort_layer *layer);
-} cohort_layer_type;
+};
 
 /* The public part of every layer; private structs begin with it. */
 struct cohort_layer {

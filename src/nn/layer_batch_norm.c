@@ -8,12 +8,16 @@
  * over the ranks, so that all keep the same state. Otherwise, and when the layer is frozen,
  * the moving values are used.
  *
+ * A `relu` right after it is done in the same pass.
+ *
  * x, y [batch][…][channels]; gamma (starts 1), beta (0), moving_mean (0), moving_variance
  * (1): [channels]. */
 #include <math.h>
 
 #include "kernel/norm.h"
 #include "nn/layer_check.h"
+
+extern const cohort_layer_type cohort_layer_relu;
 
 typedef struct batch_norm_config {
     cohort_layer_common common;
@@ -31,6 +35,7 @@ typedef struct batch_norm_layer {
     real *scale, *a, *b, *c;      /* [width] */
     double count;                 /* rows that mean and variance are of */
     bool used_batch;              /* the latest forward took them from the batch */
+    bool relu;                    /* follows, and is done here */
 } batch_norm_layer;
 
 static cohort_status book_buffers(batch_norm_layer *layer, cohort_planner *planner)
@@ -56,6 +61,13 @@ static cohort_status book_buffers(batch_norm_layer *layer, cohort_planner *plann
     return COHORT_OK;
 }
 
+static bool batch_norm_absorb(cohort_layer *base, const cohort_layer_type *next)
+{
+    batch_norm_layer *layer = (batch_norm_layer *)base;
+    layer->relu = next == &cohort_layer_relu;
+    return layer->relu;
+}
+
 static cohort_status batch_norm_plan(cohort_layer *base, cohort_planner *planner, cohort_flow *flow)
 {
     batch_norm_layer *layer = (batch_norm_layer *)base;
@@ -70,6 +82,8 @@ static cohort_status batch_norm_plan(cohort_layer *base, cohort_planner *planner
     COHORT_TRY(cohort_plan_state(planner, &layer->moving_variance, "moving_variance", &shape, 1));
     COHORT_TRY(book_buffers(layer, planner));
     cohort_plan_keep_input(planner);
+    if (layer->relu)
+        cohort_plan_keep_output(planner);
     cohort_plan_uses_sum(planner, config->sync);
     return COHORT_OK;
 }
@@ -147,7 +161,7 @@ static void batch_norm_forward(cohort_layer *base, const cohort_pass *pass)
         take_moving_moments(layer);
     for (size_t j = 0; j < layer->width; j++)
         layer->scale[j] = layer->inverse[j] * layer->gamma.value[j];
-    cohort_norm_apply(base->y, base->x, layer->mean, layer->scale, layer->beta.value, false,
+    cohort_norm_apply(base->y, base->x, layer->mean, layer->scale, layer->beta.value, layer->relu,
                       pass->batch * layer->rows, layer->width);
 }
 
@@ -186,9 +200,10 @@ static void batch_norm_backward(cohort_layer *base, const cohort_pass *pass)
     batch_norm_layer *layer = (batch_norm_layer *)base;
     const batch_norm_config *config = base->config;
     const size_t width = layer->width, rows = pass->batch * layer->rows;
+    if (layer->gamma.grad || layer->relu)
+        cohort_norm_gradient_sums(layer->gradient_sums, base->dy, layer->relu ? base->y : NULL,
+                                  base->x, layer->mean, rows, width);
     if (layer->gamma.grad) {
-        cohort_norm_gradient_sums(layer->gradient_sums, base->dy, NULL, base->x, layer->mean, rows,
-                                  width);
         set_weight_gradients(layer, pass->accumulate);
         if (layer->used_batch && config->sync && pass->sum)
             pass->sum(pass->sum_context, layer->gradient_sums, 2 * width);
@@ -232,6 +247,7 @@ const cohort_layer_type cohort_layer_batch_norm = {
              .key_count = sizeof batch_norm_keys / sizeof *batch_norm_keys},
     .layer_bytes = sizeof(batch_norm_layer),
     .plan = batch_norm_plan,
+    .absorb = batch_norm_absorb,
     .forward = batch_norm_forward,
     .backward = batch_norm_backward,
 };

@@ -233,9 +233,10 @@ static cohort_status bind_layer(cohort_planner *planner, cohort_layer *layer, co
     return cohort_planner_bind(planner, (void **)&layer->dx, in.grad);
 }
 
-/* Runs the layer's own plan, then settles the lifetimes of its input and output. */
+/* Runs the layer's own plan, then settles the lifetimes of its input and output. ABSORBED:
+ * the layer before does its work. */
 static cohort_status plan_layer(cohort_edge *edge, bool *called, cohort_planner *planner,
-                                cohort_layer *layer, cohort_flow *flow)
+                                cohort_layer *layer, bool absorbed, cohort_flow *flow)
 {
     const cohort_plan_context outer = planner->at;
     const int begin = ++planner->tick;
@@ -253,6 +254,7 @@ static cohort_status plan_layer(cohort_edge *edge, bool *called, cohort_planner 
         (cohort_layer_note){.layer = layer, .depth = outer.depth};
     size_t params_before = planner->param_count;
     COHORT_TRY(layer->type->plan(layer, planner, flow));
+    planner->at.is_alias |= absorbed;
     for (size_t i = params_before; i < planner->param_count; i++)
         planner->notes[note].parameter_count += planner->params[i].count;
     planner->notes[note].out = flow->shape;
@@ -292,6 +294,7 @@ cohort_status cohort_planner_sequence(cohort_planner *planner, cohort_sequence *
     COHORT_TRY(COHORT_TAKE(&sequence->layers, planner->arena, layers->count));
     COHORT_TRY(COHORT_TAKE(&sequence->called, planner->arena, layers->count));
     cohort_edge edge = in;
+    bool absorbed = false;
     for (size_t i = 0; i < layers->count; i++) {
         const cohort_variant *spec = &layers->items[i];
         const cohort_layer_type *type = (const cohort_layer_type *)spec->table;
@@ -305,8 +308,13 @@ cohort_status cohort_planner_sequence(cohort_planner *planner, cohort_sequence *
         layer->index = planner->layer_count++;
         layer->path = path;
         sequence->layers[sequence->count] = layer;
-        COHORT_TRY(plan_layer(&edge, &sequence->called[sequence->count], planner, layer, flow));
+        const cohort_layer_type *next =
+            i + 1 < layers->count ? (const cohort_layer_type *)layers->items[i + 1].table : NULL;
+        const bool absorbs = next && type->absorb && type->absorb(layer, next);
+        COHORT_TRY(
+            plan_layer(&edge, &sequence->called[sequence->count], planner, layer, absorbed, flow));
         sequence->count++;
+        absorbed = absorbs;
     }
     COHORT_TRY(cohort_planner_bind(planner, (void **)&sequence->output, edge.value));
     COHORT_TRY(cohort_planner_bind(planner, (void **)&sequence->output_grad, edge.grad));

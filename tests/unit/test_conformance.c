@@ -365,9 +365,9 @@ static void refuses(void **state)
 }
 
 /* The layers on one line. */
-static const char *case_name(char name[256], const char *layers)
+static const char *case_name(char name[128], const char *layers)
 {
-    snprintf(name, 256, "%s", layers);
+    snprintf(name, 128, "%s", layers);
     for (char *c = name; *c; c++)
         if (*c == '\n')
             *c = ' ';
@@ -377,7 +377,7 @@ static const char *case_name(char name[256], const char *layers)
 int main(void)
 {
     static struct CMUnitTest tests[CASE_COUNT];
-    static char names[CASE_COUNT][256];
+    static char names[CASE_COUNT][128];
     for (size_t i = 0; i < CASE_COUNT; i++)
         tests[i] = (struct CMUnitTest){.name = case_name(names[i], cases[i].layers),
                                        .test_func = cases[i].refusal ? refuses : conforms,
