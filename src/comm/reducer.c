@@ -75,12 +75,12 @@ static cohort_status plan_layout(cohort_reducer *reducer, bool use_windows)
         (cohort_layout){.local_count = 1, .far_count = (size_t)comm->size, .owners = 1};
     if (!use_windows)
         return COHORT_OK;
-    double most = -comm->node_size; /* minus the fewest ranks of any node */
-    COHORT_TRY(cohort_comm_max(reducer->comm, &most, 1));
+    double negated = -comm->node_size; /* the maximum is minus the fewest ranks of a node */
+    COHORT_TRY(cohort_comm_max(reducer->comm, &negated, 1));
     reducer->layout = (cohort_layout){.local_count = (size_t)comm->node_size,
                                       .local_rank = (size_t)comm->node_rank,
                                       .far_count = (size_t)comm->node_count,
-                                      .owners = (size_t)-most};
+                                      .owners = (size_t)-negated};
     return COHORT_OK;
 }
 
