@@ -17,10 +17,10 @@ enum {
 /* What a rank says about itself to the ranks of its node, in shared memory: two cache
  * lines. Atomics on these types are lock-free and so work between processes. */
 typedef struct cohort_presence {
-    _Alignas(64) _Atomic uint64_t sequence; /* collectives entered, over all ranks */
-    _Atomic uint64_t node_sequence;         /* collectives entered, over the node */
-    _Atomic uint64_t version;               /* of `phase`; odd while it is written */
-    _Atomic uint64_t pid;
+    _Alignas(64) _Atomic uint64_t sequence;     /* collectives entered, over all ranks */
+    _Atomic uint64_t node_sequence;             /* collectives entered, over the node */
+    _Atomic uint64_t version;                   /* of `phase`; odd while it is written */
+    _Atomic uint32_t pid, pid_space;            /* process number, and in which namespace (inode) */
     _Atomic uint64_t phase[COHORT_PHASE_WORDS]; /* text, what the rank is doing */
 } cohort_presence;
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2,
@@ -88,11 +88,11 @@ COHORT_NODISCARD cohort_status cohort_waiter_poll(cohort_waiter *waiter);
 COHORT_NODISCARD cohort_status cohort_comm_wait(cohort_comm *comm, MPI_Request *requests, int count,
                                                 cohort_scope scope, const char *what);
 
-/* As cohort_shared_create; RESERVE = false leaves out the test limit on free memory. */
+/* As cohort_shared_create; LIMITED = false leaves out the tests' limit on free memory. */
 COHORT_NODISCARD cohort_status cohort_shared_take(cohort_shared **out, void **base,
                                                   cohort_comm *comm, size_t bytes, bool limited);
 
 /* Whether the process PID of this host has ended (a zombie counts). */
-bool cohort_process_is_dead(uint64_t pid);
+bool cohort_process_is_dead(uint32_t pid);
 
 #endif

@@ -9,8 +9,13 @@
 #include "comm/reducer_internal.h"
 
 enum { LINE = 16 /* floats */ };
-static const size_t DEFAULT_BUCKET_BYTES = (size_t)1 << 20;
+/* Inside a node a bucket should stay in the second-level cache between backward and
+ * sum; a message should stay below MPI's eager limit. */
+static const size_t BUCKET_BYTES = (size_t)1 << 20;
+static const size_t MESSAGE_BYTES = 48 << 10;
 static const size_t MOST_BUCKET_BYTES = (size_t)1 << 29; /* of one MPI call; twice in the last */
+/* Direct exchange sends a message to every peer: beyond this many, trees are better. */
+enum { MOST_PEERS = 256 };
 
 cohort_slice cohort_reducer_bucket(const cohort_reducer *reducer, size_t index)
 {
@@ -19,72 +24,82 @@ cohort_slice cohort_reducer_bucket(const cohort_reducer *reducer, size_t index)
     return (cohort_slice){is_last ? 0 : end - reducer->bucket_length, end};
 }
 
-void cohort_reducer_note(cohort_reducer *reducer, cohort_status status)
-{
-    if (status == COHORT_OK || reducer->status != COHORT_OK)
-        return;
-    reducer->status = status;
-    snprintf(reducer->message, sizeof reducer->message, "%s", cohort_error_message());
-}
-
 /* The last bucket takes what is over, so that none is tiny. */
-static cohort_status cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
+static void cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
 {
+    const cohort_layout *layout = &reducer->layout;
     if (bucket_bytes == 0)
-        bucket_bytes = DEFAULT_BUCKET_BYTES;
+        bucket_bytes = layout->far_count == 1 || reducer->mode == COHORT_REDUCER_MPI
+                           ? BUCKET_BYTES
+                           : MESSAGE_BYTES * layout->owners * layout->far_count;
     if (bucket_bytes > MOST_BUCKET_BYTES)
         bucket_bytes = MOST_BUCKET_BYTES;
-    reducer->bucket_length = cohort_size_align(bucket_bytes / sizeof(float) + 1, LINE);
+    if (bucket_bytes < LINE * sizeof(float))
+        bucket_bytes = LINE * sizeof(float);
+    reducer->bucket_length = cohort_size_align(bucket_bytes / sizeof(float), LINE);
     reducer->bucket_count = reducer->length / reducer->bucket_length;
     if (reducer->bucket_count == 0)
         reducer->bucket_count = 1;
-    COHORT_TRY(COHORT_ALLOCATE(&reducer->requests, reducer->bucket_count));
-    for (size_t i = 0; i < reducer->bucket_count; i++)
-        reducer->requests[i] = MPI_REQUEST_NULL;
-    return COHORT_OK;
 }
 
 static void describe(cohort_reducer *reducer)
 {
     const cohort_comm *comm = reducer->comm;
     size_t kib = reducer->bucket_length * sizeof(float) / 1024;
-    char buckets[48];
+    char buckets[48], how[64] = "MPI_Iallreduce";
     if (reducer->bucket_count == 1)
         snprintf(buckets, sizeof buckets, "1 bucket");
-    else if (kib >= 1024)
-        snprintf(buckets, sizeof buckets, "%zu buckets of %.3g MiB", reducer->bucket_count,
-                 (double)kib / 1024);
     else
-        snprintf(buckets, sizeof buckets, "%zu buckets of %zu KiB", reducer->bucket_count, kib);
+        snprintf(buckets, sizeof buckets, "%zu buckets of %.3g %s", reducer->bucket_count,
+                 kib >= 1024 ? (double)kib / 1024 : (double)kib, kib >= 1024 ? "MiB" : "KiB");
+    if (reducer->mode == COHORT_REDUCER_SHARED) {
+        if (reducer->layout.far_count == 1)
+            snprintf(how, sizeof how, "shared memory");
+        else if (reducer->layout.far_count == (size_t)comm->size)
+            snprintf(how, sizeof how, "MPI messages");
+        else
+            snprintf(how, sizeof how, "shared memory on %zu nodes, MPI messages between",
+                     reducer->layout.far_count);
+    }
     if (comm->size == 1)
         snprintf(reducer->text, sizeof reducer->text, "1 rank");
-    else if (reducer->mode == COHORT_REDUCER_MPI)
-        snprintf(reducer->text, sizeof reducer->text, "MPI_Iallreduce, %d ranks, %s", comm->size,
-                 buckets);
-    else if (comm->node_count == 1)
-        snprintf(reducer->text, sizeof reducer->text, "shared memory, %d ranks, %s", comm->size,
-                 buckets);
     else
-        snprintf(reducer->text, sizeof reducer->text,
-                 "shared memory on %d nodes, MPI between them, %d ranks, %s", comm->node_count,
-                 comm->size, buckets);
+        snprintf(reducer->text, sizeof reducer->text, "%s, %d ranks, %s", how, comm->size, buckets);
 }
 
-/* Shared memory where some node has several ranks and all windows can be had. */
-static cohort_status open_mode(cohort_reducer *reducer, cohort_reducer_mode wanted)
+/* The window of every node, or each rank for itself. */
+static cohort_status plan_layout(cohort_reducer *reducer, bool use_windows)
 {
     const cohort_comm *comm = reducer->comm;
-    reducer->mode = COHORT_REDUCER_MPI;
-    if (wanted != COHORT_REDUCER_MPI && comm->node_count < comm->size) {
-        cohort_status status = cohort_reducer_shared_open(reducer);
-        if (status == COHORT_OK)
-            reducer->mode = COHORT_REDUCER_SHARED;
-        if (status == COHORT_OK || status != COHORT_MEMORY)
-            return status;
-        cohort_error_clear();
+    reducer->layout =
+        (cohort_layout){.local_count = 1, .far_count = (size_t)comm->size, .owners = 1};
+    if (!use_windows)
+        return COHORT_OK;
+    double negated = -comm->node_size; /* the maximum is minus the fewest ranks of a node */
+    COHORT_TRY(cohort_comm_max(reducer->comm, &negated, 1));
+    reducer->layout = (cohort_layout){.local_count = (size_t)comm->node_size,
+                                      .local_rank = (size_t)comm->node_rank,
+                                      .far_count = (size_t)comm->node_count,
+                                      .owners = (size_t)-negated};
+    return COHORT_OK;
+}
+
+/* Opens the reducer in the wanted way; COHORT_MEMORY leaves nothing behind. */
+static cohort_status try_mode(cohort_reducer *reducer, cohort_reducer_mode mode, bool use_windows,
+                              size_t bucket_bytes)
+{
+    COHORT_TRY(plan_layout(reducer, use_windows));
+    reducer->mode = mode != COHORT_REDUCER_MPI && reducer->comm->size > 1 &&
+                            reducer->layout.far_count <= MOST_PEERS
+                        ? COHORT_REDUCER_SHARED
+                        : COHORT_REDUCER_MPI;
+    cut_buckets(reducer, bucket_bytes);
+    if (reducer->mode == COHORT_REDUCER_MPI)
+        return cohort_reducer_mpi_open(reducer);
+    cohort_status status = cohort_reducer_shared_open(reducer);
+    if (status == COHORT_MEMORY)
         cohort_reducer_shared_close(reducer);
-    }
-    return cohort_reducer_mpi_open(reducer);
+    return status;
 }
 
 cohort_status cohort_reducer_create(cohort_reducer **out, cohort_comm *comm,
@@ -96,16 +111,21 @@ cohort_status cohort_reducer_create(cohort_reducer **out, cohort_comm *comm,
     if (status == COHORT_OK && count > SIZE_MAX / sizeof(float) / 4)
         status =
             COHORT_FAIL(COHORT_MEMORY, "a gradient of %zu floats does not fit in memory", count);
-    if (status == COHORT_OK) {
-        reducer->comm = comm;
-        reducer->timeout = config->timeout;
-        reducer->peers = MPI_COMM_NULL;
-        reducer->length = cohort_size_align(COHORT_REDUCER_EXTRAS + count, LINE);
-        status = cut_buckets(reducer, config->bucket_bytes);
-    }
     status = cohort_comm_agree(comm, status);
-    if (status == COHORT_OK)
-        status = open_mode(reducer, config->mode);
+    if (status != COHORT_OK) {
+        cohort_free(reducer);
+        return status;
+    }
+    reducer->comm = comm;
+    reducer->timeout = config->timeout;
+    reducer->peers = reducer->exchange.peers = MPI_COMM_NULL;
+    reducer->length = cohort_size_align(COHORT_REDUCER_EXTRAS + count, LINE);
+    bool has_windows = comm->node_count < comm->size;
+    status = try_mode(reducer, config->mode, has_windows, config->bucket_bytes);
+    if (status == COHORT_MEMORY && has_windows && reducer->mode == COHORT_REDUCER_SHARED) {
+        cohort_error_clear();
+        status = try_mode(reducer, config->mode, false, config->bucket_bytes);
+    }
     if (status != COHORT_OK) {
         cohort_reducer_destroy(reducer);
         return status;
@@ -119,12 +139,10 @@ void cohort_reducer_destroy(cohort_reducer *reducer)
 {
     if (!reducer)
         return;
-    if (!reducer->memory)
-        cohort_free(reducer->vector);
-    cohort_reducer_shared_close(reducer);
-    if (reducer->comm && !reducer->comm->is_broken && reducer->peers != MPI_COMM_NULL)
-        MPI_Comm_free(&reducer->peers);
-    cohort_free(reducer->requests);
+    if (reducer->mode == COHORT_REDUCER_SHARED)
+        cohort_reducer_shared_close(reducer);
+    else
+        cohort_reducer_mpi_close(reducer);
     cohort_free(reducer);
 }
 
@@ -142,10 +160,11 @@ static void advance(cohort_reducer *reducer)
 {
     if (reducer->status != COHORT_OK)
         return;
-    if (reducer->mode == COHORT_REDUCER_SHARED)
-        cohort_reducer_shared_advance(reducer);
-    else
-        cohort_reducer_mpi_advance(reducer);
+    reducer->status = reducer->mode == COHORT_REDUCER_SHARED
+                          ? cohort_reducer_shared_advance(reducer)
+                          : cohort_reducer_mpi_advance(reducer);
+    if (reducer->status != COHORT_OK) /* kept for finish */
+        snprintf(reducer->message, sizeof reducer->message, "%s", cohort_error_message());
 }
 
 void cohort_reducer_begin(cohort_reducer *reducer)

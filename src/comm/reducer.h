@@ -12,22 +12,23 @@
 enum { COHORT_REDUCER_EXTRAS = 16 }; /* floats in front of the gradients: one cache line */
 
 typedef enum cohort_reducer_mode {
-    COHORT_REDUCER_AUTO,   /* measured over the first steps, the same choice on all ranks */
-    COHORT_REDUCER_SHARED, /* shared memory inside the node, MPI between nodes */
-    COHORT_REDUCER_MPI     /* MPI_Iallreduce per bucket: fallback and reference */
+    COHORT_REDUCER_AUTO,   /* as SHARED */
+    COHORT_REDUCER_SHARED, /* shared memory inside the node, direct messages between nodes, or
+                            * between all ranks when shared memory is short; up to 256 nodes */
+    COHORT_REDUCER_MPI     /* MPI_Iallreduce per bucket: the reference, and beyond that */
 } cohort_reducer_mode;
 
 typedef struct cohort_reducer cohort_reducer;
 
 typedef struct cohort_reducer_config {
     cohort_reducer_mode mode;
-    size_t bucket_bytes; /* 0 = tuned over the first steps */
+    size_t bucket_bytes; /* 0 = fitting cache (1 MiB) or network (48 KiB a message) */
     double timeout;      /* seconds to wait for other ranks; 0 = for ever */
 } cohort_reducer_config;
 
 /* *out = a reducer for COUNT gradients; it allocates the vector (in a shared window when
  * it can), zeroed, 64-byte aligned: see cohort_reducer_grads. COUNT must agree on all
- * ranks. Collective. Falls back to MPI when shared memory is short. */
+ * ranks. Collective. COHORT_MEMORY when even private memory is short on a rank. */
 COHORT_NODISCARD cohort_status cohort_reducer_create(cohort_reducer **out, cohort_comm *comm,
                                                      const cohort_reducer_config *config,
                                                      size_t count);
@@ -45,7 +46,8 @@ void cohort_reducer_begin(cohort_reducer *reducer);
 void cohort_reducer_ready(cohort_reducer *reducer, size_t offset);
 COHORT_NODISCARD cohort_status cohort_reducer_finish(cohort_reducer *reducer);
 
-/* Seconds this rank has waited in finish since the last call of this function. */
+/* Seconds this rank has spent in finish (waiting and summing) since the last call of this function.
+ */
 double cohort_reducer_take_wait_seconds(cohort_reducer *reducer);
 /* "shared memory, 2 ranks" or "MPI_Iallreduce, 3 buckets of 1 MiB": what runs now. */
 const char *cohort_reducer_describe(const cohort_reducer *reducer);

@@ -1,4 +1,4 @@
-/* The sum through memory that the ranks of a node share.
+/* The sum through memory that the ranks of a node share, and by messages between nodes.
  *
  * Every rank's vector lies in one window. Of each bucket rank r owns slice r: it reads
  * that slice of all vectors, adds them in rank order and writes the sum to all of
@@ -7,10 +7,10 @@
  * (`ready`), and at the end of the step that all have summed (`finished`), before
  * backward writes again. Flags are stored with release and read with acquire order.
  *
- * With several nodes the owners of equal slices sum them over the nodes by
- * MPI_Iallreduce in between: reduce-scatter inside, exchange between equals, gather
- * inside. Nodes may have different numbers of ranks: as many own slices on each as
- * the smallest node has. */
+ * With several nodes the owners of equal slices sum them over the nodes in between
+ * (exchange.h): reduce-scatter inside, exchange between equals, gather inside. Nodes
+ * may have different numbers of ranks: as many own slices on each as the smallest
+ * node has. A rank that is alone in its window only exchanges. */
 #include <string.h>
 
 #include "base/memory.h"
@@ -18,7 +18,7 @@
 #include "comm/reducer_internal.h"
 #include "kernel/clones.h"
 
-enum { LINE = 16, BLOCK = 1024 /* floats */ };
+enum { LINE = 16, BLOCK = 1024 /* floats */, PAGE = 4096 };
 
 /* Two to four ranks: one pass, each value read once and written once. */
 COHORT_CLONES static void sum_two(float *restrict a, float *restrict b, size_t count)
@@ -86,80 +86,99 @@ static void sum_in_place(float *const *v, size_t replica_count, size_t at, size_
     }
 }
 
-/* The owners of equal place on all nodes talk to each other; others to nobody. */
-static cohort_status connect_nodes(cohort_reducer *reducer)
+/* The slice of bucket INDEX that this rank owns; empty for ranks that own none. */
+static cohort_slice own_slice(const cohort_reducer *reducer, size_t index)
+{
+    const cohort_layout *layout = &reducer->layout;
+    cohort_slice bucket = cohort_reducer_bucket(reducer, index);
+    size_t lines = (bucket.end - bucket.begin) / LINE;
+    if (layout->local_rank >= layout->owners)
+        return (cohort_slice){bucket.begin, bucket.begin};
+    return (cohort_slice){
+        bucket.begin + LINE * cohort_part_begin(lines, layout->local_rank, layout->owners),
+        bucket.begin + LINE * cohort_part_begin(lines, layout->local_rank + 1, layout->owners)};
+}
+
+/* The vectors of the ranks of this window, one after the other behind the flags. */
+static cohort_status place_vectors(cohort_reducer *reducer)
 {
     cohort_comm *comm = reducer->comm;
-    double fewest = -comm->node_size;
-    COHORT_TRY(cohort_comm_max(comm, &fewest, 1));
-    reducer->owners = (size_t)-fewest;
-    if (comm->node_count == 1)
-        return COHORT_OK;
-    cohort_status status = COHORT_ALLOCATE(&reducer->sums, reducer->length);
-    COHORT_TRY(cohort_comm_agree(comm, status));
-    int place = (size_t)comm->node_rank < reducer->owners ? comm->node_rank : MPI_UNDEFINED;
-    COHORT_TRY(cohort_comm_check(
-        comm, MPI_Comm_split(comm->world, place, comm->node_index, &reducer->peers),
-        "connecting the nodes"));
-    if (reducer->peers != MPI_COMM_NULL)
-        MPI_Comm_set_errhandler(reducer->peers, MPI_ERRORS_RETURN);
+    size_t count = reducer->layout.local_count;
+    size_t head = cohort_size_align(count * sizeof(cohort_reducer_flags), PAGE);
+    size_t stride = cohort_size_align(reducer->length * sizeof(float), PAGE);
+    size_t bytes = 0;
+    void *base = NULL;
+    cohort_status mine = COHORT_OK;
+    if (!cohort_size_multiply(&bytes, stride, count) || __builtin_add_overflow(bytes, head, &bytes))
+        mine = COHORT_FAIL(COHORT_MEMORY, "a gradient of %zu floats does not fit in memory",
+                           reducer->length);
+    if (mine == COHORT_OK)
+        mine = COHORT_ALLOCATE(&reducer->replicas, count);
+    if (mine == COHORT_OK && count == 1)
+        mine = cohort_allocate(&reducer->private_memory, bytes, 1);
+    COHORT_TRY(cohort_comm_agree(comm, mine));
+    base = reducer->private_memory;
+    if (count > 1)
+        mine = cohort_shared_create(&reducer->memory, &base, comm, bytes);
+    COHORT_TRY(cohort_comm_agree(comm, mine));
+    reducer->flags = base;
+    for (size_t r = 0; r < count; r++)
+        reducer->replicas[r] = (float *)((char *)base + head + r * stride);
+    reducer->vector = reducer->replicas[reducer->layout.local_rank];
     return COHORT_OK;
+}
+
+/* The owners of equal place in all windows talk to each other; others to nobody. */
+static cohort_status connect_windows(cohort_reducer *reducer)
+{
+    cohort_comm *comm = reducer->comm;
+    const cohort_layout *layout = &reducer->layout;
+    cohort_status mine = COHORT_OK;
+    reducer->sums = reducer->vector;
+    if (layout->local_count > 1)
+        mine = COHORT_ALLOCATE(&reducer->sums, reducer->length);
+    COHORT_TRY(cohort_comm_agree(comm, mine));
+    MPI_Comm peers;
+    int place = layout->local_rank < layout->owners ? (int)layout->local_rank : MPI_UNDEFINED;
+    COHORT_TRY(cohort_comm_check(comm, MPI_Comm_split(comm->world, place, comm->rank, &peers),
+                                 "preparing the gradient sum"));
+    mine = cohort_exchange_open(&reducer->exchange, comm, peers, reducer->sums, reducer->slices,
+                                reducer->bucket_count);
+    return cohort_comm_agree(comm, mine);
 }
 
 cohort_status cohort_reducer_shared_open(cohort_reducer *reducer)
 {
-    cohort_comm *comm = reducer->comm;
-    size_t size = (size_t)comm->node_size;
-    const size_t page = 4096;
-    size_t head = cohort_size_align(size * sizeof(cohort_reducer_flags), page);
-    size_t stride = cohort_size_align(reducer->length * sizeof(float), page);
-    size_t bytes = 0;
-    cohort_status mine = COHORT_OK;
-    if (!cohort_size_multiply(&bytes, stride, size) || __builtin_add_overflow(bytes, head, &bytes))
-        mine = COHORT_FAIL(COHORT_MEMORY, "a gradient of %zu floats does not fit in memory",
-                           reducer->length);
-    if (mine == COHORT_OK)
-        mine = COHORT_ALLOCATE(&reducer->replicas, size);
-    COHORT_TRY(cohort_comm_agree(comm, mine));
-    void *base = NULL;
-    mine = cohort_shared_create(&reducer->memory, &base, comm, bytes);
-    COHORT_TRY(cohort_comm_agree(comm, mine));
-    reducer->flags = base;
-    for (size_t r = 0; r < size; r++)
-        reducer->replicas[r] = (float *)((char *)base + head + r * stride);
-    reducer->vector = reducer->replicas[comm->node_rank];
-    return connect_nodes(reducer);
+    reducer->exchange.peers = MPI_COMM_NULL;
+    COHORT_TRY(place_vectors(reducer));
+    cohort_status mine = COHORT_ALLOCATE(&reducer->slices, reducer->bucket_count);
+    COHORT_TRY(cohort_comm_agree(reducer->comm, mine));
+    for (size_t i = 0; i < reducer->bucket_count; i++)
+        reducer->slices[i] = own_slice(reducer, i);
+    return reducer->layout.far_count > 1 ? connect_windows(reducer) : COHORT_OK;
 }
 
 void cohort_reducer_shared_close(cohort_reducer *reducer)
 {
-    if (reducer->memory)
-        reducer->vector = NULL;
+    cohort_exchange_close(&reducer->exchange);
+    if (reducer->sums != reducer->vector)
+        cohort_free(reducer->sums);
     cohort_shared_destroy(reducer->memory);
+    cohort_free(reducer->private_memory);
     cohort_free(reducer->replicas);
-    cohort_free(reducer->sums);
+    cohort_free(reducer->slices);
     reducer->memory = NULL;
+    reducer->private_memory = NULL;
+    reducer->vector = reducer->sums = NULL;
     reducer->replicas = NULL;
-    reducer->sums = NULL;
-}
-
-/* The slice of bucket INDEX that this rank owns; empty for ranks that own none. */
-static cohort_slice own_slice(const cohort_reducer *reducer, size_t index)
-{
-    cohort_slice bucket = cohort_reducer_bucket(reducer, index);
-    size_t lines = (bucket.end - bucket.begin) / LINE, rank = (size_t)reducer->comm->node_rank;
-    if (rank >= reducer->owners)
-        return (cohort_slice){bucket.begin, bucket.begin};
-    return (cohort_slice){bucket.begin + LINE * cohort_part_begin(lines, rank, reducer->owners),
-                          bucket.begin +
-                              LINE * cohort_part_begin(lines, rank + 1, reducer->owners)};
+    reducer->slices = NULL;
 }
 
 /* Whether all ranks of the node have written bucket INDEX of this step. */
 static bool is_written(const cohort_reducer *reducer, size_t index)
 {
     uint64_t least = reducer->step * reducer->bucket_count + index + 1;
-    for (int r = 0; r < reducer->comm->node_size; r++)
+    for (size_t r = 0; r < reducer->layout.local_count; r++)
         if (atomic_load_explicit(&reducer->flags[r].ready, memory_order_acquire) < least)
             return false;
     return true;
@@ -168,72 +187,57 @@ static bool is_written(const cohort_reducer *reducer, size_t index)
 /* Sums the bucket inside the node; with several nodes sends it on its way. */
 static cohort_status sum_bucket(cohort_reducer *reducer, size_t index)
 {
-    size_t size = (size_t)reducer->comm->node_size;
-    cohort_slice own = own_slice(reducer, index);
+    const cohort_layout *layout = &reducer->layout;
+    cohort_slice own = reducer->slices[index];
     size_t count = own.end - own.begin;
-    reducer->requests[index] = MPI_REQUEST_NULL;
-    if (count == 0)
-        return COHORT_OK;
-    if (reducer->comm->node_count == 1) {
-        sum_in_place(reducer->replicas, size, own.begin, count);
+    if (layout->far_count == 1) {
+        sum_in_place(reducer->replicas, layout->local_count, own.begin, count);
         return COHORT_OK;
     }
-    float *sum = reducer->sums + own.begin;
-    for (size_t done = 0; done < count; done += BLOCK)
-        sum_into(sum + done, reducer->replicas, size, own.begin + done,
-                 count - done < BLOCK ? count - done : BLOCK);
-    return cohort_comm_check(reducer->comm,
-                             MPI_Iallreduce(MPI_IN_PLACE, sum, (int)count, MPI_FLOAT, MPI_SUM,
-                                            reducer->peers, &reducer->requests[index]),
-                             "the gradient sum");
+    for (size_t done = 0; layout->local_count > 1 && done < count; done += BLOCK)
+        sum_into(reducer->sums + own.begin + done, reducer->replicas, layout->local_count,
+                 own.begin + done, count - done < BLOCK ? count - done : BLOCK);
+    return cohort_exchange_start(&reducer->exchange);
 }
 
 /* Takes in what has come from the other nodes, in order. */
 static cohort_status receive(cohort_reducer *reducer)
 {
-    while (reducer->done < reducer->started) {
-        if (reducer->comm->node_count > 1) {
-            int is_done = 0;
-            COHORT_TRY(cohort_comm_check(
-                reducer->comm,
-                MPI_Test(&reducer->requests[reducer->done], &is_done, MPI_STATUS_IGNORE),
-                "the gradient sum"));
-            if (!is_done)
-                return COHORT_OK;
-            cohort_slice own = own_slice(reducer, reducer->done);
-            spread(reducer->replicas, (size_t)reducer->comm->node_size, own.begin,
-                   reducer->sums + own.begin, own.end - own.begin);
-        }
-        reducer->done++;
+    const cohort_layout *layout = &reducer->layout;
+    if (layout->far_count == 1) {
+        reducer->done = reducer->started;
+        return COHORT_OK;
+    }
+    COHORT_TRY(cohort_exchange_advance(&reducer->exchange));
+    for (; reducer->done < reducer->exchange.done; reducer->done++) {
+        cohort_slice own = reducer->slices[reducer->done];
+        if (layout->local_count > 1)
+            spread(reducer->replicas, layout->local_count, own.begin, reducer->sums + own.begin,
+                   own.end - own.begin);
     }
     return COHORT_OK;
 }
 
-void cohort_reducer_shared_advance(cohort_reducer *reducer)
+cohort_status cohort_reducer_shared_advance(cohort_reducer *reducer)
 {
-    cohort_reducer_flags *mine = &reducer->flags[reducer->comm->node_rank];
+    cohort_reducer_flags *mine = &reducer->flags[reducer->layout.local_rank];
     uint64_t ready = reducer->step * reducer->bucket_count + reducer->ready;
+    if (reducer->started == 0)
+        cohort_exchange_begin(&reducer->exchange);
     if (atomic_load_explicit(&mine->ready, memory_order_relaxed) != ready)
         atomic_store_explicit(&mine->ready, ready, memory_order_release);
-    cohort_status status = COHORT_OK;
-    while (status == COHORT_OK && reducer->started < reducer->ready &&
-           is_written(reducer, reducer->started)) {
-        status = sum_bucket(reducer, reducer->started);
-        if (status == COHORT_OK) {
-            reducer->started++;
-            status = receive(reducer);
-        }
-    }
-    if (status == COHORT_OK)
-        status = receive(reducer);
-    if (status == COHORT_OK && reducer->done == reducer->bucket_count)
+    for (; reducer->started < reducer->ready && is_written(reducer, reducer->started);
+         reducer->started++)
+        COHORT_TRY(sum_bucket(reducer, reducer->started));
+    COHORT_TRY(receive(reducer));
+    if (reducer->done == reducer->bucket_count)
         atomic_store_explicit(&mine->finished, reducer->step + 1, memory_order_release);
-    cohort_reducer_note(reducer, status);
+    return COHORT_OK;
 }
 
 bool cohort_reducer_shared_is_over(const cohort_reducer *reducer)
 {
-    for (int r = 0; r < reducer->comm->node_size; r++)
+    for (size_t r = 0; r < reducer->layout.local_count; r++)
         if (atomic_load_explicit(&reducer->flags[r].finished, memory_order_acquire) <=
             reducer->step)
             return false;

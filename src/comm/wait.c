@@ -1,3 +1,4 @@
+#include <math.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,7 +14,8 @@
 enum { POLLS_OF_SPIN = 2048, POLLS_OF_SPIN_CROWDED = 16 };
 static const double SLEEP_AFTER = 0.1;       /* seconds of waiting: latency no longer matters */
 static const double SERVICE_INTERVAL = 0.05; /* looking for questions and dead ranks */
-static const double ANSWER_TIME = 2.0;       /* how long other nodes get to answer */
+/* How long other nodes get to answer: as long as the deadline, within these. */
+static const double LEAST_ANSWER_TIME = 0.5, MOST_ANSWER_TIME = 2.0;
 
 enum { TAG_QUESTION = 1, TAG_ANSWER = 2, NAMED_RANKS = 6 };
 
@@ -124,10 +126,10 @@ cohort_status cohort_comm_check(cohort_comm *comm, int code, const char *what)
     return cohort_comm_break(comm);
 }
 
-bool cohort_process_is_dead(uint64_t pid)
+bool cohort_process_is_dead(uint32_t pid)
 {
     char path[48], text[512] = "";
-    snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)pid);
+    snprintf(path, sizeof path, "/proc/%u/stat", pid);
     FILE *file = fopen(path, "r");
     if (!file)
         return true;
@@ -188,7 +190,7 @@ static bool take_answer(cohort_comm *comm, cohort_report *buffer, bool *has_answ
 }
 
 /* Asks the ranks of other nodes and gathers answers until all came or time is over. */
-static void ask_other_nodes(cohort_comm *comm)
+static void ask_other_nodes(cohort_comm *comm, double seconds)
 {
     size_t size = (size_t)comm->size;
     cohort_report buffer[size];
@@ -200,7 +202,7 @@ static void ask_other_nodes(cohort_comm *comm)
                                              &request) == MPI_SUCCESS)
             MPI_Request_free(&request);
     }
-    double end = cohort_clock_seconds() + ANSWER_TIME;
+    double end = cohort_clock_seconds() + fmin(fmax(seconds, LEAST_ANSWER_TIME), MOST_ANSWER_TIME);
     for (bool all = false; !all && cohort_clock_seconds() < end;) {
         answer_questions(comm);
         if (!take_answer(comm, buffer, has_answered))
@@ -244,7 +246,7 @@ static void gather_reports(const cohort_waiter *waiter)
     for (int i = 0; comm->board && i < comm->node_size; i++)
         comm->reports[comm->node_ranks[i]] = comm->answer[i];
     if (waiter->scope == COHORT_SCOPE_ALL && comm->control != MPI_COMM_NULL && comm->board)
-        ask_other_nodes(comm);
+        ask_other_nodes(comm, waiter->timeout);
 }
 
 /* The deadline is over: finds out who is missing and says so. */
