@@ -157,7 +157,7 @@ static void step_forward(real *y, const cohort_lstm *lstm, const lstm_work *work
     if (step)
         cohort_panel_multiply(z, 4 * units, COHORT_PLAIN,
                               states_before(lstm, work->scaled + first * units, step, first, rows),
-                              units, work->recurrent, rows, 4 * units, units, true);
+                              units, work->recurrent, units, rows, 4 * units, units, true);
     for (size_t r = 0; r < rows; r++) {
         real *cell = c + r * units, *state = h + r * units;
         const real *cell_before = step ? cell - lstm->batch * units : work->zeros;
@@ -222,7 +222,7 @@ static void step_backward(const cohort_lstm_grads *grads, const cohort_lstm *lst
         return;
     real *scaled = work->scaled + first * units;
     cohort_panel_multiply(lstm->state_scale ? scaled : dh, units, COHORT_PLAIN, z, 4 * units,
-                          work->recurrent, rows, units, 4 * units, !lstm->state_scale);
+                          work->recurrent, 4 * units, rows, units, 4 * units, !lstm->state_scale);
     if (lstm->state_scale) {
         scale_row(scaled, scaled, lstm->state_scale + first * units, rows * units);
         cohort_vector_add(dh, scaled, rows * units);

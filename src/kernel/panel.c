@@ -25,8 +25,8 @@ void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size
             for (size_t p = 0; p < k; p++)
                 memcpy(packed + p * COHORT_PANEL, b + p * ldb + first, width * sizeof(real));
         else
-            for (size_t j = 0; j < width; j++)
-                for (size_t p = 0; p < k; p++)
+            for (size_t p = 0; p < k; p++)
+                for (size_t j = 0; j < width; j++)
                     packed[p * COHORT_PANEL + j] = b[(first + j) * ldb + p];
         packed += k * COHORT_PANEL;
     }
@@ -142,11 +142,11 @@ static void panel(real *c, size_t ldc, cohort_transpose trans, const real *a, si
 }
 
 void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
-                           const real *packed, size_t m, size_t n, size_t k, bool add)
+                           const real *packed, size_t depth, size_t m, size_t n, size_t k, bool add)
 {
     for (; n >= COHORT_PANEL; n -= COHORT_PANEL) {
         panel(c, ldc, trans_a, a, lda, packed, m, k, add);
-        packed += k * COHORT_PANEL;
+        packed += depth * COHORT_PANEL;
         c += COHORT_PANEL;
     }
     /* The last, narrower panel goes through a full-width tile. */

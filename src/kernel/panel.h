@@ -22,9 +22,11 @@ size_t cohort_panel_count(size_t k, size_t n);
 void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size_t ldb, size_t k,
                        size_t n);
 
-/* c (+)= op(a) * b for a packed b: op(a) [m][k], where a is [m][k], or [k][m] when
- * transposed; c [m][n]; rows LDA and LDC reals apart. Without ADD c is not read. */
+/* c (+)= op(a) * b for the first K rows and N columns of a packed b of DEPTH rows: op(a)
+ * [m][k], where a is [m][k], or [k][m] when transposed; c [m][n]; rows LDA and LDC reals
+ * apart. Without ADD c is not read. */
 void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
-                           const real *packed, size_t m, size_t n, size_t k, bool add);
+                           const real *packed, size_t depth, size_t m, size_t n, size_t k,
+                           bool add);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "kernel/attention.h"
 #include "kernel/embedding.h"
 #include "kernel/lstm.h"
 #include "kernel/panel.h"
@@ -40,15 +41,16 @@ static void assert_close(const real *a, const double *b, size_t count, double to
 }
 
 typedef void multiply(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
-                      const real *packed, size_t m, size_t n, size_t k, bool add);
+                      const real *packed, size_t depth, size_t m, size_t n, size_t k, bool add);
 
 static void check_product(multiply *run, size_t m, size_t n, size_t k, cohort_transpose trans_a,
                           cohort_transpose trans_b, bool add)
 {
     const size_t lda = (trans_a == COHORT_PLAIN ? k : m) + 3;
-    const size_t ldb = (trans_b == COHORT_PLAIN ? n : k) + 1, ldc = n + 2;
-    real *a = numbers(m * lda + k * lda), *b = numbers(k * ldb + n * ldb), *c = numbers(m * ldc);
-    real *packed = numbers(cohort_panel_count(k, n) + 1);
+    const size_t ldb = (trans_b == COHORT_PLAIN ? n : k) + 3, ldc = n + 2;
+    real *a = numbers(m * lda + k * lda), *b = numbers((k + 2) * ldb + n * ldb),
+         *c = numbers(m * ldc);
+    real *packed = numbers(cohort_panel_count(k + 2, n));
     double *expected = NULL;
     assert_ok(COHORT_ALLOCATE(&expected, m * ldc));
     for (size_t i = 0; i < m * ldc; i++)
@@ -61,8 +63,9 @@ static void check_product(multiply *run, size_t m, size_t n, size_t k, cohort_tr
                        (double)(trans_b == COHORT_PLAIN ? b[p * ldb + j] : b[j * ldb + p]);
             expected[i * ldc + j] = sum;
         }
-    cohort_panel_pack(packed, trans_b, b, ldb, k, n);
-    run(c, ldc, trans_a, a, lda, packed, m, n, k, add);
+    /* Two more rows than are used. */
+    cohort_panel_pack(packed, trans_b, b, ldb, k + 2, n);
+    run(c, ldc, trans_a, a, lda, packed, k + 2, m, n, k, add);
     assert_close(c, expected, m * ldc, 1e-5);
     cohort_free(a);
     cohort_free(b);
@@ -252,6 +255,116 @@ static void lstm_matches_its_definition(void **state)
         check_lstm((cohort_lstm){.batch = 40, .time = 30, .in = 1, .units = 2}, options);
 }
 
+/* y [batch][time][width] of the definition, in double, from QKV [batch][time][3 width]. */
+static void attention_by_definition(double *y, const cohort_attention *attention, const double *qkv)
+{
+    const size_t time = attention->time, width = attention->width, stride = attention->stride;
+    const size_t depth = width / attention->heads;
+    for (size_t b = 0; b < attention->batch; b++)
+        for (size_t h = 0; h < attention->heads; h++)
+            for (size_t i = 0; i < time; i++) {
+                const double *q = qkv + (b * time + i) * stride + h * depth;
+                double *out = y + (b * time + i) * width + h * depth;
+                double weights[100], sum = 0;
+                for (size_t j = 0; j < time; j++) {
+                    const double *k = qkv + (b * time + j) * stride + width + h * depth;
+                    double score = 0;
+                    for (size_t d = 0; d < depth; d++)
+                        score += q[d] * k[d];
+                    const bool seen = (!attention->causal || j <= i) &&
+                                      (!attention->mask || attention->mask[b * time + j] != 0);
+                    weights[j] = seen ? exp(score / sqrt((double)depth)) : 0;
+                    sum += weights[j];
+                }
+                for (size_t d = 0; d < depth; d++)
+                    out[d] = 0;
+                for (size_t j = 0; j < time; j++) {
+                    const double *v = qkv + (b * time + j) * stride + 2 * width + h * depth;
+                    double weight = sum > 0 ? weights[j] / sum : 0;
+                    if (attention->streams) {
+                        cohort_rng number = attention->streams[b];
+                        cohort_rng_seek(&number, (h * time + i) * ((time + 3) / 4 * 4) + j);
+                        const double fraction = (double)cohort_rng_u32(&number) * 0x1p-32;
+                        weight *= fraction < attention->dropout ? 0 : 1 / (1 - attention->dropout);
+                    }
+                    for (size_t d = 0; d < depth; d++)
+                        out[d] += weight * v[d];
+                }
+            }
+}
+
+static double attention_loss(double *y, const cohort_attention *attention, const real *dy,
+                             const double *qkv)
+{
+    double loss = 0;
+    attention_by_definition(y, attention, qkv);
+    for (size_t i = 0; i < attention->batch * attention->time * attention->width; i++)
+        loss += y[i] * (double)dy[i];
+    return loss;
+}
+
+static void check_attention(cohort_attention attention, unsigned options)
+{
+    const size_t batch = attention.batch, time = attention.time, width = attention.width;
+    const size_t rows = batch * time, total = rows * 3 * width, y_count = rows * width;
+    real *qkv = numbers(total), *grads = numbers(total), *mask = numbers(rows);
+    real *y = numbers(y_count), *dy = numbers(y_count);
+    double *points = NULL, *expected = NULL;
+    cohort_rng streams[4];
+    assert_ok(COHORT_ALLOCATE(&points, total));
+    assert_ok(COHORT_ALLOCATE(&expected, y_count));
+    for (size_t i = 0; i < total; i++)
+        points[i] = qkv[i] *= 2;
+    for (size_t i = 0; i < rows; i++) /* the last sample is all padding */
+        mask[i] = mask[i] > REAL(-0.3) && (batch == 1 || i < rows - time) ? REAL(1) : REAL(0);
+    for (size_t b = 0; b < batch; b++)
+        streams[b] = cohort_rng_make(5, COHORT_RNG_DROPOUT, 2, 8, b);
+    attention.causal = options & 1;
+    attention.mask = options & 2 ? mask : NULL;
+    attention.dropout = options & 4 ? 0.3 : 0;
+    attention.streams = options & 4 ? streams : NULL;
+    attention.threads = options & 1 ? 2 : 1;
+    attention.stride = 3 * width;
+    attention.q = qkv;
+    attention.k = qkv + width;
+    attention.v = qkv + 2 * width;
+    attention.denominators = numbers(rows * attention.heads);
+    attention.work = numbers(cohort_attention_work_count(time, attention.heads, width, 2));
+
+    cohort_attention_forward(y, &attention);
+    attention_by_definition(expected, &attention, points);
+    assert_close(y, expected, y_count, 5e-6);
+
+    cohort_attention_backward(
+        &(cohort_attention_grads){y, dy, grads, grads + width, grads + 2 * width}, &attention);
+    for (size_t i = 0; i < total; i += 1 + total / 100) {
+        const double at = points[i], step = 1e-5;
+        points[i] = at + step;
+        double slope = attention_loss(expected, &attention, dy, points);
+        points[i] = at - step;
+        slope -= attention_loss(expected, &attention, dy, points);
+        points[i] = at;
+        slope /= 2 * step;
+        assert_close(grads + i, &slope, 1, 2e-5);
+    }
+    void *const all[] = {
+        qkv, grads, mask, y, dy, points, expected, attention.denominators, attention.work};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        cohort_free(all[i]);
+}
+
+static void attention_matches_its_definition(void **state)
+{
+    (void)state;
+    const cohort_attention sizes[] = {{.batch = 2, .time = 5, .heads = 2, .width = 6},
+                                      {.batch = 3, .time = 1, .heads = 1, .width = 1},
+                                      {.batch = 1, .time = 33, .heads = 3, .width = 9},
+                                      {.batch = 2, .time = 70, .heads = 1, .width = 35}};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (unsigned options = 0; options < 8; options++)
+            check_attention(sizes[s], options);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -266,6 +379,7 @@ int main(void)
         cmocka_unit_test(embeddings_gather_and_scatter),
         cmocka_unit_test(sinusoids),
         cmocka_unit_test(lstm_matches_its_definition),
+        cmocka_unit_test(attention_matches_its_definition),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -1,0 +1,323 @@
+#include "kernel/attention.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "base/shape.h"
+#include "kernel/clones.h"
+#include "kernel/dropout.h"
+#include "kernel/math.h"
+#include "kernel/panel.h"
+#include "kernel/vector.h"
+
+/* Queries whose scores exist at a time: with 256 keys they fill a first-level cache. */
+enum { BLOCK = 32 };
+
+/* The log of the denominator of a query that sees no key: every e^(s - it) is 0. */
+static const real unseen = REAL(1e30);
+
+/* One head of one sample. */
+typedef struct head_job {
+    const cohort_attention *attention;
+    size_t sample, head;
+    size_t depth;        /* width of the head */
+    size_t score_stride; /* of a row of scores */
+    real scale;
+    size_t input, output; /* where its first column starts in q, k, v; in y */
+    real *denominators;   /* [time] */
+} head_job;
+
+/* A thread's scratch, cut up. */
+typedef struct head_work {
+    real *keys_t;   /* k' packed [depth][time] */
+    real *values_t; /* v' packed [depth][time]; backward */
+    real *rows;     /* v (forward) or k (backward) packed [time][depth] */
+    real *queries;  /* a block of q packed [BLOCK][depth]; backward */
+    real *outputs;  /* a block of dy packed [BLOCK][depth]; backward */
+    real *dkeys;    /* [time][depth]; backward: rows of dk far apart would evict one another */
+    real *dvalues;  /* the same */
+    real *scores;   /* [BLOCK][score stride] */
+    real *dscores;  /* the same; backward */
+    real *factors;  /* [time]: 0 for weights dropped, else 1 / (1 - rate) */
+    uint8_t *keep;  /* [time] */
+} head_work;
+
+static size_t aligned(size_t count)
+{
+    return cohort_size_align(count, COHORT_LINE_REALS);
+}
+
+static size_t score_stride(size_t time)
+{
+    return (time + COHORT_PANEL - 1) / COHORT_PANEL * COHORT_PANEL;
+}
+
+static size_t cut_work(head_work *work, real *base, size_t time, size_t depth)
+{
+    const size_t packed_t = aligned(cohort_panel_count(depth, time));
+    const size_t packed = aligned(cohort_panel_count(time, depth));
+    const size_t block = aligned(cohort_panel_count(BLOCK, depth));
+    const size_t scores = BLOCK * score_stride(time);
+    const size_t plain = aligned(time * depth);
+    const size_t counts[] = {packed_t, packed_t, packed, block,         block,        plain,
+                             plain,    scores,   scores, aligned(time), aligned(time)};
+    size_t at[sizeof counts / sizeof *counts + 1] = {0};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        at[i + 1] = at[i] + counts[i];
+    if (base)
+        *work = (head_work){.keys_t = base + at[0],
+                            .values_t = base + at[1],
+                            .rows = base + at[2],
+                            .queries = base + at[3],
+                            .outputs = base + at[4],
+                            .dkeys = base + at[5],
+                            .dvalues = base + at[6],
+                            .scores = base + at[7],
+                            .dscores = base + at[8],
+                            .factors = base + at[9],
+                            .keep = (uint8_t *)(base + at[10])};
+    return at[sizeof counts / sizeof *counts];
+}
+
+size_t cohort_attention_work_count(size_t time, size_t heads, size_t width, size_t threads)
+{
+    return cut_work(NULL, NULL, time, width / heads) * threads;
+}
+
+static head_job job_of(const cohort_attention *attention, size_t index)
+{
+    const size_t time = attention->time, depth = attention->width / attention->heads;
+    const size_t sample = index / attention->heads, head = index % attention->heads;
+    return (head_job){
+        .attention = attention,
+        .sample = sample,
+        .head = head,
+        .depth = depth,
+        .score_stride = score_stride(time),
+        .scale = (real)(1 / sqrt((double)depth)),
+        .input = sample * time * attention->stride + head * depth,
+        .output = sample * time * attention->width + head * depth,
+        .denominators = attention->denominators + index * time,
+    };
+}
+
+/* The keys that queries up to LAST see. */
+static size_t seen_keys(const head_job *job, size_t last)
+{
+    return job->attention->causal ? last + 1 : job->attention->time;
+}
+
+/* The factors of the weights of QUERY on its first COUNT keys; NULL without dropout. */
+static const real *draw_factors(const head_job *job, const head_work *work, size_t query,
+                                size_t count)
+{
+    const cohort_attention *attention = job->attention;
+    if (!attention->streams)
+        return NULL;
+    const size_t blocks = (attention->time + 3) / 4;
+    cohort_rng stream = attention->streams[job->sample];
+    stream.counter[0] = (uint32_t)((job->head * attention->time + query) * blocks);
+    cohort_dropout_draw(work->keep, &stream, attention->dropout, count);
+    const real factor = (real)(1 / (1 - attention->dropout));
+    for (size_t j = 0; j < count; j++)
+        work->factors[j] = work->keep[j] ? factor : 0;
+    return work->factors;
+}
+
+/* Scores to weights, in place, on COUNT keys, before division by their sum; *inverse is
+ * one over it (0 when no key is seen). Returns the log of the denominator. */
+COHORT_CLONES static real weigh_row(real *row, real *inverse, const real *mask, const real *factors,
+                                    real scale, size_t count)
+{
+    real top = -unseen, sum = 0;
+    if (mask) {
+        real seen = 0;
+#pragma omp simd reduction(+ : seen)
+        for (size_t j = 0; j < count; j++) {
+            seen += mask[j];
+            row[j] = mask[j] != 0 ? row[j] : -unseen;
+        }
+        if (seen == 0) {
+            memset(row, 0, count * sizeof(real));
+            *inverse = 0;
+            return unseen;
+        }
+    }
+#pragma omp simd reduction(max : top)
+    for (size_t j = 0; j < count; j++)
+        top = row[j] > top ? row[j] : top;
+#pragma omp simd reduction(+ : sum)
+    for (size_t j = 0; j < count; j++) {
+        row[j] = cohort_exp((row[j] - top) * scale);
+        sum += row[j];
+    }
+    if (factors) {
+#pragma omp simd
+        for (size_t j = 0; j < count; j++)
+            row[j] *= factors[j];
+    }
+    *inverse = 1 / sum;
+    return top * scale + REAL_FN(log)(sum);
+}
+
+/* From scores s and dw = dy v': the weights as y saw them into s, and into dw the gradient
+ * of s, w (dw - dy y') scale, where w = e^(scale s - denominator). */
+COHORT_CLONES static void weigh_row_back(real *s, real *dw, const real *mask, const real *factors,
+                                         real scale, real denominator, real product, size_t count)
+{
+    if (mask) {
+#pragma omp simd
+        for (size_t j = 0; j < count; j++)
+            s[j] = mask[j] != 0 ? s[j] : -unseen;
+    }
+    if (factors) {
+#pragma omp simd
+        for (size_t j = 0; j < count; j++) {
+            const real w = cohort_exp(s[j] * scale - denominator);
+            s[j] = w * factors[j];
+            dw[j] = w * (dw[j] * factors[j] - product) * scale;
+        }
+    } else {
+#pragma omp simd
+        for (size_t j = 0; j < count; j++) {
+            const real w = cohort_exp(s[j] * scale - denominator);
+            s[j] = w;
+            dw[j] = w * (dw[j] - product) * scale;
+        }
+    }
+}
+
+COHORT_CLONES static real dot(const real *a, const real *b, size_t count)
+{
+    real sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < count; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+static void head_forward(real *y, const head_job *job, const head_work *work)
+{
+    const cohort_attention *attention = job->attention;
+    const size_t time = attention->time, stride = attention->stride, depth = job->depth;
+    const real *q = attention->q + job->input;
+    const real *mask = attention->mask ? attention->mask + job->sample * time : NULL;
+    cohort_panel_pack(work->keys_t, COHORT_TRANSPOSED, attention->k + job->input, stride, depth,
+                      time);
+    cohort_panel_pack(work->rows, COHORT_PLAIN, attention->v + job->input, stride, time, depth);
+    for (size_t first = 0; first < time; first += BLOCK) {
+        const size_t rows = time - first < BLOCK ? time - first : BLOCK;
+        const size_t keys = seen_keys(job, first + rows - 1);
+        real *out = y + job->output + first * attention->width, inverses[BLOCK];
+        cohort_panel_multiply(work->scores, job->score_stride, COHORT_PLAIN, q + first * stride,
+                              stride, work->keys_t, depth, rows, score_stride(keys), depth, false);
+        for (size_t r = 0; r < rows; r++) {
+            const size_t count = seen_keys(job, first + r);
+            real *row = work->scores + r * job->score_stride;
+            job->denominators[first + r] =
+                weigh_row(row, &inverses[r], mask, draw_factors(job, work, first + r, count),
+                          job->scale, count);
+            memset(row + count, 0, (keys - count) * sizeof(real));
+        }
+        cohort_panel_multiply(out, attention->width, COHORT_PLAIN, work->scores, job->score_stride,
+                              work->rows, time, rows, depth, keys, false);
+        for (size_t r = 0; r < rows; r++)
+            cohort_vector_scale(out + r * attention->width, inverses[r], depth);
+    }
+}
+
+void cohort_attention_forward(real *y, const cohort_attention *attention)
+{
+    const size_t jobs = attention->batch * attention->heads;
+    const size_t depth = attention->width / attention->heads;
+    const size_t work_count = cut_work(NULL, NULL, attention->time, depth);
+#pragma omp parallel for schedule(static) num_threads((int)attention->threads)
+    for (size_t i = 0; i < jobs; i++) {
+        const head_job job = job_of(attention, i);
+        head_work work;
+        cut_work(&work, attention->work + (size_t)omp_get_thread_num() * work_count,
+                 attention->time, depth);
+        head_forward(y, &job, &work);
+    }
+}
+
+/* Weights and gradients of scores of the queries [first, first + rows). */
+static void block_scores(const cohort_attention_grads *grads, const head_job *job,
+                         const head_work *work, size_t first, size_t rows)
+{
+    const cohort_attention *attention = job->attention;
+    const size_t width = attention->width, depth = job->depth;
+    const size_t keys = seen_keys(job, first + rows - 1);
+    const real *mask = attention->mask ? attention->mask + job->sample * attention->time : NULL;
+    const real *y = grads->y + job->output + first * width;
+    const real *dy = grads->dy + job->output + first * width;
+    cohort_panel_multiply(work->scores, job->score_stride, COHORT_PLAIN,
+                          attention->q + job->input + first * attention->stride, attention->stride,
+                          work->keys_t, depth, rows, score_stride(keys), depth, false);
+    cohort_panel_multiply(work->dscores, job->score_stride, COHORT_PLAIN, dy, width, work->values_t,
+                          depth, rows, score_stride(keys), depth, false);
+    for (size_t r = 0; r < rows; r++) {
+        const size_t count = seen_keys(job, first + r);
+        real *s = work->scores + r * job->score_stride;
+        real *ds = work->dscores + r * job->score_stride;
+        weigh_row_back(s, ds, mask, draw_factors(job, work, first + r, count), job->scale,
+                       job->denominators[first + r], dot(y + r * width, dy + r * width, depth),
+                       count);
+        memset(s + count, 0, (keys - count) * sizeof(real));
+        memset(ds + count, 0, (keys - count) * sizeof(real));
+    }
+}
+
+static void head_backward(const cohort_attention_grads *grads, const head_job *job,
+                          const head_work *work)
+{
+    const cohort_attention *attention = job->attention;
+    const size_t time = attention->time, stride = attention->stride, width = attention->width;
+    const size_t depth = job->depth;
+    cohort_panel_pack(work->keys_t, COHORT_TRANSPOSED, attention->k + job->input, stride, depth,
+                      time);
+    cohort_panel_pack(work->values_t, COHORT_TRANSPOSED, attention->v + job->input, stride, depth,
+                      time);
+    cohort_panel_pack(work->rows, COHORT_PLAIN, attention->k + job->input, stride, time, depth);
+    /* The last block first: it sees every key and so sets all of dk and dv. */
+    bool add = false;
+    for (size_t block = (time + BLOCK - 1) / BLOCK; block-- > 0; add = true) {
+        const size_t first = block * BLOCK;
+        const size_t rows = time - first < BLOCK ? time - first : BLOCK;
+        const size_t keys = seen_keys(job, first + rows - 1);
+        block_scores(grads, job, work, first, rows);
+        cohort_panel_multiply(grads->dq + job->input + first * stride, stride, COHORT_PLAIN,
+                              work->dscores, job->score_stride, work->rows, time, rows, depth, keys,
+                              false);
+        cohort_panel_pack(work->queries, COHORT_PLAIN, attention->q + job->input + first * stride,
+                          stride, rows, depth);
+        cohort_panel_multiply(work->dkeys, depth, COHORT_TRANSPOSED, work->dscores,
+                              job->score_stride, work->queries, rows, keys, depth, rows, add);
+        cohort_panel_pack(work->outputs, COHORT_PLAIN, grads->dy + job->output + first * width,
+                          width, rows, depth);
+        cohort_panel_multiply(work->dvalues, depth, COHORT_TRANSPOSED, work->scores,
+                              job->score_stride, work->outputs, rows, keys, depth, rows, add);
+    }
+    for (size_t t = 0; t < time; t++) {
+        memcpy(grads->dk + job->input + t * stride, work->dkeys + t * depth, depth * sizeof(real));
+        memcpy(grads->dv + job->input + t * stride, work->dvalues + t * depth,
+               depth * sizeof(real));
+    }
+}
+
+void cohort_attention_backward(const cohort_attention_grads *grads,
+                               const cohort_attention *attention)
+{
+    const size_t jobs = attention->batch * attention->heads;
+    const size_t depth = attention->width / attention->heads;
+    const size_t work_count = cut_work(NULL, NULL, attention->time, depth);
+#pragma omp parallel for schedule(static) num_threads((int)attention->threads)
+    for (size_t i = 0; i < jobs; i++) {
+        const head_job job = job_of(attention, i);
+        head_work work;
+        cut_work(&work, attention->work + (size_t)omp_get_thread_num() * work_count,
+                 attention->time, depth);
+        head_backward(grads, &job, &work);
+    }
+}

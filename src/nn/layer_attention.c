@@ -1,0 +1,253 @@
+/* attention: multi-head self-attention, [time][width] to [time][width]:
+ *
+ *   y = concat over heads of softmax(q k' / sqrt(width / heads)) v, then `output`
+ *
+ * with q, k, v = x `kernel` + `bias` of query, key and value: kernels [width][width], heads
+ * contiguous, as Keras's MultiHeadAttention with key_dim = width / heads. `causal`: no
+ * step sees a later one. Padding of a masked sequence is not seen. `dropout` is of the
+ * attention weights. */
+#include <omp.h>
+#include <string.h>
+
+#include "kernel/attention.h"
+#include "kernel/gemm.h"
+#include "kernel/vector.h"
+#include "nn/layer_check.h"
+
+enum { QUERY, KEY, VALUE, INPUTS, OUTPUT = INPUTS, PROJECTIONS };
+
+typedef struct attention_config {
+    cohort_layer_common common;
+    size_t heads;
+    bool causal;
+    double dropout;
+} attention_config;
+
+typedef struct attention_layer {
+    cohort_layer base;
+    cohort_param kernels[PROJECTIONS], biases[PROJECTIONS];
+    size_t time, width, heads, threads;
+    bool masked;
+    bool dropped;        /* by the latest forward */
+    real *qkv;           /* kept [batch][time][3 width] */
+    real *mixed;         /* kept [batch][time][width]: the heads' outputs */
+    real *denominators;  /* kept, see cohort_attention */
+    cohort_rng *streams; /* kept [batch], with dropout */
+    /* Scratch: the three kernels side by side [width][3 width], their biases. */
+    real *kernel, *bias, *forward_work;
+    /* … and on the way back, with gradients. */
+    real *back_kernel, *dkernel, *dbias, *dqkv, *dmixed, *backward_work;
+} attention_layer;
+
+static cohort_status book(cohort_planner *planner, real **where, size_t count,
+                          cohort_lifetime lifetime)
+{
+    return cohort_plan_buffer(planner, (void **)where, count, sizeof(real), lifetime);
+}
+
+static cohort_status plan_params(attention_layer *layer, cohort_planner *planner)
+{
+    static const char *const names[PROJECTIONS][2] = {{"query/kernel", "query/bias"},
+                                                      {"key/kernel", "key/bias"},
+                                                      {"value/kernel", "value/bias"},
+                                                      {"output/kernel", "output/bias"}};
+    const attention_config *config = layer->base.config;
+    const size_t width = layer->width;
+    const cohort_shape kernel = cohort_shape_of(width, width), bias = cohort_shape_of(width);
+    for (size_t i = 0; i < PROJECTIONS; i++) {
+        COHORT_TRY(cohort_plan_param(planner, &layer->kernels[i], names[i][0], &kernel,
+                                     &config->common.init, 0, width, width, COHORT_PARAM_DECAYS));
+        COHORT_TRY(
+            cohort_plan_param(planner, &layer->biases[i], names[i][1], &bias, NULL, 0, 0, 0, 0));
+    }
+    return COHORT_OK;
+}
+
+static cohort_status plan_buffers(attention_layer *layer, cohort_planner *planner, double dropout)
+{
+    const size_t batch = cohort_plan_batch(planner), width = layer->width, heads = layer->heads;
+    const size_t rows = batch * layer->time, inputs = INPUTS * width;
+    const size_t work = cohort_attention_work_count(layer->time, heads, width, layer->threads);
+    COHORT_TRY(book(planner, &layer->qkv, rows * inputs, COHORT_LIVE_KEPT));
+    COHORT_TRY(book(planner, &layer->mixed, rows * width, COHORT_LIVE_KEPT));
+    COHORT_TRY(book(planner, &layer->denominators, rows * heads, COHORT_LIVE_KEPT));
+    COHORT_TRY(book(planner, &layer->kernel, width * inputs, COHORT_LIVE_FORWARD));
+    COHORT_TRY(book(planner, &layer->bias, inputs, COHORT_LIVE_FORWARD));
+    COHORT_TRY(book(planner, &layer->forward_work, work, COHORT_LIVE_FORWARD));
+    COHORT_TRY(book(planner, &layer->back_kernel, width * inputs, COHORT_LIVE_BACKWARD));
+    COHORT_TRY(book(planner, &layer->dkernel, width * inputs, COHORT_LIVE_BACKWARD));
+    COHORT_TRY(book(planner, &layer->dbias, inputs, COHORT_LIVE_BACKWARD));
+    COHORT_TRY(book(planner, &layer->dqkv, rows * inputs, COHORT_LIVE_BACKWARD));
+    COHORT_TRY(book(planner, &layer->dmixed, rows * width, COHORT_LIVE_BACKWARD));
+    COHORT_TRY(book(planner, &layer->backward_work, work, COHORT_LIVE_BACKWARD));
+    if (dropout > 0 && cohort_plan_is_training(planner))
+        return cohort_plan_buffer(planner, (void **)&layer->streams, batch, sizeof(cohort_rng),
+                                  COHORT_LIVE_KEPT);
+    return COHORT_OK;
+}
+
+static cohort_status attention_plan(cohort_layer *base, cohort_planner *planner, cohort_flow *flow)
+{
+    attention_layer *layer = (attention_layer *)base;
+    const attention_config *config = base->config;
+    COHORT_TRY(cohort_layer_require_sequence(base, flow));
+    layer->time = flow->shape.dims[0];
+    layer->width = flow->shape.dims[1];
+    layer->heads = config->heads;
+    layer->masked = flow->masked;
+    layer->threads = (size_t)omp_get_max_threads();
+    COHORT_REQUIRE(layer->width % layer->heads == 0, COHORT_USAGE,
+                   "line %d: %s: attention's %zu heads do not divide the width, %zu; choose a "
+                   "divisor of it",
+                   base->line, base->path, layer->heads, layer->width);
+    COHORT_TRY(plan_params(layer, planner));
+    COHORT_TRY(plan_buffers(layer, planner, config->dropout));
+    if (cohort_plan_is_training(planner))
+        cohort_plan_keep_input(planner);
+    return COHORT_OK;
+}
+
+static cohort_attention attention_of(const attention_layer *layer, const cohort_pass *pass,
+                                     real *work)
+{
+    const attention_config *config = layer->base.config;
+    return (cohort_attention){
+        .batch = pass->batch,
+        .time = layer->time,
+        .heads = layer->heads,
+        .width = layer->width,
+        .stride = INPUTS * layer->width,
+        .causal = config->causal,
+        .q = layer->qkv,
+        .k = layer->qkv + layer->width,
+        .v = layer->qkv + 2 * layer->width,
+        .mask = layer->masked ? pass->mask : NULL,
+        .dropout = config->dropout,
+        .streams = layer->dropped ? layer->streams : NULL,
+        .denominators = layer->denominators,
+        .work = work,
+        .threads = layer->threads,
+    };
+}
+
+/* KERNEL [width][3 width] = the kernels of query, key and value side by side. */
+static void join_kernels(real *kernel, const attention_layer *layer)
+{
+    const size_t width = layer->width;
+    for (size_t row = 0; row < width; row++)
+        for (size_t i = 0; i < INPUTS; i++)
+            memcpy(kernel + (row * INPUTS + i) * width, layer->kernels[i].value + row * width,
+                   width * sizeof(real));
+}
+
+static void attention_forward(cohort_layer *base, const cohort_pass *pass)
+{
+    attention_layer *layer = (attention_layer *)base;
+    const size_t width = layer->width, inputs = INPUTS * width, rows = pass->batch * layer->time;
+    layer->dropped = pass->training && layer->streams;
+    for (size_t b = 0; layer->dropped && b < pass->batch; b++)
+        layer->streams[b] = cohort_rng_make(pass->seed, COHORT_RNG_DROPOUT, base->index, pass->step,
+                                            pass->samples[b]);
+    join_kernels(layer->kernel, layer);
+    for (size_t i = 0; i < INPUTS; i++)
+        memcpy(layer->bias + i * width, layer->biases[i].value, width * sizeof(real));
+    cohort_gemm_dense(COHORT_PLAIN, COHORT_PLAIN, rows, inputs, width, base->x, layer->kernel,
+                      false, layer->qkv);
+    cohort_vector_add_bias(layer->qkv, layer->bias, rows, inputs);
+    const cohort_attention attention = attention_of(layer, pass, layer->forward_work);
+    cohort_attention_forward(layer->mixed, &attention);
+    cohort_gemm_dense(COHORT_PLAIN, COHORT_PLAIN, rows, width, width, layer->mixed,
+                      layer->kernels[OUTPUT].value, false, base->y);
+    cohort_vector_add_bias(base->y, layer->biases[OUTPUT].value, rows, width);
+}
+
+/* to (+)= COUNT values. */
+static void put(real *to, const real *from, size_t count, bool add)
+{
+    if (add)
+        cohort_vector_add(to, from, count);
+    else
+        memcpy(to, from, count * sizeof(real));
+}
+
+/* Gradients of the three input projections, from dqkv. */
+static void put_input_grads(const attention_layer *layer, const cohort_pass *pass)
+{
+    const size_t width = layer->width, inputs = INPUTS * width, rows = pass->batch * layer->time;
+    cohort_vector_column_sums(layer->dbias, layer->dqkv, rows, inputs, false);
+    cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, width, inputs, rows, layer->base.x,
+                      layer->dqkv, false, layer->dkernel);
+    for (size_t i = 0; i < INPUTS; i++) {
+        put(layer->biases[i].grad, layer->dbias + i * width, width, pass->accumulate);
+        for (size_t row = 0; row < width; row++)
+            put(layer->kernels[i].grad + row * width, layer->dkernel + (row * INPUTS + i) * width,
+                width, pass->accumulate);
+    }
+}
+
+static void attention_backward(cohort_layer *base, const cohort_pass *pass)
+{
+    const attention_layer *layer = (const attention_layer *)base;
+    const size_t width = layer->width, inputs = INPUTS * width, rows = pass->batch * layer->time;
+    const bool trained = layer->kernels[OUTPUT].grad != NULL;
+    if (trained) {
+        cohort_vector_column_sums(layer->biases[OUTPUT].grad, base->dy, rows, width,
+                                  pass->accumulate);
+        cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, width, width, rows, layer->mixed,
+                          base->dy, pass->accumulate, layer->kernels[OUTPUT].grad);
+    }
+    cohort_gemm_dense(COHORT_PLAIN, COHORT_TRANSPOSED, rows, width, width, base->dy,
+                      layer->kernels[OUTPUT].value, false, layer->dmixed);
+    const cohort_attention attention = attention_of(layer, pass, layer->backward_work);
+    const cohort_attention_grads grads = {.y = layer->mixed,
+                                          .dy = layer->dmixed,
+                                          .dq = layer->dqkv,
+                                          .dk = layer->dqkv + width,
+                                          .dv = layer->dqkv + 2 * width};
+    cohort_attention_backward(&grads, &attention);
+    if (trained)
+        put_input_grads(layer, pass);
+    if (base->dx) {
+        join_kernels(layer->back_kernel, layer);
+        cohort_gemm_dense(COHORT_PLAIN, COHORT_TRANSPOSED, rows, width, inputs, layer->dqkv,
+                          layer->back_kernel, false, base->dx);
+    }
+}
+
+static const cohort_key attention_keys[] = {
+    {.name = "heads",
+     .type = COHORT_KEY_COUNT,
+     .offset = offsetof(attention_config, heads),
+     .min = 1,
+     .max = 1e6,
+     .required = true,
+     .help = "a divisor of the width"},
+    {.name = "causal",
+     .type = COHORT_KEY_BOOL,
+     .offset = offsetof(attention_config, causal),
+     .fallback = "false",
+     .help = "no step sees a later one"},
+    {.name = "dropout",
+     .type = COHORT_KEY_REAL,
+     .offset = offsetof(attention_config, dropout),
+     .min = 0,
+     .max = 1,
+     .open_max = true,
+     .fallback = "0",
+     .help = "the share of attention weights set to 0 in training"},
+    COHORT_KEY_NAME(attention_config),
+    COHORT_KEY_INIT(attention_config),
+};
+
+const cohort_layer_type cohort_layer_attention = {
+    .keys = {.name = "attention",
+             .help = "multi-head self-attention over a sequence",
+             .config_bytes = sizeof(attention_config),
+             .main_key = "heads",
+             .keys = attention_keys,
+             .key_count = sizeof attention_keys / sizeof *attention_keys},
+    .layer_bytes = sizeof(attention_layer),
+    .plan = attention_plan,
+    .forward = attention_forward,
+    .backward = attention_backward,
+};
