@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_WORDS = 64 };
+enum { MAX_WORDS = 64, MAX_VARIANTS = 4096 };
 
 static cohort_status fill_value(const cohort_fill *fill, const cohort_place *place,
                                 const cohort_key *key, cohort_node *node, void *value);
@@ -364,6 +364,9 @@ static cohort_status fill_variants(const cohort_fill *fill, const cohort_place *
     if (key->required && node->count == 0)
         return COHORT_FAIL_AT(fill->path, node, "%s is empty; give at least one %s",
                               cohort_place_text(place).text, key->variants ? "entry" : "layer");
+    if (node->count > MAX_VARIANTS)
+        return COHORT_FAIL_AT(fill->path, node, "%s has more than %d entries",
+                              cohort_place_text(place).text, MAX_VARIANTS);
     if (node->count == 0)
         return COHORT_OK;
     COHORT_TRY(COHORT_TAKE(&variants->items, fill->arena, node->count));

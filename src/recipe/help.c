@@ -19,6 +19,17 @@ static void append_bounds(cohort_text *text, const cohort_key *key)
     cohort_text_clear(&bounds);
 }
 
+/* "glorot_uniform | normal: VALUE": a value is named where it must be given. */
+static void append_variant_names(cohort_text *text, const cohort_key_table *const *variants)
+{
+    for (size_t i = 0; variants[i]; i++) {
+        const char *main_key = variants[i]->main_key;
+        bool needs_value = main_key && cohort_table_find(variants[i], main_key)->required;
+        cohort_text_append(text, "%s%s%s", i ? " | " : "", variants[i]->name,
+                           needs_value ? ": VALUE" : "");
+    }
+}
+
 static void append_type(cohort_text *text, const cohort_key *key)
 {
     static const char *const names[] = {
@@ -39,8 +50,7 @@ static void append_type(cohort_text *text, const cohort_key *key)
     if (key->type == COHORT_KEY_CHOICE) {
         append_choices(text, key);
     } else if (key->variants && key->type == COHORT_KEY_VARIANT) {
-        for (size_t i = 0; key->variants[i]; i++)
-            cohort_text_append(text, "%s%s", i ? " | " : "", key->variants[i]->name);
+        append_variant_names(text, key->variants);
     } else if (key->type == COHORT_KEY_VARIANTS && !key->variants) {
         cohort_text_append(text, "list of layers");
     } else {
@@ -49,13 +59,17 @@ static void append_type(cohort_text *text, const cohort_key *key)
     append_bounds(text, key);
 }
 
-/* "  units             count at least 1           width of the output [required]". */
+/* "  units             count at least 1           width of the output [required]"; the
+ * meaning stands below when the type is too long for its column. */
 static void append_key(cohort_text *text, const cohort_key *key, int indent)
 {
     cohort_text type = {0};
     append_type(&type, key);
-    cohort_text_append(text, "%*s%-*s %-*s  %s", indent, "", NAME_WIDTH - indent, key->name,
-                       TYPE_WIDTH, type.data ? type.data : "", key->help ? key->help : "");
+    cohort_text_append(text, "%*s%-*s %-*s", indent, "", NAME_WIDTH - indent, key->name, TYPE_WIDTH,
+                       type.data ? type.data : "");
+    if (type.length > TYPE_WIDTH)
+        cohort_text_append(text, "\n%*s", NAME_WIDTH + 1 + TYPE_WIDTH, "");
+    cohort_text_append(text, "  %s", key->help ? key->help : "");
     if (key->required)
         cohort_text_append(text, " [required]");
     else if (key->fallback && strcmp(key->fallback, "[]") == 0)
@@ -79,6 +93,9 @@ static void append_table(cohort_text *text, const cohort_key_table *table, int i
 {
     for (size_t i = 0; i < table->key_count; i++) {
         const cohort_key *key = &table->keys[i];
+        /* Every layer has a name: said once. */
+        if (indent > 0 && strcmp(key->name, "name") == 0)
+            continue;
         append_key(text, key, indent);
         if (key->type == COHORT_KEY_SECTION)
             append_table(text, key->table, indent + 2);
@@ -97,7 +114,9 @@ void cohort_recipe_help(cohort_text *text, cohort_layer_catalog layers)
                        "--set model.0.units=64\n\n");
     append_table(text, &cohort_recipe_table, 0);
     cohort_text_append(text, "\nLayers: '- NAME', '- NAME: {key: value}' or "
-                             "'- {type: NAME, key: value}'\n");
+                             "'- {type: NAME, key: value}';\n"
+                             "each also takes 'name', what it is called in checkpoints and "
+                             "messages.\n");
     for (size_t i = 0; layers && layers[i]; i++)
         append_variant(text, layers[i], 2);
 }

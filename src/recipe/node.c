@@ -6,7 +6,12 @@
 #include <yaml.h>
 
 /* Bounds on hostile text; a recipe of a thousand layers stays far below them. */
-enum { MAX_BYTES = 1 << 20, MAX_DEPTH = 100, MAX_NODES = 100000, MAX_MAP_KEYS = 256 };
+enum {
+    MAX_BYTES = COHORT_RECIPE_MAX_BYTES,
+    MAX_DEPTH = 100,
+    MAX_NODES = 100000,
+    MAX_MAP_KEYS = 256
+};
 
 typedef struct builder {
     yaml_parser_t parser;

@@ -34,9 +34,12 @@ typedef struct cohort_node_origin {
     int line;        /* of all nodes, if not 0 */
 } cohort_node_origin;
 
+/* The longest text that is read, and so the longest that may be written. */
+enum { COHORT_RECIPE_MAX_BYTES = 1 << 20 };
+
 /* *out = the tree of TEXT in ARENA; NULL if it holds no document. Refused with
- * COHORT_USAGE: more than 1 MiB, 100 levels or 100000 nodes, several documents, keys
- * that are not scalars, duplicate keys, anchors, aliases and tags. */
+ * COHORT_USAGE: more than COHORT_RECIPE_MAX_BYTES, 100 levels or 100000 nodes, several
+ * documents, keys that are not scalars, duplicate keys, anchors, aliases and tags. */
 COHORT_NODISCARD cohort_status cohort_node_parse(cohort_node **out, cohort_arena *arena,
                                                  const char *text,
                                                  const cohort_node_origin *origin);

@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "recipe/node.h"
 #include "recipe/tables.h"
 
 enum { INDENT = 2 };
@@ -267,6 +268,11 @@ static void write_table(cohort_text *text, const cohort_key_table *table, const 
 
 cohort_status cohort_recipe_write(cohort_text *text, const cohort_recipe *recipe)
 {
+    size_t before = text->length;
     write_table(text, &cohort_recipe_table, recipe, 0, false);
-    return cohort_text_status(text);
+    COHORT_TRY(cohort_text_status(text));
+    COHORT_REQUIRE(text->length - before <= COHORT_RECIPE_MAX_BYTES, COHORT_USAGE,
+                   "%s: longer than %d bytes once every default is written out; use fewer layers",
+                   recipe->path, COHORT_RECIPE_MAX_BYTES);
+    return COHORT_OK;
 }

@@ -24,14 +24,18 @@ static void check_round_trip(const cohort_recipe *recipe)
     cohort_text once = {0}, twice = {0}, key = {0};
     cohort_recipe *again = NULL;
     bool same = false;
-    require(cohort_recipe_write(&once, recipe) == COHORT_OK, "write", NULL);
-    cohort_status status =
+    cohort_status status = cohort_recipe_write(&once, recipe);
+    if (status == COHORT_USAGE && once.length > (size_t)1 << 20)
+        goto done; /* too long to be read again: refused, not written */
+    require(status == COHORT_OK, "write", NULL);
+    status =
         cohort_recipe_parse(&again, once.data, "again.yaml", ".", NULL, 0, cohort_model_catalog());
     require(status == COHORT_OK, "what was written is refused", once.data);
     require(cohort_recipe_write(&twice, again) == COHORT_OK, "write", NULL);
     require(strcmp(once.data, twice.data) == 0, "written differently", twice.data);
     status = cohort_recipe_is_same_run(&same, &key, recipe, again);
     require(status == COHORT_OK && same, "not the same run", key.data);
+done:
     cohort_recipe_destroy(again);
     cohort_text_clear(&once);
     cohort_text_clear(&twice);

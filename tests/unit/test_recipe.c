@@ -590,6 +590,7 @@ static void hostile_text_is_bounded(void **state)
         {"a: [", "1,", (1 << 20) - 64, "more than 100000 values"},
         {"a: {b", "c,b", 4000, "duplicate key 'bc'"},
         {"model: [", "flatten,\n", 1 << 16, "not valid YAML"},
+        {"data: {file: d}\nloss: mse\nmodel:", "\n- flatten", 1 << 16, "more than 4096 entries"},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         cohort_recipe *r = NULL;
