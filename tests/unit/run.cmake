@@ -1,0 +1,1 @@
+cohort_unit_test(run SOURCES test_run.c)
