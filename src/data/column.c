@@ -174,8 +174,9 @@ static cohort_status read_raw(void *out, const cohort_column *column, size_t beg
     hsize_t start[COHORT_SHAPE_MAX + 1] = {begin}, extent[COHORT_SHAPE_MAX + 1];
     memcpy(extent, column->dims, sizeof extent);
     extent[0] = count;
-    hsize_t length = (hsize_t)count * column->row_elements;
-    hid_t from = H5Dget_space(column->dataset), to = H5Screate_simple(1, &length, NULL);
+    /* Memory of the same shape as the selection: HDF5 maps others element by element. */
+    hid_t from = H5Dget_space(column->dataset),
+          to = H5Screate_simple((int)column->dim_count, extent, NULL);
     herr_t result = -1;
     if (from >= 0 && to >= 0 &&
         H5Sselect_hyperslab(from, H5S_SELECT_SET, start, NULL, extent, NULL) >= 0)

@@ -6,7 +6,7 @@
 #include "base/memory.h"
 #include "kernel/clones.h"
 
-enum { PATTERN_LANES = 16, BLOCK = 4096 };
+enum { PATTERN_LANES = 16, PATTERN_LONG = 192, BLOCK = 4096 };
 
 size_t cohort_element_bytes(cohort_element element)
 {
@@ -31,10 +31,12 @@ cohort_status cohort_scaling_make(cohort_scaling *scaling, double scale, const d
     COHORT_REQUIRE(std_count <= 1 || std_count == channels, COHORT_USAGE,
                    "data.std has %zu values but x has %zu channels; give one value or %zu",
                    std_count, channels, channels);
-    /* Repeated until whole vectors fit, so that the inner loop has no remainder. */
+    /* Repeated until whole vectors fit and the inner loop is long enough to pay. */
     size_t period = mean_count <= 1 && std_count <= 1 ? 1 : channels;
-    if (period > 1 && period < PATTERN_LANES)
+    if (period > 1 && period < PATTERN_LONG)
         period *= PATTERN_LANES;
+    while (period > 1 && period < PATTERN_LONG)
+        period *= 2;
     COHORT_TRY(COHORT_ALLOCATE(&scaling->factor, 2 * period));
     scaling->offset = scaling->factor + period;
     scaling->period = period;
