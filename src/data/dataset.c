@@ -186,8 +186,7 @@ static cohort_status make_room_here(void **memory, cohort_dataset *dataset, uint
             cohort_shared_create(&dataset->window, memory, dataset->comm, (size_t)bytes);
         if (status != COHORT_MEMORY)
             return status;
-        cohort_log(COHORT_LOG_WARNING,
-                   "no shared memory for %.1f MiB of data (%s): %s; enlarge /dev/shm to avoid it",
+        cohort_log(COHORT_LOG_WARNING, "no shared memory for %.1f MiB of data (%s): %s",
                    (double)bytes / 0x1p20, cohort_error_message(),
                    bytes <= budget / (unsigned)ranks ? "each rank keeps a copy of its own"
                                                      : "they are streamed");
