@@ -10,6 +10,11 @@
 /* A part in a word of up to COHORT_WORD_BYTES, with the mark of the one kind or the other. */
 enum { PART_BYTES = COHORT_WORD_BYTES + 4, NO_PART = -1 };
 
+/* In a word being learnt from: a character that no part contains. */
+#define BARRIER UINT32_MAX
+/* No part is new yet. */
+#define NONE_FRESH UINT32_MAX
+
 /* The spelling of a part in the vocabulary; returns its length. */
 static size_t spell(char part[PART_BYTES], cohort_token_type type, const char *text, size_t length,
                     bool begins)
@@ -197,7 +202,7 @@ done:
     return status;
 }
 
-/* Cuts every word into characters; words with one outside the alphabet teach nothing. */
+/* Cuts every word into characters; those outside the alphabet become BARRIER. */
 static cohort_status cut_words(learner *l)
 {
     const uint32_t word_count = cohort_dictionary_count(l->words);
@@ -215,11 +220,9 @@ static cohort_status cut_words(learner *l)
         for (size_t i = 0; i < count; i++) {
             int32_t token = find_part(l->vocabulary, l->type, text + starts[i],
                                       starts[i + 1] - starts[i], i == 0);
-            if (token == NO_PART)
-                l->lengths[word] = 0;
-            l->parts[part_count + i] = (uint32_t)token;
+            l->parts[part_count + i] = token == NO_PART ? BARRIER : (uint32_t)token;
         }
-        part_count += l->lengths[word];
+        part_count += count;
     }
     return COHORT_OK;
 }
@@ -327,6 +330,8 @@ static cohort_status count_pairs(learner *l, uint32_t word, bool add, uint32_t f
     const uint32_t *parts = l->parts + l->begins[word];
     for (size_t i = 0; i + 1 < l->lengths[word]; i++) {
         uint32_t index = 0;
+        if (parts[i] == BARRIER || parts[i + 1] == BARRIER)
+            continue;
         COHORT_TRY(find_pair(&index, l, parts[i], parts[i + 1]));
         pair *p = &l->pairs[index];
         if (!add) {
@@ -334,7 +339,7 @@ static cohort_status count_pairs(learner *l, uint32_t word, bool add, uint32_t f
             continue;
         }
         p->count += l->counts[word];
-        if (fresh != UINT32_MAX && parts[i] != fresh && parts[i + 1] != fresh)
+        if (fresh != NONE_FRESH && parts[i] != fresh && parts[i + 1] != fresh)
             continue;
         if (p->word_count == 0 || p->words[p->word_count - 1] != word) {
             COHORT_TRY(cohort_grow((void **)&p->words, &p->word_capacity, p->word_count + 1,
@@ -406,7 +411,7 @@ static cohort_status learn(learner *l, size_t most, void (*progress)(void *conte
     COHORT_TRY(add_alphabet(l, most));
     COHORT_TRY(cut_words(l));
     for (uint32_t word = 0; word < cohort_dictionary_count(l->words); word++)
-        COHORT_TRY(count_pairs(l, word, true, UINT32_MAX));
+        COHORT_TRY(count_pairs(l, word, true, NONE_FRESH));
     COHORT_TRY(push_raised(l));
     while (l->heap_count > 0 && cohort_dictionary_count(l->vocabulary) < most) {
         const claim top = pop_claim(l);
