@@ -36,7 +36,7 @@ static int columns(void)
     return 80;
 }
 
-void cohort_progress_end(cohort_progress_line *line)
+void cohort_progress_hide(cohort_progress_line *line)
 {
     if (line->is_shown)
         fputs("\r\033[K", stdout);
@@ -72,7 +72,7 @@ static void on_step(void *context, const cohort_train_view *view)
 static void on_epoch(void *context, const cohort_train_view *view)
 {
     cohort_progress_line *line = context;
-    cohort_progress_end(line);
+    cohort_progress_hide(line);
     char text[256], seconds[16];
     describe(text, sizeof text, view);
     append(text, sizeof text, "  validation loss %.4f", view->validation_loss);
@@ -84,7 +84,7 @@ static void on_epoch(void *context, const cohort_train_view *view)
 
 static void on_note(void *context, const char *text)
 {
-    cohort_progress_end(context);
+    cohort_progress_hide(context);
     puts(text);
     fflush(stdout);
 }

@@ -14,6 +14,6 @@ typedef struct cohort_progress_line {
  * line each ten seconds; one line an epoch. LINE must live as long. */
 cohort_train_observer cohort_progress_observer(cohort_progress_line *line);
 /* Takes the live line off the screen. */
-void cohort_progress_end(cohort_progress_line *line);
+void cohort_progress_hide(cohort_progress_line *line);
 
 #endif

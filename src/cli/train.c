@@ -56,7 +56,7 @@ static cohort_status run(cohort_comm *comm, const cohort_options *given)
     if (cohort_cli_is_speaker(comm))
         print_result(trainer);
 done:
-    cohort_progress_end(&line);
+    cohort_progress_hide(&line);
     cohort_trainer_destroy(trainer);
     cohort_recipe_destroy(recipe);
     return status;

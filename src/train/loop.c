@@ -42,7 +42,9 @@ static cohort_status save(cohort_trainer *trainer, bool epoch_end, bool is_best)
     if (is_rank_0(trainer)) {
         const cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
         cohort_text file = {0};
-        status = cohort_run_save(&file, trainer->run, &snapshot, epoch_end, is_best,
+        status = cohort_run_save(&file, trainer->run, &snapshot, (size_t)trainer->progress.epoch,
+                                 (epoch_end ? COHORT_RUN_EPOCH_END : 0u) |
+                                     (is_best ? COHORT_RUN_BEST : 0u),
                                  trainer->recipe->checkpoint.keep);
         if (status == COHORT_OK) {
             cohort_text *line = cohort_record_begin(&trainer->record, "checkpoint");
@@ -255,8 +257,7 @@ static cohort_status restore_best(cohort_trainer *trainer)
         cohort_checkpoint *best = NULL;
         cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
         snapshot.optimizer = NULL;
-        cohort_text_append(&path, "%s/checkpoints/best.h5", trainer->folder.data);
-        status = cohort_text_status(&path);
+        status = cohort_run_path(&path, trainer->run, "checkpoints/best.h5");
         if (status == COHORT_OK)
             status = cohort_checkpoint_open(&best, path.data);
         if (status == COHORT_OK)

@@ -172,18 +172,6 @@ done:
     return status;
 }
 
-static cohort_status write_resolved(const cohort_trainer *trainer)
-{
-    cohort_text path = {0};
-    cohort_text_append(&path, "%s/recipe.yaml", trainer->folder.data);
-    cohort_status status = cohort_text_status(&path);
-    if (status == COHORT_OK)
-        status =
-            cohort_file_write(path.data, trainer->recipe_text.data, trainer->recipe_text.length);
-    cohort_text_clear(&path);
-    return status;
-}
-
 static void note_resumed(const cohort_trainer *trainer, const char *path)
 {
     char text[512];
@@ -206,15 +194,15 @@ static cohort_status open_run(cohort_trainer *trainer)
         cohort_text_append(&path, "%s", trainer->options.resume);
     else
         COHORT_TRY_DONE(status, cohort_run_latest(&path, trainer->run));
+    COHORT_TRY_DONE(status, cohort_text_status(&path));
     if (path.length > 0) {
         COHORT_TRY_DONE(status, load(trainer, path.data));
         note_resumed(trainer, path.data);
     } else if (trainer->recipe->train.initial_weights) {
         COHORT_TRY_DONE(status, load_initial_weights(trainer));
     }
-    COHORT_TRY_DONE(status, write_resolved(trainer));
-    path.length = 0;
-    cohort_text_append(&path, "%s/metrics.jsonl", trainer->folder.data);
+    COHORT_TRY_DONE(status, cohort_run_write_recipe(trainer->run, trainer->recipe_text.data));
+    COHORT_TRY_DONE(status, cohort_run_path(&path, trainer->run, "metrics.jsonl"));
     COHORT_TRY_DONE(status, cohort_record_open(&trainer->record, path.data));
 done:
     cohort_text_clear(&path);

@@ -7,10 +7,8 @@
 #include "cli/convert/format.h"
 
 static const cohort_format *const formats[] = {
-    &cohort_format_idx,
-    &cohort_format_cifar10,
-    &cohort_format_csv,
-    &cohort_format_digits,
+    &cohort_format_idx,  &cohort_format_cifar10, &cohort_format_csv,
+    &cohort_format_text, &cohort_format_chars,   &cohort_format_digits,
 };
 enum { FORMAT_COUNT = sizeof formats / sizeof *formats };
 
@@ -35,6 +33,21 @@ cohort_status cohort_format_seed(uint64_t *seed, const cohort_options *options)
     COHORT_TRY(cohort_options_integer(&value, options, "seed", 1, 0, INT64_MAX));
     *seed = (uint64_t)value;
     return COHORT_OK;
+}
+
+cohort_status cohort_format_vocabulary(cohort_writer *writer, const cohort_tokenizer *tokenizer)
+{
+    size_t count = 0;
+    const char *const *vocabulary = cohort_tokenizer_vocabulary(&count, tokenizer);
+    cohort_text description = {0};
+    cohort_tokenizer_describe(&description, cohort_tokenizer_spec_of(tokenizer));
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_text_status(&description));
+    COHORT_TRY_DONE(status, cohort_writer_attribute_list(writer, "vocabulary", vocabulary, count));
+    COHORT_TRY_DONE(status, cohort_writer_attribute(writer, "tokenizer", description.data));
+done:
+    cohort_text_clear(&description);
+    return status;
 }
 
 static cohort_status print_overview(void)

@@ -3,6 +3,7 @@
 #define COHORT_CLI_CONVERT_FORMAT_H
 
 #include "cli/options.h"
+#include "data/tokenizer.h"
 #include "data/writer.h"
 
 typedef struct cohort_format {
@@ -18,12 +19,16 @@ typedef struct cohort_format {
 } cohort_format;
 
 extern const cohort_format cohort_format_idx, cohort_format_cifar10, cohort_format_csv,
-    cohort_format_digits;
+    cohort_format_text, cohort_format_chars, cohort_format_digits;
 
 /* The DEFLATE level asked for by --compress, an option of every format. */
 COHORT_NODISCARD cohort_status cohort_format_compression(int *level, const cohort_options *options);
 /* --seed, for the formats that list it. */
 COHORT_NODISCARD cohort_status cohort_format_seed(uint64_t *seed, const cohort_options *options);
+
+/* Writes the attributes `vocabulary` and `tokenizer`. */
+COHORT_NODISCARD cohort_status cohort_format_vocabulary(cohort_writer *writer,
+                                                        const cohort_tokenizer *tokenizer);
 
 /* A line on standard error that is rewritten as long work goes on; only on a terminal, and
  * only when the work takes longer than half a second. */

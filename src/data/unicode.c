@@ -1,0 +1,256 @@
+#include "data/unicode.h"
+
+typedef struct well_formed {
+    unsigned char first, second_least, second_most, length;
+} well_formed;
+
+/* What may follow a first byte (Unicode 15, table 3-7). */
+static well_formed follow(unsigned char first)
+{
+    if (first < 0x80)
+        return (well_formed){first, 0, 0, 1};
+    if (first < 0xc2 || first > 0xf4)
+        return (well_formed){first, 0, 0, 0};
+    unsigned char least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+    unsigned char most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    return (well_formed){first, least, most, first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4};
+}
+
+uint32_t cohort_utf8_take(const char **at, const char *end)
+{
+    const unsigned char *bytes = (const unsigned char *)*at;
+    const size_t room = (size_t)(end - *at);
+    const well_formed form = follow(bytes[0]);
+    *at += 1;
+    if (form.length <= 1)
+        return form.length ? bytes[0] : COHORT_UNICODE_REPLACEMENT;
+    uint32_t code = bytes[0] & (0x7fu >> form.length);
+    for (size_t i = 1; i < form.length; i++) {
+        const unsigned char least = i == 1 ? form.second_least : 0x80;
+        const unsigned char most = i == 1 ? form.second_most : 0xbf;
+        if (i >= room || bytes[i] < least || bytes[i] > most)
+            return COHORT_UNICODE_REPLACEMENT;
+        code = code << 6 | (bytes[i] & 0x3fu);
+        *at += 1;
+    }
+    return code;
+}
+
+size_t cohort_utf8_put(char *text, uint32_t code)
+{
+    if (code < 0x80) {
+        text[0] = (char)code;
+        return 1;
+    }
+    const size_t length = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = length - 1; i > 0; i--) {
+        text[i] = (char)(0x80 | (code & 0x3f));
+        code >>= 6;
+    }
+    text[0] = (char)((0xf00u >> length & 0xf0u) | code);
+    return length;
+}
+
+/* Every STEP-th character from FIRST to LAST has its lower-case form DELTA further on. */
+typedef struct case_range {
+    uint32_t first, last;
+    int32_t step, delta;
+} case_range;
+
+/* The simple lower-case mappings of Unicode 15 beyond ASCII; U+0130 goes to a plain i. */
+/* clang-format off */
+static const case_range case_ranges[] = {
+    {0xc0, 0xd6, 1, 32}, {0xd8, 0xde, 1, 32}, {0x100, 0x12e, 2, 1}, {0x130, 0x130, 1, -199},
+    {0x132, 0x136, 2, 1}, {0x139, 0x147, 2, 1}, {0x14a, 0x176, 2, 1}, {0x178, 0x178, 1, -121},
+    {0x179, 0x17d, 2, 1}, {0x181, 0x181, 1, 210}, {0x182, 0x184, 2, 1}, {0x186, 0x186, 1, 206},
+    {0x187, 0x187, 1, 1}, {0x189, 0x18a, 1, 205}, {0x18b, 0x18b, 1, 1}, {0x18e, 0x18e, 1, 79},
+    {0x18f, 0x18f, 1, 202}, {0x190, 0x190, 1, 203}, {0x191, 0x191, 1, 1}, {0x193, 0x193, 1, 205},
+    {0x194, 0x194, 1, 207}, {0x196, 0x196, 1, 211}, {0x197, 0x197, 1, 209}, {0x198, 0x198, 1, 1},
+    {0x19c, 0x19c, 1, 211}, {0x19d, 0x19d, 1, 213}, {0x19f, 0x19f, 1, 214}, {0x1a0, 0x1a4, 2, 1},
+    {0x1a6, 0x1a6, 1, 218}, {0x1a7, 0x1a7, 1, 1}, {0x1a9, 0x1a9, 1, 218}, {0x1ac, 0x1ac, 1, 1},
+    {0x1ae, 0x1ae, 1, 218}, {0x1af, 0x1af, 1, 1}, {0x1b1, 0x1b2, 1, 217}, {0x1b3, 0x1b5, 2, 1},
+    {0x1b7, 0x1b7, 1, 219}, {0x1b8, 0x1b8, 1, 1}, {0x1bc, 0x1bc, 1, 1}, {0x1c4, 0x1c4, 1, 2},
+    {0x1c5, 0x1c5, 1, 1}, {0x1c7, 0x1c7, 1, 2}, {0x1c8, 0x1c8, 1, 1}, {0x1ca, 0x1ca, 1, 2},
+    {0x1cb, 0x1db, 2, 1}, {0x1de, 0x1ee, 2, 1}, {0x1f1, 0x1f1, 1, 2}, {0x1f2, 0x1f4, 2, 1},
+    {0x1f6, 0x1f6, 1, -97}, {0x1f7, 0x1f7, 1, -56}, {0x1f8, 0x21e, 2, 1}, {0x220, 0x220, 1, -130},
+    {0x222, 0x232, 2, 1}, {0x23a, 0x23a, 1, 10795}, {0x23b, 0x23b, 1, 1}, {0x23d, 0x23d, 1, -163},
+    {0x23e, 0x23e, 1, 10792}, {0x241, 0x241, 1, 1}, {0x243, 0x243, 1, -195}, {0x244, 0x244, 1, 69},
+    {0x245, 0x245, 1, 71}, {0x246, 0x24e, 2, 1}, {0x370, 0x372, 2, 1}, {0x376, 0x376, 1, 1},
+    {0x37f, 0x37f, 1, 116}, {0x386, 0x386, 1, 38}, {0x388, 0x38a, 1, 37}, {0x38c, 0x38c, 1, 64},
+    {0x38e, 0x38f, 1, 63}, {0x391, 0x3a1, 1, 32}, {0x3a3, 0x3ab, 1, 32}, {0x3cf, 0x3cf, 1, 8},
+    {0x3d8, 0x3ee, 2, 1}, {0x3f4, 0x3f4, 1, -60}, {0x3f7, 0x3f7, 1, 1}, {0x3f9, 0x3f9, 1, -7},
+    {0x3fa, 0x3fa, 1, 1}, {0x3fd, 0x3ff, 1, -130}, {0x400, 0x40f, 1, 80}, {0x410, 0x42f, 1, 32},
+    {0x460, 0x480, 2, 1}, {0x48a, 0x4be, 2, 1}, {0x4c0, 0x4c0, 1, 15}, {0x4c1, 0x4cd, 2, 1},
+    {0x4d0, 0x52e, 2, 1}, {0x531, 0x556, 1, 48}, {0x10a0, 0x10c5, 1, 7264},
+    {0x10c7, 0x10c7, 1, 7264}, {0x10cd, 0x10cd, 1, 7264}, {0x13a0, 0x13ef, 1, 38864},
+    {0x13f0, 0x13f5, 1, 8}, {0x1c90, 0x1cba, 1, -3008}, {0x1cbd, 0x1cbf, 1, -3008},
+    {0x1e00, 0x1e94, 2, 1}, {0x1e9e, 0x1e9e, 1, -7615}, {0x1ea0, 0x1efe, 2, 1},
+    {0x1f08, 0x1f0f, 1, -8}, {0x1f18, 0x1f1d, 1, -8}, {0x1f28, 0x1f2f, 1, -8},
+    {0x1f38, 0x1f3f, 1, -8}, {0x1f48, 0x1f4d, 1, -8}, {0x1f59, 0x1f5f, 2, -8},
+    {0x1f68, 0x1f6f, 1, -8}, {0x1f88, 0x1f8f, 1, -8}, {0x1f98, 0x1f9f, 1, -8},
+    {0x1fa8, 0x1faf, 1, -8}, {0x1fb8, 0x1fb9, 1, -8}, {0x1fba, 0x1fbb, 1, -74},
+    {0x1fbc, 0x1fbc, 1, -9}, {0x1fc8, 0x1fcb, 1, -86}, {0x1fcc, 0x1fcc, 1, -9},
+    {0x1fd8, 0x1fd9, 1, -8}, {0x1fda, 0x1fdb, 1, -100}, {0x1fe8, 0x1fe9, 1, -8},
+    {0x1fea, 0x1feb, 1, -112}, {0x1fec, 0x1fec, 1, -7}, {0x1ff8, 0x1ff9, 1, -128},
+    {0x1ffa, 0x1ffb, 1, -126}, {0x1ffc, 0x1ffc, 1, -9}, {0x2126, 0x2126, 1, -7517},
+    {0x212a, 0x212a, 1, -8383}, {0x212b, 0x212b, 1, -8262}, {0x2132, 0x2132, 1, 28},
+    {0x2160, 0x216f, 1, 16}, {0x2183, 0x2183, 1, 1}, {0x24b6, 0x24cf, 1, 26},
+    {0x2c00, 0x2c2f, 1, 48}, {0x2c60, 0x2c60, 1, 1}, {0x2c62, 0x2c62, 1, -10743},
+    {0x2c63, 0x2c63, 1, -3814}, {0x2c64, 0x2c64, 1, -10727}, {0x2c67, 0x2c6b, 2, 1},
+    {0x2c6d, 0x2c6d, 1, -10780}, {0x2c6e, 0x2c6e, 1, -10749}, {0x2c6f, 0x2c6f, 1, -10783},
+    {0x2c70, 0x2c70, 1, -10782}, {0x2c72, 0x2c72, 1, 1}, {0x2c75, 0x2c75, 1, 1},
+    {0x2c7e, 0x2c7f, 1, -10815}, {0x2c80, 0x2ce2, 2, 1}, {0x2ceb, 0x2ced, 2, 1},
+    {0x2cf2, 0x2cf2, 1, 1}, {0xa640, 0xa66c, 2, 1}, {0xa680, 0xa69a, 2, 1}, {0xa722, 0xa72e, 2, 1},
+    {0xa732, 0xa76e, 2, 1}, {0xa779, 0xa77b, 2, 1}, {0xa77d, 0xa77d, 1, -35332},
+    {0xa77e, 0xa786, 2, 1}, {0xa78b, 0xa78b, 1, 1}, {0xa78d, 0xa78d, 1, -42280},
+    {0xa790, 0xa792, 2, 1}, {0xa796, 0xa7a8, 2, 1}, {0xa7aa, 0xa7aa, 1, -42308},
+    {0xa7ab, 0xa7ab, 1, -42319}, {0xa7ac, 0xa7ac, 1, -42315}, {0xa7ad, 0xa7ad, 1, -42305},
+    {0xa7ae, 0xa7ae, 1, -42308}, {0xa7b0, 0xa7b0, 1, -42258}, {0xa7b1, 0xa7b1, 1, -42282},
+    {0xa7b2, 0xa7b2, 1, -42261}, {0xa7b3, 0xa7b3, 1, 928}, {0xa7b4, 0xa7c2, 2, 1},
+    {0xa7c4, 0xa7c4, 1, -48}, {0xa7c5, 0xa7c5, 1, -42307}, {0xa7c6, 0xa7c6, 1, -35384},
+    {0xa7c7, 0xa7c9, 2, 1}, {0xa7d0, 0xa7d0, 1, 1}, {0xa7d6, 0xa7d8, 2, 1}, {0xa7f5, 0xa7f5, 1, 1},
+    {0xff21, 0xff3a, 1, 32}, {0x10400, 0x10427, 1, 40}, {0x104b0, 0x104d3, 1, 40},
+    {0x10570, 0x1057a, 1, 39}, {0x1057c, 0x1058a, 1, 39}, {0x1058c, 0x10592, 1, 39},
+    {0x10594, 0x10595, 1, 39}, {0x10c80, 0x10cb2, 1, 64}, {0x118a0, 0x118bf, 1, 32},
+    {0x16e40, 0x16e5f, 1, 32}, {0x1e900, 0x1e921, 1, 34},
+};
+/* clang-format on */
+
+uint32_t cohort_unicode_lower(uint32_t code)
+{
+    if (code < 0x80)
+        return code >= 'A' && code <= 'Z' ? code + 32 : code;
+    size_t low = 0, high = sizeof case_ranges / sizeof *case_ranges;
+    while (low < high) { /* the first range that does not end before CODE */
+        size_t middle = (low + high) / 2;
+        if (case_ranges[middle].last < code)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const case_range *range = &case_ranges[low];
+    if (low == sizeof case_ranges / sizeof *case_ranges || code < range->first ||
+        (code - range->first) % (uint32_t)range->step)
+        return code;
+    return (uint32_t)((int32_t)code + range->delta);
+}
+
+typedef struct class_range {
+    uint32_t first, last;
+    cohort_unicode_class class;
+} class_range;
+
+#define SPACE COHORT_UNICODE_SPACE
+#define MARK COHORT_UNICODE_MARK
+#define IDEOGRAPH COHORT_UNICODE_IDEOGRAPH
+
+/* What is no letter beyond ASCII, in order; the rest counts as letters. By block, so that
+ * a few rare symbols within blocks of letters pass for letters. */
+static const class_range class_ranges[] = {
+    {0x80, 0xa0, SPACE},
+    {0xa1, 0xa9, MARK},
+    {0xab, 0xac, MARK},
+    {0xad, 0xad, SPACE},
+    {0xae, 0xb1, MARK},
+    {0xb4, 0xb4, MARK},
+    {0xb6, 0xb8, MARK},
+    {0xbb, 0xbb, MARK},
+    {0xbf, 0xbf, MARK},
+    {0xd7, 0xd7, MARK},
+    {0xf7, 0xf7, MARK},
+    {0x2c2, 0x2c5, MARK},
+    {0x37e, 0x37e, MARK},
+    {0x387, 0x387, MARK},
+    {0x482, 0x482, MARK},
+    {0x55a, 0x55f, MARK},
+    {0x589, 0x58f, MARK},
+    {0x5be, 0x5be, MARK},
+    {0x5c0, 0x5c0, MARK},
+    {0x5c3, 0x5c3, MARK},
+    {0x5f3, 0x5f4, MARK},
+    {0x600, 0x60f, MARK},
+    {0x61b, 0x61f, MARK},
+    {0x66a, 0x66d, MARK},
+    {0x6d4, 0x6d4, MARK},
+    {0x964, 0x965, MARK},
+    {0x970, 0x970, MARK},
+    {0xdf4, 0xdf4, MARK},
+    {0xe00, 0xe2f, IDEOGRAPH},
+    {0xe3f, 0xe3f, MARK},
+    {0xe4f, 0xe4f, MARK},
+    {0xe5a, 0xe5b, MARK},
+    {0xf04, 0xf14, MARK},
+    {0x104a, 0x104f, MARK},
+    {0x10fb, 0x10fb, MARK},
+    {0x1360, 0x1368, MARK},
+    {0x1680, 0x1680, SPACE},
+    {0x16eb, 0x16ed, MARK},
+    {0x17d4, 0x17d6, MARK},
+    {0x1800, 0x180a, MARK},
+    {0x2000, 0x200f, SPACE},
+    {0x2010, 0x2027, MARK},
+    {0x2028, 0x202f, SPACE},
+    {0x2030, 0x205e, MARK},
+    {0x205f, 0x206f, SPACE},
+    {0x207a, 0x207e, MARK},
+    {0x208a, 0x208e, MARK},
+    {0x20a0, 0x20cf, MARK},
+    {0x2190, 0x245f, MARK},
+    {0x2500, 0x2bff, MARK},
+    {0x2e00, 0x2e7f, MARK},
+    {0x2e80, 0x2fdf, IDEOGRAPH},
+    {0x2ff0, 0x2fff, MARK},
+    {0x3000, 0x3000, SPACE},
+    {0x3001, 0x3004, MARK},
+    {0x3005, 0x3007, IDEOGRAPH},
+    {0x3008, 0x3020, MARK},
+    {0x3021, 0x3029, IDEOGRAPH},
+    {0x3030, 0x3030, MARK},
+    {0x3040, 0x30fa, IDEOGRAPH},
+    {0x30fb, 0x30fb, MARK},
+    {0x30fc, 0x312f, IDEOGRAPH},
+    {0x3190, 0x33ff, MARK},
+    {0x3400, 0x4dbf, IDEOGRAPH},
+    {0x4dc0, 0x4dff, MARK},
+    {0x4e00, 0x9fff, IDEOGRAPH},
+    {0xa874, 0xa877, MARK},
+    {0xd800, 0xf8ff, MARK},
+    {0xf900, 0xfaff, IDEOGRAPH},
+    {0xfd3e, 0xfd3f, MARK},
+    {0xfe00, 0xfe0f, SPACE},
+    {0xfe10, 0xfe1f, MARK},
+    {0xfe30, 0xfe6f, MARK},
+    {0xfeff, 0xfeff, SPACE},
+    {0xff00, 0xff0f, MARK},
+    {0xff1a, 0xff20, MARK},
+    {0xff3b, 0xff40, MARK},
+    {0xff5b, 0xff65, MARK},
+    {0xffe0, 0xffff, MARK},
+    {0x10100, 0x1013f, MARK},
+    {0x1d000, 0x1d3ff, MARK},
+    {0x1f000, 0x1faff, MARK},
+    {0x20000, 0x3ffff, IDEOGRAPH},
+    {0xe0000, 0xe0fff, SPACE},
+    {0xf0000, 0x10ffff, MARK},
+};
+
+cohort_unicode_class cohort_unicode_classify(uint32_t code)
+{
+    if (code < 0x80) {
+        const uint32_t letter = code | 0x20;
+        if ((letter >= 'a' && letter <= 'z') || (code >= '0' && code <= '9'))
+            return COHORT_UNICODE_LETTER;
+        return code <= ' ' || code == 0x7f ? COHORT_UNICODE_SPACE : COHORT_UNICODE_MARK;
+    }
+    size_t low = 0, high = sizeof class_ranges / sizeof *class_ranges;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (class_ranges[middle].last < code)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == sizeof class_ranges / sizeof *class_ranges || code < class_ranges[low].first)
+        return COHORT_UNICODE_LETTER;
+    return class_ranges[low].class;
+}

@@ -1,0 +1,1 @@
+cohort_unit_test(tokenizer SOURCES test_tokenizer.c)
