@@ -107,6 +107,13 @@ struct cohort_layer_type {
     bool reads_tokens;
     /* Frees what `plan` allocated outside the bookings; NULL if nothing. */
     void (*destroy)(cohort_layer *layer);
+    /* Layers that can be computed in several ways have these three, others NULL.
+     * Measures the ways for about SECONDS and takes the fastest. */
+    cohort_status (*tune)(cohort_layer *layer, double seconds);
+    /* The ways taken, as a small number that means the same on every rank. */
+    unsigned (*choice)(const cohort_layer *layer);
+    /* Takes a choice made elsewhere; what is not available here becomes another way. */
+    void (*choose)(cohort_layer *layer, unsigned choice);
 };
 
 /* The public part of every layer; private structs begin with it. */

@@ -111,6 +111,21 @@ static void conv2d_destroy(cohort_layer *base)
     cohort_conv_destroy(((conv2d_layer *)base)->conv);
 }
 
+static cohort_status conv2d_tune(cohort_layer *base, double seconds)
+{
+    return cohort_conv_tune(((conv2d_layer *)base)->conv, seconds, NULL);
+}
+
+static unsigned conv2d_choice(const cohort_layer *base)
+{
+    return cohort_conv_choice(((const conv2d_layer *)base)->conv);
+}
+
+static void conv2d_choose(cohort_layer *base, unsigned choice)
+{
+    cohort_conv_choose(((conv2d_layer *)base)->conv, choice);
+}
+
 static const cohort_key conv2d_keys[] = {
     {.name = "filters",
      .type = COHORT_KEY_COUNT,
@@ -165,4 +180,7 @@ const cohort_layer_type cohort_layer_conv2d = {
     .forward = conv2d_forward,
     .backward = conv2d_backward,
     .destroy = conv2d_destroy,
+    .tune = conv2d_tune,
+    .choice = conv2d_choice,
+    .choose = conv2d_choose,
 };

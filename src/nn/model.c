@@ -154,6 +154,49 @@ void cohort_model_destroy(cohort_model *model)
     free(model);
 }
 
+/* The first layer from NOTE on that can be computed in several ways, NULL if none;
+ * *note moves behind it. */
+static cohort_layer *next_with_choice(const cohort_model *model, size_t *note)
+{
+    while (*note < model->planner.note_count) {
+        cohort_layer *layer = (cohort_layer *)model->planner.notes[(*note)++].layer;
+        if (layer->type->tune)
+            return layer;
+    }
+    return NULL;
+}
+
+cohort_status cohort_model_tune(cohort_model *model, double seconds)
+{
+    const double share = seconds / (double)(cohort_model_choice_count(model) + 1);
+    size_t note = 0;
+    for (cohort_layer *layer; (layer = next_with_choice(model, &note));)
+        COHORT_TRY(layer->type->tune(layer, share));
+    return COHORT_OK;
+}
+
+size_t cohort_model_choice_count(const cohort_model *model)
+{
+    size_t count = 0, note = 0;
+    while (next_with_choice(model, &note))
+        count++;
+    return count;
+}
+
+void cohort_model_choices(uint32_t *choices, const cohort_model *model)
+{
+    size_t note = 0;
+    for (cohort_layer *layer; (layer = next_with_choice(model, &note));)
+        *choices++ = layer->type->choice(layer);
+}
+
+void cohort_model_choose(cohort_model *model, const uint32_t *choices)
+{
+    size_t note = 0;
+    for (cohort_layer *layer; (layer = next_with_choice(model, &note));)
+        layer->type->choose(layer, *choices++);
+}
+
 size_t cohort_model_params_count(const cohort_model *model)
 {
     return model->planner.params_reals;

@@ -88,6 +88,19 @@ real *cohort_model_output_grad(cohort_model *model);
 /* Parameter gradients of the pass (added when pass->accumulate, else set). */
 void cohort_model_backward(cohort_model *model, const cohort_pass *pass);
 
+/* Some layers (convolutions) can be computed in several ways whose results differ in the
+ * last bits. Without tuning a rule chooses. To be fast and the same on every rank and
+ * after resuming: tune on rank 0, broadcast and keep the choices, choose elsewhere.
+ *
+ * Measures the ways of every such layer for about SECONDS in all, on made-up data, and
+ * takes the fastest. Rank-local. Params and grads are not touched. COHORT_MEMORY. */
+COHORT_NODISCARD cohort_status cohort_model_tune(cohort_model *model, double seconds);
+/* How many such layers there are: the same on every rank. */
+size_t cohort_model_choice_count(const cohort_model *model);
+/* CHOICES [choice_count], in the order of layers. */
+void cohort_model_choices(uint32_t *choices, const cohort_model *model);
+void cohort_model_choose(cohort_model *model, const uint32_t *choices);
+
 /* Appends a table of layers: path, output shape, parameters. */
 void cohort_model_describe(cohort_text *text, const cohort_model *model);
 

@@ -1,0 +1,1 @@
+cohort_unit_test(choices SOURCES test_choices.c)
