@@ -9,14 +9,16 @@
 #include "kernel/panel.h"
 #include "kernel/vector.h"
 
-/* Steps are walked in chunks whose gates stay in the second-level cache between the
- * product over the chunk's inputs and the steps themselves. */
-enum { CHUNK_ROWS = 512, BLOCK_ROWS = 8 };
+/* On the way back steps are walked in chunks, whose dz are still in the second-level cache
+ * when the products over them give the parameters' gradients. A block of samples walks by
+ * itself: samples do not meet. */
+enum { CHUNK_ROWS = 512, BLOCK_ROWS = 16 };
 
 /* The scratch, cut up. */
 typedef struct lstm_work {
-    real *recurrent; /* U packed for h U (forward), or U^T packed for dz U^T (backward) */
-    real *x;         /* [chunk rows][in]: x, later dx, in order of steps */
+    real *kernel;    /* W packed for x W (forward), or W^T packed for dz W^T (backward) */
+    real *recurrent; /* U, likewise */
+    real *x;         /* [chunk rows][in]: x after dropout, in order of steps; dx before it */
     real *scaled;    /* [chunk rows][units]: h_{t-1} after dropout; dh before it */
     real *dh, *dc;   /* [batch][units] from the step after */
     real *zeros;     /* [units] h_{-1} and c_{-1} */
@@ -28,11 +30,12 @@ static size_t chunk_steps(size_t batch, size_t time)
     return steps < time ? steps : time;
 }
 
-static size_t recurrent_count(size_t units)
+/* Reals of a matrix [rows][4 units] packed as it is or transposed. */
+static size_t packed_count(size_t rows, size_t units)
 {
-    const size_t there = cohort_panel_count(units, 4 * units);
-    const size_t back = cohort_panel_count(4 * units, units);
-    return there > back ? there : back;
+    const size_t there = cohort_panel_count(rows, 4 * units);
+    const size_t back = cohort_panel_count(4 * units, rows);
+    return cohort_size_align(there > back ? there : back, COHORT_LINE_REALS);
 }
 
 static size_t aligned(size_t count)
@@ -43,15 +46,16 @@ static size_t aligned(size_t count)
 size_t cohort_lstm_work_count(size_t batch, size_t time, size_t in, size_t units)
 {
     const size_t rows = chunk_steps(batch, time) * batch;
-    return aligned(recurrent_count(units)) + aligned(rows * in) + aligned(rows * units) +
-           2 * aligned(batch * units) + aligned(units);
+    return packed_count(in, units) + packed_count(units, units) + aligned(rows * in) +
+           aligned(rows * units) + 2 * aligned(batch * units) + aligned(units);
 }
 
 static lstm_work cut_work(const cohort_lstm *lstm)
 {
     const size_t rows = chunk_steps(lstm->batch, lstm->time) * lstm->batch;
-    lstm_work work = {.recurrent = lstm->work};
-    work.x = work.recurrent + aligned(recurrent_count(lstm->units));
+    lstm_work work = {.kernel = lstm->work};
+    work.recurrent = work.kernel + packed_count(lstm->in, lstm->units);
+    work.x = work.recurrent + packed_count(lstm->units, lstm->units);
     work.scaled = work.x + aligned(rows * lstm->in);
     work.dh = work.scaled + aligned(rows * lstm->units);
     work.dc = work.dh + aligned(lstm->batch * lstm->units);
@@ -146,6 +150,28 @@ static const real *states_before(const cohort_lstm *lstm, real *scaled, size_t s
     return scaled;
 }
 
+/* z [rows][4 units] = x_t W + h_{t-1} U for samples [first, first + rows). */
+static void project(real *z, const cohort_lstm *lstm, const lstm_work *work, size_t step,
+                    size_t first, size_t rows)
+{
+    const size_t in = lstm->in, units = lstm->units;
+    const real *x = lstm->x + (first * lstm->time + time_of(lstm, step)) * in;
+    size_t stride = lstm->time * in;
+    if (lstm->in_scale) {
+        for (size_t r = 0; r < rows; r++)
+            scale_row(work->x + (first + r) * in, x + r * stride, lstm->in_scale + (first + r) * in,
+                      in);
+        x = work->x + first * in;
+        stride = in;
+    }
+    cohort_panel_multiply(z, 4 * units, COHORT_PLAIN, x, stride, work->kernel, in, rows, 4 * units,
+                          in, false);
+    if (step)
+        cohort_panel_multiply(z, 4 * units, COHORT_PLAIN,
+                              states_before(lstm, work->scaled + first * units, step, first, rows),
+                              units, work->recurrent, units, rows, 4 * units, units, true);
+}
+
 /* One step of samples [first, first + rows). */
 static void step_forward(real *y, const cohort_lstm *lstm, const lstm_work *work, size_t step,
                          size_t first, size_t rows)
@@ -154,10 +180,7 @@ static void step_forward(real *y, const cohort_lstm *lstm, const lstm_work *work
     const size_t at = step * lstm->batch + first;
     real *z = lstm->gates + at * 4 * units;
     real *c = lstm->cells + at * units, *h = lstm->states + at * units;
-    if (step)
-        cohort_panel_multiply(z, 4 * units, COHORT_PLAIN,
-                              states_before(lstm, work->scaled + first * units, step, first, rows),
-                              units, work->recurrent, units, rows, 4 * units, units, true);
+    project(z, lstm, work, step, first, rows);
     for (size_t r = 0; r < rows; r++) {
         real *cell = c + r * units, *state = h + r * units;
         const real *cell_before = step ? cell - lstm->batch * units : work->zeros;
@@ -176,24 +199,40 @@ static void step_forward(real *y, const cohort_lstm *lstm, const lstm_work *work
 
 void cohort_lstm_forward(real *y, const cohort_lstm *lstm)
 {
-    const size_t batch = lstm->batch, units = lstm->units;
-    const size_t steps = chunk_steps(batch, lstm->time);
+    const size_t batch = lstm->batch, in = lstm->in, units = lstm->units;
     const size_t blocks = (batch + BLOCK_ROWS - 1) / BLOCK_ROWS;
     const lstm_work work = cut_work(lstm);
+    cohort_panel_pack(work.kernel, COHORT_PLAIN, lstm->kernel, 4 * units, in, 4 * units);
     cohort_panel_pack(work.recurrent, COHORT_PLAIN, lstm->recurrent, 4 * units, units, 4 * units);
-    for (size_t begin = 0; begin < lstm->time; begin += steps) {
-        const size_t end = lstm->time - begin < steps ? lstm->time : begin + steps;
-        gather_inputs(work.x, lstm, begin, end);
-        cohort_gemm_dense(COHORT_PLAIN, COHORT_PLAIN, (end - begin) * batch, 4 * units, lstm->in,
-                          work.x, lstm->kernel, false, lstm->gates + begin * batch * 4 * units);
-        /* Samples do not meet: a block of them walks all steps of the chunk by itself. */
 #pragma omp parallel for schedule(static)
-        for (size_t block = 0; block < blocks; block++) {
-            const size_t first = block * BLOCK_ROWS;
-            const size_t rows = batch - first < BLOCK_ROWS ? batch - first : BLOCK_ROWS;
-            for (size_t s = begin; s < end; s++)
-                step_forward(y, lstm, &work, s, first, rows);
-        }
+    for (size_t block = 0; block < blocks; block++) {
+        const size_t first = block * BLOCK_ROWS;
+        const size_t rows = batch - first < BLOCK_ROWS ? batch - first : BLOCK_ROWS;
+        for (size_t s = 0; s < lstm->time; s++)
+            step_forward(y, lstm, &work, s, first, rows);
+    }
+}
+
+/* dx_t of samples [first, first + rows) from their dz. */
+static void put_input_grads(const cohort_lstm_grads *grads, const cohort_lstm *lstm,
+                            const lstm_work *work, const real *dz, size_t step, size_t first,
+                            size_t rows)
+{
+    const size_t in = lstm->in, all = 4 * lstm->units, stride = lstm->time * in;
+    real *dx = grads->dx + (first * lstm->time + time_of(lstm, step)) * in;
+    if (!lstm->in_scale) {
+        cohort_panel_multiply(dx, stride, COHORT_PLAIN, dz, all, work->kernel, all, rows, in, all,
+                              grads->add_dx);
+        return;
+    }
+    real *scaled = work->x + first * in;
+    cohort_panel_multiply(scaled, in, COHORT_PLAIN, dz, all, work->kernel, all, rows, in, all,
+                          false);
+    for (size_t r = 0; r < rows; r++) {
+        const real *scale = lstm->in_scale + (first + r) * in;
+        scale_row(grads->add_dx ? scaled + r * in : dx + r * stride, scaled + r * in, scale, in);
+        if (grads->add_dx)
+            cohort_vector_add(dx + r * stride, scaled + r * in, in);
     }
 }
 
@@ -218,6 +257,8 @@ static void step_backward(const cohort_lstm_grads *grads, const cohort_lstm *lst
             cell_backward(z + r * 4 * units, dc + r * units, dh + r * units, c + r * units,
                           step ? c + r * units - lstm->batch * units : work->zeros, units);
     }
+    if (grads->dx)
+        put_input_grads(grads, lstm, work, z, step, first, rows);
     if (!step)
         return;
     real *scaled = work->scaled + first * units;
@@ -250,33 +291,13 @@ static void add_param_grads(const cohort_lstm_grads *grads, const cohort_lstm *l
                       dz + (from - begin) * batch * 4 * units, add, grads->recurrent);
 }
 
-/* dx of the steps [begin, end). */
-static void put_input_grads(const cohort_lstm_grads *grads, const cohort_lstm *lstm,
-                            const lstm_work *work, size_t begin, size_t end)
-{
-    const size_t batch = lstm->batch, in = lstm->in, units = lstm->units;
-    cohort_gemm_dense(COHORT_PLAIN, COHORT_TRANSPOSED, (end - begin) * batch, in, 4 * units,
-                      lstm->gates + begin * batch * 4 * units, lstm->kernel, false, work->x);
-    for (size_t s = begin; s < end; s++)
-        for (size_t b = 0; b < batch; b++) {
-            real *row = work->x + ((s - begin) * batch + b) * in;
-            real *to = grads->dx + (b * lstm->time + time_of(lstm, s)) * in;
-            const real *scale = lstm->in_scale ? lstm->in_scale + b * in : NULL;
-            if (grads->add_dx) {
-                if (scale)
-                    scale_row(row, row, scale, in);
-                cohort_vector_add(to, row, in);
-            } else
-                scale_row(to, row, scale, in);
-        }
-}
-
 void cohort_lstm_backward(const cohort_lstm_grads *grads, const cohort_lstm *lstm)
 {
     const size_t batch = lstm->batch, units = lstm->units;
     const size_t steps = chunk_steps(batch, lstm->time);
     const size_t blocks = (batch + BLOCK_ROWS - 1) / BLOCK_ROWS;
     const lstm_work work = cut_work(lstm);
+    cohort_panel_pack(work.kernel, COHORT_TRANSPOSED, lstm->kernel, 4 * units, 4 * units, lstm->in);
     cohort_panel_pack(work.recurrent, COHORT_TRANSPOSED, lstm->recurrent, 4 * units, 4 * units,
                       units);
     memset(work.dh, 0, batch * units * sizeof(real));
@@ -297,7 +318,5 @@ void cohort_lstm_backward(const cohort_lstm_grads *grads, const cohort_lstm *lst
             add_param_grads(grads, lstm, &work, begin, end, add);
             add = true;
         }
-        if (grads->dx)
-            put_input_grads(grads, lstm, &work, begin, end);
     }
 }

@@ -9,6 +9,7 @@
 #include "kernel/embedding.h"
 #include "kernel/lstm.h"
 #include "kernel/panel.h"
+#include "nn/init.h"
 
 /* The path of CPUs without AVX-512, compiled once more under other names. */
 #define COHORT_NO_WIDE
@@ -365,6 +366,37 @@ static void attention_matches_its_definition(void **state)
             check_attention(sizes[s], options);
 }
 
+/* Scratch for twice the length is twice as large, not four times. */
+static void attention_memory_is_linear(void **state)
+{
+    (void)state;
+    const size_t some = cohort_attention_work_count(4096, 4, 128, 1);
+    const size_t more = cohort_attention_work_count(8192, 4, 128, 1);
+    assert_true(more < 2 * some + 4096);
+    assert_true(some < (size_t)4096 * 4096 / 8);
+}
+
+static void lstm_weights_start_as_in_keras(void **state)
+{
+    (void)state;
+    enum { UNITS = 6, ALL = 4 * UNITS };
+    real wide[UNITS * ALL], tall[ALL * UNITS], bias[ALL];
+    cohort_init_fill(wide, UNITS * ALL, &cohort_init_orthogonal, UNITS, ALL, 3, 1);
+    cohort_init_fill(tall, ALL * UNITS, &cohort_init_orthogonal, ALL, UNITS, 3, 1);
+    for (size_t a = 0; a < UNITS; a++)
+        for (size_t b = 0; b < UNITS; b++) {
+            double rows = 0, columns = 0;
+            for (size_t i = 0; i < ALL; i++) {
+                rows += (double)wide[a * ALL + i] * (double)wide[b * ALL + i];
+                columns += (double)tall[i * UNITS + a] * (double)tall[i * UNITS + b];
+            }
+            assert_true(fabs(rows - (a == b)) < 1e-6 && fabs(columns - (a == b)) < 1e-6);
+        }
+    cohort_init_fill(bias, ALL, &cohort_init_forget_bias, 0, ALL, 3, 2);
+    for (size_t i = 0; i < ALL; i++)
+        assert_true(bias[i] == (i / UNITS == 1 ? 1 : 0));
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -380,6 +412,8 @@ int main(void)
         cmocka_unit_test(sinusoids),
         cmocka_unit_test(lstm_matches_its_definition),
         cmocka_unit_test(attention_matches_its_definition),
+        cmocka_unit_test(attention_memory_is_linear),
+        cmocka_unit_test(lstm_weights_start_as_in_keras),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
