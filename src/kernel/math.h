@@ -35,13 +35,13 @@ COHORT_INLINE real cohort_erf(real x)
 
 #else
 
-/* 2^n for n in [-127, 127] (0 at -127), by its bits. */
+/* 2^n for n in [-127, 127] (0 at -127), by its bits; anything for other n. */
 COHORT_INLINE float cohort_power_of_two(int32_t n)
 {
     union {
-        int32_t bits;
+        uint32_t bits;
         float value;
-    } power = {.bits = (n + 127) * (1 << 23)};
+    } power = {.bits = (uint32_t)(n + 127) << 23};
     return power.value;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernel/clones.h"
+#include "kernel/math.h"
 
 /* Few channels make short inner loops. Vectors over the columns are therefore repeated until
  * they fill a tile, and several rows are treated as one of the tile's width. */
@@ -243,15 +244,15 @@ COHORT_CLONES static void row_gradient(real *dx, const real *dy, const real *x, 
         dx[j] = inverse * (dy[j] * gamma[j] - level - (x[j] - mean) * tilt);
 }
 
-/* Sixteen rows at a time, columns outermost: the sums stay in registers meanwhile. */
-COHORT_CLONES static void add_row_weights(real *restrict dgamma, real *restrict dbeta,
-                                          const real *restrict dy, const real *restrict x,
-                                          const real *restrict mean, const real *restrict inverse,
-                                          size_t rows, size_t width)
+/* Columns outermost: the sums stay in registers over the rows. */
+COHORT_INLINE void add_columns(real *restrict dgamma, real *restrict dbeta, const real *restrict dy,
+                               const real *restrict x, const real *restrict mean,
+                               const real *restrict inverse, size_t rows, size_t width)
 {
 #pragma omp simd
     for (size_t j = 0; j < width; j++) {
         real first = 0, second = 0;
+#pragma GCC unroll 8
         for (size_t r = 0; r < rows; r++) {
             real g = dy[r * width + j];
             first += g * ((x[r * width + j] - mean[r]) * inverse[r]);
@@ -262,13 +263,26 @@ COHORT_CLONES static void add_row_weights(real *restrict dgamma, real *restrict 
     }
 }
 
+/* A fixed number of rows lets the compiler unroll them; what is left goes one by one. */
+COHORT_CLONES static void add_row_weights(real *restrict dgamma, real *restrict dbeta,
+                                          const real *restrict dy, const real *restrict x,
+                                          const real *restrict mean, const real *restrict inverse,
+                                          size_t rows, size_t width)
+{
+    if (rows == GROUP) {
+        add_columns(dgamma, dbeta, dy, x, mean, inverse, GROUP, width);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++)
+        add_columns(dgamma, dbeta, dy + r * width, x + r * width, mean + r, inverse + r, 1, width);
+}
+
 void cohort_norm_rows_backward(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x,
                                const real *mean, const real *inverse, const real *gamma,
                                size_t rows, size_t width)
 {
-    enum { BLOCK = 16 };
-    for (size_t row = 0; row < rows; row += BLOCK) {
-        const size_t count = rows - row < BLOCK ? rows - row : BLOCK, at = row * width;
+    for (size_t row = 0; row < rows; row += GROUP) {
+        const size_t count = rows - row < GROUP ? rows - row : GROUP, at = row * width;
         if (dgamma && dbeta)
             add_row_weights(dgamma, dbeta, dy + at, x + at, mean + row, inverse + row, count,
                             width);
