@@ -52,4 +52,16 @@ double cohort_reducer_take_wait_seconds(cohort_reducer *reducer);
 /* "shared memory, 2 ranks" or "MPI_Iallreduce, 3 buckets of 1 MiB": what runs now. */
 const char *cohort_reducer_describe(const cohort_reducer *reducer);
 
+/* What one gradient sum of a length costs here. */
+typedef struct cohort_reducer_timing {
+    double best, median; /* seconds, of the slowest rank */
+    char description[96];
+} cohort_reducer_timing;
+
+/* Times sums of COUNT floats in MODE: the vector is written anew before each, as backward
+ * does. About BUDGET seconds, at least 5 repetitions. For `cohort bench`. Collective. */
+COHORT_NODISCARD cohort_status cohort_reducer_measure(cohort_reducer_timing *out, cohort_comm *comm,
+                                                      cohort_reducer_mode mode, size_t count,
+                                                      double budget);
+
 #endif

@@ -174,6 +174,15 @@ static void sums_between_nodes(void **state)
     comm = whole;
 }
 
+static void times_itself(void **state)
+{
+    (void)state;
+    cohort_reducer_timing timing;
+    assert_ok(cohort_reducer_measure(&timing, comm, COHORT_REDUCER_SHARED, 1000, 0.01));
+    assert_all(timing.best >= 0 && timing.best <= timing.median && timing.median < 10);
+    assert_all(strstr(timing.description, size == 1 ? "1 rank" : "shared memory") != NULL);
+}
+
 /* The last rank does not come to the sum of a reducer in MODE on nodes of NODE_SIZE. */
 static void miss_the_last_rank(cohort_reducer_mode mode, const char *node_size)
 {
@@ -226,9 +235,13 @@ int main(void)
     rank = cohort_comm_rank(comm);
     size = cohort_comm_size(comm);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sums_by_mpi),        cmocka_unit_test(sums_in_shared_memory),
-        cmocka_unit_test(many_steps),         cmocka_unit_test(falls_back_when_memory_is_short),
-        cmocka_unit_test(sums_between_nodes), cmocka_unit_test(names_the_rank_that_does_not_come),
+        cmocka_unit_test(sums_by_mpi),
+        cmocka_unit_test(sums_in_shared_memory),
+        cmocka_unit_test(many_steps),
+        cmocka_unit_test(falls_back_when_memory_is_short),
+        cmocka_unit_test(sums_between_nodes),
+        cmocka_unit_test(times_itself),
+        cmocka_unit_test(names_the_rank_that_does_not_come),
     };
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
     cohort_comm_close(comm);
