@@ -322,7 +322,7 @@ void cohort_comm_kill(cohort_comm *comm, int exit_code)
     if (is_running && !is_over) {
         /* The rank that prints the message goes first, so that it is seen. */
         if (comm && !cohort_comm_is_speaker(comm))
-            usleep(300000);
+            usleep(500000);
         MPI_Abort(MPI_COMM_WORLD, exit_code);
     }
     _exit(exit_code);

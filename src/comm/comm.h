@@ -51,13 +51,14 @@ bool cohort_comm_is_crowded(const cohort_comm *comm);
  * fail at once with the same message, its memory must no longer be relied on, and the
  * program ends by cohort_comm_kill. */
 void cohort_comm_set_timeout(cohort_comm *comm, double seconds);
-/* Says what this rank is doing ("step 120: backward", printf-style, cut at 95 bytes), for
+/* Says what this rank is doing ("step 120: backward", printf-style, cut at 87 bytes), for
  * other ranks' messages. Not collective; some 0.2 us. */
 void cohort_comm_set_phase(cohort_comm *comm, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 bool cohort_comm_is_broken(const cohort_comm *comm);
 /* Whether this rank is the one that prints an error all ranks have: rank 0, or once COMM
- * is broken the lowest rank that did arrive. */
+ * is broken the first that noticed (one of each host; hosts of higher ranks wait a second
+ * before they fail, so that the first can print and end the job). */
 bool cohort_comm_is_speaker(const cohort_comm *comm);
 
 /* Every rank gets the worst status of all (the highest-numbered; OK if all are OK) and

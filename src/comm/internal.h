@@ -9,7 +9,7 @@
 
 enum {
     COHORT_HOST_BYTES = 64,
-    COHORT_PHASE_BYTES = 96,
+    COHORT_PHASE_BYTES = 88,
     COHORT_PHASE_WORDS = COHORT_PHASE_BYTES / 8,
     COHORT_MESSAGE_BYTES = 1024
 };
@@ -21,6 +21,7 @@ typedef struct cohort_presence {
     _Atomic uint64_t node_sequence;             /* collectives entered, over the node */
     _Atomic uint64_t version;                   /* of `phase`; odd while it is written */
     _Atomic uint32_t pid, pid_space;            /* process number, and in which namespace (inode) */
+    _Atomic uint32_t speaker, unused;           /* node rank 0's alone: 1 + who reports a failure */
     _Atomic uint64_t phase[COHORT_PHASE_WORDS]; /* text, what the rank is doing */
 } cohort_presence;
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2,
@@ -43,6 +44,7 @@ struct cohort_comm {
     bool crowded;      /* more ranks than cores on this node */
     bool sees_pids;    /* /proc shows the other ranks of the node */
     bool is_broken;    /* a collective timed out or failed: none may follow */
+    bool speaks;       /* once broken: of this node, this rank reports it */
     int first_arrived; /* lowest rank that waited, once broken */
     double timeout;
     MPI_Comm world, node;

@@ -95,7 +95,13 @@ cohort_status cohort_comm_enter(cohort_comm *comm, cohort_scope scope)
 
 cohort_status cohort_comm_break(cohort_comm *comm)
 {
+    if (comm->is_broken)
+        return COHORT_PEER;
     comm->is_broken = true;
+    /* The first of the node to notice reports it: others may be far from their deadline. */
+    uint32_t none = 0;
+    comm->speaks = !comm->board || atomic_compare_exchange_strong(&comm->board[0].speaker, &none,
+                                                                  (uint32_t)comm->rank + 1);
     snprintf(comm->failure, sizeof comm->failure, "%s", cohort_error_message());
     return COHORT_PEER;
 }
@@ -107,7 +113,7 @@ bool cohort_comm_is_broken(const cohort_comm *comm)
 
 bool cohort_comm_is_speaker(const cohort_comm *comm)
 {
-    return comm->rank == (comm->is_broken ? comm->first_arrived : 0);
+    return comm->is_broken ? comm->speaks : comm->rank == 0;
 }
 
 cohort_status cohort_comm_check(cohort_comm *comm, int code, const char *what)
@@ -122,7 +128,6 @@ cohort_status cohort_comm_check(cohort_comm *comm, int code, const char *what)
             *at = ' ';
     (void)COHORT_FAIL(COHORT_PEER, "%s failed on rank %d (%s): %s; see the other ranks' messages",
                       what, comm->rank, comm->hosts ? comm->hosts[comm->rank] : "this host", text);
-    comm->first_arrived = comm->rank;
     return cohort_comm_break(comm);
 }
 
@@ -296,10 +301,6 @@ static cohort_status check_processes(const cohort_waiter *waiter)
             continue;
         char phase[COHORT_PHASE_BYTES];
         read_phase(phase, &comm->board[i]);
-        comm->first_arrived = -1;
-        for (int j = comm->node_size - 1; j >= 0; j--)
-            if (j != i && !cohort_process_is_dead(atomic_load(&comm->board[j].pid)))
-                comm->first_arrived = comm->node_ranks[j];
         int rank = comm->node_ranks[i];
         return COHORT_FAIL(COHORT_PEER,
                            "rank %d on %s has died (last: %s), before %s was complete: "
@@ -336,10 +337,16 @@ cohort_status cohort_waiter_poll(cohort_waiter *waiter)
         return COHORT_OK;
     waiter->next_service = now + SERVICE_INTERVAL;
     answer_questions(comm);
+    comm->first_arrived = comm->rank;
     cohort_status status = check_processes(waiter);
     if (status == COHORT_OK && waiter->timeout > 0 && now - waiter->start > waiter->timeout)
         status = report_missing(waiter);
-    return status == COHORT_OK ? COHORT_OK : cohort_comm_break(comm);
+    if (status == COHORT_OK)
+        return COHORT_OK;
+    /* The host of the lowest rank that waits reports for all. */
+    if (comm->board && comm->node_of[comm->first_arrived] != comm->node_index)
+        nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+    return cohort_comm_break(comm);
 }
 
 cohort_status cohort_comm_wait(cohort_comm *comm, MPI_Request *requests, int count,
