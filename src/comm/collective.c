@@ -3,15 +3,12 @@
 
 #include "comm/internal.h"
 
-/* One MPI call moves at most this much: its counts are ints. */
-static const size_t CHUNK_BYTES = (size_t)1 << 29;
-
 /* COUNT bytes from ROOT of ON. */
 static cohort_status broadcast(cohort_comm *comm, MPI_Comm on, cohort_scope scope, char *bytes,
                                size_t count, int root)
 {
     for (size_t done = 0; done < count;) {
-        size_t chunk = count - done < CHUNK_BYTES ? count - done : CHUNK_BYTES;
+        size_t chunk = count - done < comm->chunk_bytes ? count - done : comm->chunk_bytes;
         MPI_Request request;
         COHORT_TRY(cohort_comm_check(
             comm, MPI_Ibcast(bytes + done, (int)chunk, MPI_BYTE, root, on, &request), "broadcast"));
@@ -76,7 +73,7 @@ static cohort_status reduce(cohort_comm *comm, double *values, size_t count, MPI
     if (comm->size == 1 || count == 0)
         return COHORT_OK;
     COHORT_TRY(cohort_comm_enter(comm, COHORT_SCOPE_ALL));
-    const size_t most = CHUNK_BYTES / sizeof *values;
+    const size_t most = comm->chunk_bytes / sizeof *values;
     for (size_t done = 0; done < count;) {
         size_t chunk = count - done < most ? count - done : most;
         MPI_Request request;
@@ -110,7 +107,7 @@ cohort_status cohort_comm_gather_all(cohort_comm *comm, void *all, const void *m
         return COHORT_OK;
     }
     COHORT_TRY(cohort_comm_enter(comm, COHORT_SCOPE_ALL));
-    if (count <= CHUNK_BYTES / size) {
+    if (count <= comm->chunk_bytes / size) {
         MPI_Request request;
         COHORT_TRY(cohort_comm_check(comm,
                                      MPI_Iallgather(mine, (int)count, MPI_BYTE, all, (int)count,

@@ -13,6 +13,7 @@
 #include "comm/internal.h"
 
 static const double DEFAULT_TIMEOUT = 300; /* seconds */
+static const size_t CHUNK_BYTES = (size_t)1 << 29;
 
 /* The value of environment variable NAME as a number, or FALLBACK. */
 static int environment_int(const char *name, int fallback)
@@ -209,6 +210,7 @@ static cohort_status make(cohort_comm **out, const MPI_Comm *parent, bool starte
     *out = NULL;
     COHORT_TRY(COHORT_ALLOCATE(&comm, 1));
     comm->timeout = DEFAULT_TIMEOUT;
+    comm->chunk_bytes = CHUNK_BYTES;
     comm->started_mpi = started_mpi;
     comm->world = comm->node = comm->control = MPI_COMM_NULL;
     comm->answer_request = MPI_REQUEST_NULL;
