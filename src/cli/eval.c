@@ -113,6 +113,7 @@ static cohort_status evaluate(cohort_evaluation *result, cohort_comm *comm,
     COHORT_TRY_DONE(status, cohort_job_open_data(&dataset, comm, recipe, file, group, true));
     const cohort_dataset_info *info = cohort_dataset_describe(dataset);
     const size_t global = inference->batch * (size_t)cohort_comm_size(comm);
+    const cohort_share share = cohort_job_even_share(comm);
     const cohort_subset all = cohort_subset_all(info->count);
     char name[256];
     snprintf(name, sizeof name, "%s/%s", file, group);
@@ -123,7 +124,7 @@ static cohort_status evaluate(cohort_evaluation *result, cohort_comm *comm,
         status = cohort_job_check_data(dataset, name, cohort_model_input(inference->model),
                                        &inference->loss);
     if (status == COHORT_OK)
-        status = cohort_job_loader(&loader, comm, recipe, dataset, &all, global, inference->model,
+        status = cohort_job_loader(&loader, recipe, dataset, &all, global, &share, inference->model,
                                    false);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
     COHORT_TRY_DONE(status, cohort_evaluate(result, comm, inference->model, &inference->loss,

@@ -215,14 +215,15 @@ static cohort_status predict(cohort_comm *comm, cohort_inference *inference,
     COHORT_TRY_DONE(status,
                     cohort_job_open_data(&dataset, comm, inference->recipe, input, group, false));
     const size_t count = cohort_dataset_describe(dataset)->count;
+    const cohort_share share = cohort_job_even_share(comm);
     const cohort_subset all = cohort_subset_all(count);
     status = cohort_loss_create(&inference->loss, &inference->recipe->loss, shape,
                                 is_regression(inference->recipe) ? cohort_shape_count(shape) : 0);
     if (status == COHORT_OK)
         status = cohort_job_check_data(dataset, input, cohort_model_input(inference->model), NULL);
     if (status == COHORT_OK)
-        status = cohort_job_loader(&loader, comm, inference->recipe, dataset, &all,
-                                   inference->batch * (size_t)cohort_comm_size(comm),
+        status = cohort_job_loader(&loader, inference->recipe, dataset, &all,
+                                   inference->batch * (size_t)cohort_comm_size(comm), &share,
                                    inference->model, false);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
     if (cohort_cli_is_speaker(comm))

@@ -4,9 +4,9 @@
 
 #include "base/memory.h"
 #include "base/shape.h"
-#include "kernel/clones.h"
+#include "comm/tree.h"
 
-enum { LINE = 16, BLOCK = 1024 /* floats */ };
+enum { LINE = 16 /* floats */ };
 
 /* The part of range INDEX that rank PEER sums. */
 static cohort_slice part_of(const cohort_exchange *exchange, size_t index, size_t peer)
@@ -43,6 +43,7 @@ cohort_status cohort_exchange_open(cohort_exchange *exchange, cohort_comm *comm,
     MPI_Comm_rank(peers, &rank);
     exchange->size = (size_t)size;
     exchange->rank = (size_t)rank;
+    COHORT_TRY(COHORT_ALLOCATE(&exchange->sources, exchange->size));
     COHORT_TRY(COHORT_ALLOCATE(&exchange->received_at, range_count));
     size_t total = 0;
     for (size_t i = 0; i < range_count; i++) {
@@ -61,6 +62,7 @@ void cohort_exchange_close(cohort_exchange *exchange)
 {
     if (exchange->comm && !exchange->comm->is_broken && exchange->peers != MPI_COMM_NULL)
         MPI_Comm_free(&exchange->peers);
+    cohort_free(exchange->sources);
     cohort_free(exchange->received);
     cohort_free(exchange->received_at);
     cohort_free(exchange->requests);
@@ -109,31 +111,17 @@ cohort_status cohort_exchange_start(cohort_exchange *exchange)
     return COHORT_OK;
 }
 
-COHORT_CLONES static void add(float *restrict sum, const float *restrict x, size_t count)
-{
-#pragma omp simd
-    for (size_t i = 0; i < count; i++)
-        sum[i] += x[i];
-}
-
-/* Adds all contributions to our part of range INDEX, in rank order. */
+/* Adds all contributions to our part of range INDEX, in tree order. */
 static void sum_part(const cohort_exchange *exchange, size_t index)
 {
     cohort_slice own = part_of(exchange, index, exchange->rank);
     size_t count = own.end - own.begin;
-    float sum[BLOCK];
-    for (size_t at = 0; at < count; at += BLOCK) {
-        size_t block = count - at < BLOCK ? count - at : BLOCK;
-        for (size_t peer = 0; peer < exchange->size; peer++) {
-            const float *from = peer == exchange->rank ? exchange->values + own.begin
-                                                       : contribution(exchange, index, peer);
-            if (peer == 0)
-                memcpy(sum, from + at, block * sizeof *sum);
-            else
-                add(sum, from + at, block);
-        }
-        memcpy(exchange->values + own.begin + at, sum, block * sizeof *sum);
-    }
+    for (size_t peer = 0; peer < exchange->size; peer++)
+        exchange->sources[peer] = peer == exchange->rank ? exchange->values + own.begin
+                                                         : contribution(exchange, index, peer);
+    for (size_t at = 0; at < count; at += COHORT_TREE_BLOCK)
+        cohort_tree_sum(exchange->values + own.begin + at, exchange->sources, exchange->size, at,
+                        count - at < COHORT_TREE_BLOCK ? count - at : COHORT_TREE_BLOCK);
 }
 
 static cohort_status is_complete(bool *complete, const cohort_exchange *exchange, size_t index)

@@ -25,6 +25,7 @@ typedef struct cohort_exchange {
     float *values;              /* the vector; not owned */
     const cohort_slice *ranges; /* [range_count], the same on all ranks; not owned */
     size_t range_count;
+    float **sources;        /* [size] scratch of the sum */
     float *received;        /* contributions of all ranks to this rank's parts */
     size_t *received_at;    /* [range_count] where those of a range begin */
     MPI_Request *requests;  /* [range_count][2 size] */

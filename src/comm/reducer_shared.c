@@ -1,7 +1,7 @@
 /* The sum through memory that the ranks of a node share, and by messages between nodes.
  *
  * Every rank's vector lies in one window. Of each bucket rank r owns slice r: it reads
- * that slice of all vectors, adds them in rank order and writes the sum to all of
+ * that slice of all vectors, adds them in tree order (tree.h) and writes the sum to all of
  * them, so that afterwards every replica is whole. A slice is touched by its owner
  * alone; two things need waiting for: that all ranks have written the bucket
  * (`ready`), and at the end of the step that all have summed (`finished`), before
@@ -16,9 +16,10 @@
 #include "base/memory.h"
 #include "base/shape.h"
 #include "comm/reducer_internal.h"
+#include "comm/tree.h"
 #include "kernel/clones.h"
 
-enum { LINE = 16, BLOCK = 1024 /* floats */, PAGE = 4096 };
+enum { LINE = 16, BLOCK = COHORT_TREE_BLOCK, PAGE = 4096 };
 
 /* Two to four ranks: one pass, each value read once and written once. */
 COHORT_CLONES static void sum_two(float *restrict a, float *restrict b, size_t count)
@@ -41,23 +42,7 @@ COHORT_CLONES static void sum_four(float *restrict a, float *restrict b, float *
 {
 #pragma omp simd
     for (size_t i = 0; i < count; i++)
-        a[i] = b[i] = c[i] = d[i] = a[i] + b[i] + c[i] + d[i];
-}
-
-COHORT_CLONES static void add(float *restrict sum, const float *restrict x, size_t count)
-{
-#pragma omp simd
-    for (size_t i = 0; i < count; i++)
-        sum[i] += x[i];
-}
-
-/* sum = Σ replicas[r][at …] in rank order. */
-static void sum_into(float *restrict sum, float *const *replicas, size_t replica_count, size_t at,
-                     size_t count)
-{
-    memcpy(sum, replicas[0] + at, count * sizeof *sum);
-    for (size_t r = 1; r < replica_count; r++)
-        add(sum, replicas[r] + at, count);
+        a[i] = b[i] = c[i] = d[i] = (a[i] + b[i]) + (c[i] + d[i]);
 }
 
 static void spread(float *const *replicas, size_t replica_count, size_t at, const float *sum,
@@ -80,7 +65,7 @@ static void sum_in_place(float *const *v, size_t replica_count, size_t at, size_
         float sum[BLOCK];
         for (size_t done = 0; done < count; done += BLOCK) {
             size_t block = count - done < BLOCK ? count - done : BLOCK;
-            sum_into(sum, v, replica_count, at + done, block);
+            cohort_tree_sum(sum, v, replica_count, at + done, block);
             spread(v, replica_count, at + done, sum, block);
         }
     }
@@ -195,8 +180,8 @@ static cohort_status sum_bucket(cohort_reducer *reducer, size_t index)
         return COHORT_OK;
     }
     for (size_t done = 0; layout->local_count > 1 && done < count; done += BLOCK)
-        sum_into(reducer->sums + own.begin + done, reducer->replicas, layout->local_count,
-                 own.begin + done, count - done < BLOCK ? count - done : BLOCK);
+        cohort_tree_sum(reducer->sums + own.begin + done, reducer->replicas, layout->local_count,
+                        own.begin + done, count - done < BLOCK ? count - done : BLOCK);
     return cohort_exchange_start(&reducer->exchange);
 }
 

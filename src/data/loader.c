@@ -27,7 +27,7 @@ typedef struct slot {
 struct cohort_loader {
     cohort_dataset *dataset;
     cohort_sampler sampler;
-    size_t rank, size;
+    size_t part_begin, part_end, part_count;
     bool tokens;
     size_t token_limit;
     uint64_t seed;
@@ -103,8 +103,9 @@ static cohort_status fill(slot *filled, cohort_loader *loader, uint64_t epoch, u
     batch->epoch = epoch;
     batch->step = step;
     batch->global_count = cohort_sampler_batch_count(&loader->sampler, step);
-    const size_t begin = cohort_part_begin(batch->global_count, loader->rank, loader->size),
-                 end = cohort_part_begin(batch->global_count, loader->rank + 1, loader->size);
+    const size_t begin =
+                     cohort_part_begin(batch->global_count, loader->part_begin, loader->part_count),
+                 end = cohort_part_begin(batch->global_count, loader->part_end, loader->part_count);
     batch->count = end - begin;
     cohort_sampler_rows(filled->rows, &loader->sampler, epoch, step, begin, batch->count);
     COHORT_TRY(cohort_dataset_gather(loader->staging, filled->y, loader->dataset, filled->rows,
@@ -306,12 +307,13 @@ static cohort_status configure(cohort_loader *loader, const cohort_loader_config
     return cohort_augmenter_create(&loader->augmenter, config->augment, shape, info->x_element);
 }
 
-/* *most = samples of the largest part of a batch that this rank can get. */
+/* *most = samples of the largest share of a batch that this rank can get. */
 static cohort_status allocate_slots(size_t *most, cohort_loader *loader,
                                     const cohort_dataset_info *info)
 {
     const size_t batch = cohort_sampler_batch_count(&loader->sampler, 0);
-    const size_t count = (batch - 1) / loader->size + 1;
+    const size_t parts = loader->part_end - loader->part_begin;
+    const size_t count = (batch * parts - 1) / loader->part_count + 1;
     const size_t y_elements = info->targets ? cohort_shape_count(&info->y_shape) : 0;
     size_t x_bytes = 0, y_bytes = 0;
     COHORT_REQUIRE(cohort_size_multiply(&x_bytes, loader->x_elements, sizeof(float)) &&
@@ -351,8 +353,9 @@ cohort_status cohort_loader_create(cohort_loader **out, cohort_dataset *dataset,
     pthread_cond_init(&loader->ready, NULL);
     loader->dataset = dataset;
     loader->sampler = config->sampler;
-    loader->rank = (size_t)config->rank;
-    loader->size = (size_t)config->size;
+    loader->part_begin = config->part_begin;
+    loader->part_end = config->part_end;
+    loader->part_count = config->part_count;
     loader->tokens = config->tokens;
     loader->token_limit = config->token_limit;
     loader->seed = config->seed;

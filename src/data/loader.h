@@ -13,9 +13,11 @@
 
 typedef struct cohort_loader_config {
     cohort_sampler sampler;
-    int rank, size;                 /* this rank takes its contiguous part of each global batch */
+    /* This rank takes parts [part_begin, part_end) of the PART_COUNT contiguous parts of each
+     * global batch (cohort_part_begin). */
+    size_t part_begin, part_end, part_count;
     bool tokens;                    /* x goes to the network as int32 (else as scaled floats) */
-    size_t token_limit; /* tokens must lie in [0, limit); 0 = unchecked */
+    size_t token_limit;             /* tokens must lie in [0, limit); 0 = unchecked */
     double scale;                   /* x <- (x * scale - mean) / std, in single precision */
     cohort_reals mean, std;         /* none, one value, or one per channel (last dimension) */
     const cohort_variants *augment; /* NULL or empty = none (evaluation) */

@@ -220,21 +220,30 @@ size_t cohort_model_work_bytes(const cohort_model *model)
     return model->work_bytes;
 }
 
+void cohort_model_set_grads(cohort_model *model, real *grads)
+{
+    const cohort_planner *planner = &model->planner;
+    model->grads = grads;
+    for (size_t i = 0; i < planner->param_binding_count; i++) {
+        const cohort_tensor *tensor = &planner->params[planner->param_bindings[i].tensor];
+        planner->param_bindings[i].where->grad =
+            grads && !tensor->frozen ? grads + tensor->offset : NULL;
+    }
+}
+
 void cohort_model_bind(cohort_model *model, real *params, real *grads, real *state)
 {
-    cohort_planner *planner = &model->planner;
+    const cohort_planner *planner = &model->planner;
     model->params = params;
-    model->grads = grads;
     model->state = state;
     for (size_t i = 0; i < planner->param_binding_count; i++) {
         const cohort_tensor *tensor = &planner->params[planner->param_bindings[i].tensor];
-        cohort_param *param = planner->param_bindings[i].where;
-        param->value = params + tensor->offset;
-        param->grad = grads && !tensor->frozen ? grads + tensor->offset : NULL;
+        planner->param_bindings[i].where->value = params + tensor->offset;
     }
     for (size_t i = 0; i < planner->state_binding_count; i++)
         *planner->state_bindings[i].where =
             state + planner->state[planner->state_bindings[i].tensor].offset;
+    cohort_model_set_grads(model, grads);
 }
 
 void cohort_model_init(cohort_model *model, uint64_t seed)

@@ -52,6 +52,9 @@ size_t cohort_model_work_bytes(const cohort_model *model);
  * NULL for a model not trained. Call once, before forward. */
 void cohort_model_bind(cohort_model *model, real *params, real *grads, real *state);
 
+/* Gradients go to GRADS (as in bind) from the next backward on. */
+void cohort_model_set_grads(cohort_model *model, real *grads);
+
 /* Start values of params and state, a function of SEED alone. */
 void cohort_model_init(cohort_model *model, uint64_t seed);
 

@@ -88,7 +88,7 @@ typedef struct cohort_early_stopping_recipe {
 } cohort_early_stopping_recipe;
 
 typedef struct cohort_train_recipe {
-    size_t epochs, max_steps, global_batch_size, microbatch_size, threads, log_every_steps;
+    size_t epochs, max_steps, global_batch_size, microbatch_size, parts, threads, log_every_steps;
     size_t verify_every;         /* steps between comparisons of the ranks' parameters; 0 = never */
     const char *initial_weights; /* a checkpoint, by name; NULL = none */
     cohort_early_stopping_recipe early_stopping;

@@ -369,6 +369,13 @@ static const cohort_key train_keys[] = {
      .max = 1e9,
      .fallback = "64",
      .help = "samples a step, over all ranks; results do not depend on the rank count"},
+    {.name = "parts",
+     .type = COHORT_KEY_COUNT,
+     AT(cohort_train_recipe, parts),
+     .max = 1024,
+     .fallback = "0",
+     .help = "parts of the global batch whose gradients are summed in a fixed order: as many ranks "
+             "give the same bits; a power of two, 0 = 4 where that costs no speed, else 1"},
     {.name = "microbatch_size",
      .type = COHORT_KEY_COUNT,
      AT(cohort_train_recipe, microbatch_size),

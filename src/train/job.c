@@ -137,9 +137,16 @@ cohort_status cohort_job_check_data(const cohort_dataset *dataset, const char *n
     return COHORT_OK;
 }
 
-cohort_status cohort_job_loader(cohort_loader **out, cohort_comm *comm, const cohort_recipe *recipe,
+cohort_share cohort_job_even_share(const cohort_comm *comm)
+{
+    const size_t rank = (size_t)cohort_comm_rank(comm);
+    return (cohort_share){rank, rank + 1, (size_t)cohort_comm_size(comm)};
+}
+
+cohort_status cohort_job_loader(cohort_loader **out, const cohort_recipe *recipe,
                                 cohort_dataset *dataset, const cohort_subset *subset,
-                                size_t global_batch, const cohort_model *model, bool for_training)
+                                size_t global_batch, const cohort_share *share,
+                                const cohort_model *model, bool for_training)
 {
     const cohort_dataset_info *info = cohort_dataset_describe(dataset);
     const uint64_t seed = (uint64_t)recipe->seed;
@@ -149,8 +156,9 @@ cohort_status cohort_job_loader(cohort_loader **out, cohort_comm *comm, const co
                     .shuffle = for_training && recipe->data.shuffle,
                     .chunk_rows = for_training ? info->chunk_rows : 0,
                     .global_batch = global_batch},
-        .rank = cohort_comm_rank(comm),
-        .size = cohort_comm_size(comm),
+        .part_begin = share->begin,
+        .part_end = share->end,
+        .part_count = share->count,
         .tokens = cohort_model_reads_tokens(recipe),
         .token_limit = cohort_model_vocabulary(model),
         .scale = recipe->data.scale,

@@ -31,13 +31,21 @@ COHORT_NODISCARD cohort_status cohort_job_check_data(const cohort_dataset *datas
                                                      const char *name, const cohort_flow *input,
                                                      const cohort_loss *loss);
 
-/* A loader over SUBSET of DATASET for MODEL, with the recipe's scaling; this rank's part of global
+/* The parts [begin, end) of `count` contiguous parts of a global batch. */
+typedef struct cohort_share {
+    size_t begin, end, count;
+} cohort_share;
+
+/* The share of this rank when every rank takes one part. */
+cohort_share cohort_job_even_share(const cohort_comm *comm);
+
+/* A loader over SUBSET of DATASET for MODEL, with the recipe's scaling; SHARE of global
  * batches of GLOBAL_BATCH. FOR_TRAINING also shuffles and augments as the
  * recipe says. */
-COHORT_NODISCARD cohort_status cohort_job_loader(cohort_loader **out, cohort_comm *comm,
-                                                 const cohort_recipe *recipe,
+COHORT_NODISCARD cohort_status cohort_job_loader(cohort_loader **out, const cohort_recipe *recipe,
                                                  cohort_dataset *dataset,
                                                  const cohort_subset *subset, size_t global_batch,
+                                                 const cohort_share *share,
                                                  const cohort_model *model, bool for_training);
 
 /* Sets the threads of this rank: the recipe's, else the cores of its affinity mask. Returns

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "comm/tree.h"
 #include "train/trainer_private.h"
 
 /* data.validation: none, a fraction, or the name of a group. */
@@ -17,19 +18,15 @@ static bool validation_fraction(double *fraction, const cohort_recipe *recipe)
     return recipe->data.validation && cohort_parse_double(fraction, recipe->data.validation);
 }
 
-static size_t largest_share(size_t global, int size)
-{
-    return (global + (size_t)size - 1) / (size_t)size;
-}
-
 /* A loader that walks SUBSET of the split in order, in passes of one microbatch. */
 static cohort_status open_eval(cohort_eval_split *split, cohort_trainer *trainer,
                                const cohort_subset *subset)
 {
     const size_t global = trainer->microbatch * (size_t)cohort_comm_size(trainer->comm);
     split->batch_count = (cohort_subset_count(subset) + global - 1) / global;
-    return cohort_job_loader(&split->loader, trainer->comm, trainer->recipe, split->dataset, subset,
-                             global, trainer->model, false);
+    const cohort_share share = cohort_job_even_share(trainer->comm);
+    return cohort_job_loader(&split->loader, trainer->recipe, split->dataset, subset, global,
+                             &share, trainer->model, false);
 }
 
 static cohort_status open_group(cohort_eval_split *split, cohort_trainer *trainer,
@@ -75,8 +72,8 @@ static cohort_status open_splits(cohort_trainer *trainer)
     return has_test ? open_group(&trainer->test, trainer, recipe->data.test) : COHORT_OK;
 }
 
-/* The sampler of the training part and the batch sizes. Rank-local. */
-static cohort_status choose_batches(cohort_trainer *trainer)
+/* The sampler of the training part, the number of steps. Rank-local. */
+static cohort_status choose_samples(cohort_trainer *trainer)
 {
     const cohort_recipe *recipe = trainer->recipe;
     const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
@@ -91,10 +88,6 @@ static cohort_status choose_batches(cohort_trainer *trainer)
                    recipe->data.validation);
     size_t global = recipe->train.global_batch_size;
     global = global < samples ? global : samples;
-    const size_t share = largest_share(global, cohort_comm_size(trainer->comm));
-    trainer->microbatch = recipe->train.microbatch_size ? recipe->train.microbatch_size : share;
-    trainer->microbatch = trainer->microbatch < share ? trainer->microbatch : share;
-    trainer->microbatch_count = (share + trainer->microbatch - 1) / trainer->microbatch;
     trainer->progress.train_samples = samples;
     trainer->progress.global_batch_size = global;
     trainer->progress.chunk_rows = info->chunk_rows;
@@ -111,6 +104,70 @@ static cohort_status choose_batches(cohort_trainer *trainer)
     return COHORT_OK;
 }
 
+enum { PARTS = 4, PARTS_PARAMS_MAX = 2000000 };
+
+/* Whether summing PARTS gradients instead of one costs next to nothing: not where the
+ * vectors are long against the arithmetic (large tables of embeddings, very wide layers).
+ * A function of the recipe alone, never of the ranks. */
+static bool is_cheap_to_part(const cohort_model *model)
+{
+    const cohort_tensors tensors = cohort_model_param_tensors(model);
+    size_t embedded = 0;
+    for (size_t i = 0; i < tensors.count; i++)
+        if (tensors.items[i].flags & COHORT_PARAM_EMBEDDING)
+            embedded += tensors.items[i].count;
+    const size_t total = cohort_model_params_count(model);
+    return total <= PARTS_PARAMS_MAX && 2 * embedded <= total;
+}
+
+/* Into how many parts the global batch is cut. PROBE is the network planned for one sample. */
+static cohort_status choose_parts(size_t *parts, const cohort_trainer *trainer,
+                                  const cohort_model *probe)
+{
+    const size_t wanted = trainer->recipe->train.parts;
+    const size_t global = trainer->sampler.global_batch;
+    COHORT_REQUIRE((wanted & (wanted - 1)) == 0, COHORT_USAGE,
+                   "train.parts: %zu is no power of two; give 1, 2, 4, 8, …", wanted);
+    COHORT_REQUIRE(wanted <= 1 || !cohort_model_uses_sum(probe), COHORT_USAGE,
+                   "train.parts: `batch_norm` takes statistics over more than a part; set parts "
+                   "to 1 or leave it out");
+    *parts = wanted;
+    if (wanted == 0)
+        *parts = !cohort_model_uses_sum(probe) && is_cheap_to_part(probe) ? PARTS : 1;
+    while (*parts > global)
+        *parts /= 2;
+    return COHORT_OK;
+}
+
+/* This rank's share of each batch, how it is cut into parts and those into passes. */
+static cohort_status choose_share(cohort_trainer *trainer, const cohort_flow *input)
+{
+    const size_t rank = (size_t)cohort_comm_rank(trainer->comm),
+                 size = (size_t)cohort_comm_size(trainer->comm),
+                 limit = trainer->recipe->train.microbatch_size;
+    cohort_model *probe = NULL;
+    size_t parts = 1;
+    COHORT_TRY(cohort_model_create(&probe, trainer->recipe, input, 1, true));
+    cohort_status status = choose_parts(&parts, trainer, probe);
+    const bool needs_whole = cohort_model_needs_whole_batch(probe);
+    cohort_model_destroy(probe);
+    COHORT_TRY(status);
+    if (size <= parts) {
+        trainer->share.count = parts;
+        cohort_tree_share(&trainer->share.begin, &trainer->share.end, parts, rank, size);
+    } else { /* each rank one part: the order of the sum is then that of the ranks */
+        trainer->share = cohort_job_even_share(trainer->comm);
+    }
+    const size_t part =
+        (trainer->sampler.global_batch + trainer->share.count - 1) / trainer->share.count;
+    trainer->microbatch = limit && limit < part ? limit : part;
+    trainer->pass_count = (part + trainer->microbatch - 1) / trainer->microbatch;
+    COHORT_REQUIRE(trainer->pass_count == 1 || !needs_whole, COHORT_USAGE,
+                   "train.microbatch_size cuts the batch, but `batch_norm` wants the whole of it; "
+                   "remove microbatch_size or give batch_norm `sync: false`");
+    return COHORT_OK;
+}
+
 /* The network, planned, the loss on it, the loader for it. Rank-local. */
 static cohort_status create_model(cohort_trainer *trainer)
 {
@@ -118,21 +175,17 @@ static cohort_status create_model(cohort_trainer *trainer)
     char name[128];
     cohort_flow input;
     COHORT_TRY(cohort_job_input(&input, trainer->recipe, info));
+    COHORT_TRY(choose_share(trainer, &input));
     COHORT_TRY(
         cohort_model_create(&trainer->model, trainer->recipe, &input, trainer->microbatch, true));
-    COHORT_REQUIRE(trainer->microbatch_count == 1 ||
-                       !cohort_model_needs_whole_batch(trainer->model),
-                   COHORT_USAGE,
-                   "train.microbatch_size cuts the batch, but `batch_norm` wants the whole of it; "
-                   "remove microbatch_size or give batch_norm `sync: false`");
     COHORT_TRY(cohort_loss_create(&trainer->loss, &trainer->recipe->loss,
                                   cohort_model_output_shape(trainer->model),
                                   info->labels ? 0 : cohort_shape_count(&info->y_shape)));
     snprintf(name, sizeof name, "%s/%s", trainer->recipe->data.file, trainer->recipe->data.train);
     COHORT_TRY(cohort_job_check_data(trainer->train, name, &input, &trainer->loss));
-    COHORT_TRY(cohort_job_loader(&trainer->loader, trainer->comm, trainer->recipe, trainer->train,
+    COHORT_TRY(cohort_job_loader(&trainer->loader, trainer->recipe, trainer->train,
                                  &trainer->sampler.subset, trainer->sampler.global_batch,
-                                 trainer->model, true));
+                                 &trainer->share, trainer->model, true));
     const size_t state_count = cohort_model_state_count(trainer->model);
     COHORT_TRY(COHORT_ALLOCATE(&trainer->params, cohort_model_params_count(trainer->model)));
     return COHORT_ALLOCATE(&trainer->state, state_count);
@@ -146,6 +199,7 @@ static cohort_status create_vectors(cohort_trainer *trainer)
                                           .bucket_bytes = (size_t)recipe->comm.bucket,
                                           .timeout = recipe->comm.timeout};
     COHORT_TRY(cohort_reducer_create(&trainer->reducer, trainer->comm, &config, count));
+    COHORT_TRY(cohort_comm_agree(trainer->comm, cohort_trainer_create_sums(trainer)));
     cohort_model_bind(trainer->model, trainer->params, cohort_reducer_grads(trainer->reducer),
                       trainer->state);
     cohort_model_init(trainer->model, (uint64_t)recipe->seed);
@@ -162,7 +216,7 @@ cohort_status cohort_trainer_open(cohort_trainer *trainer)
     trainer->threads = cohort_job_set_threads(trainer->comm, trainer->recipe->train.threads);
     COHORT_TRY(cohort_job_open_data(&trainer->train, trainer->comm, trainer->recipe, NULL,
                                     trainer->recipe->data.train, true));
-    COHORT_TRY(cohort_comm_agree(trainer->comm, choose_batches(trainer)));
+    COHORT_TRY(cohort_comm_agree(trainer->comm, choose_samples(trainer)));
     COHORT_TRY(cohort_comm_agree(trainer->comm, create_model(trainer)));
     COHORT_TRY(create_vectors(trainer));
     return open_splits(trainer);
@@ -192,6 +246,7 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_evaluation_clear(&trainer->test_result);
     cohort_text_clear(&trainer->recipe_text);
     cohort_text_clear(&trainer->folder);
+    cohort_trainer_destroy_sums(trainer);
     cohort_free(trainer->params);
     cohort_free(trainer->state);
     free(trainer);

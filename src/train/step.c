@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
+#include "kernel/vector.h"
 #include "train/trainer_private.h"
 
 /* What rides along with the gradients, in floats of the reducer's extras. */
@@ -17,46 +19,133 @@ static void sum_over_ranks(void *context, double *values, size_t count)
             values[i] = NAN;
 }
 
-static void tell_ready(void *context, size_t offset)
+/* --- The sum over this rank's parts ------------------------------------------- */
+
+cohort_status cohort_trainer_create_sums(cohort_trainer *trainer)
 {
-    cohort_reducer_ready(((cohort_trainer *)context)->reducer, offset);
+    const size_t parts = trainer->share.end - trainer->share.begin;
+    const size_t length = COHORT_REDUCER_EXTRAS + cohort_model_params_count(trainer->model);
+    trainer->sums.vectors[0] = cohort_reducer_extras(trainer->reducer);
+    for (size_t level = 1; (size_t)1 << (level - 1) < parts; level++)
+        COHORT_TRY(COHORT_ALLOCATE(&trainer->sums.vectors[level], length));
+    return COHORT_OK;
 }
 
-/* Forward and backward over this rank's share, microbatch by microbatch. */
-static void compute(cohort_loss_sums *sums, cohort_trainer *trainer, const cohort_batch *batch)
+void cohort_trainer_destroy_sums(cohort_trainer *trainer)
 {
-    const size_t sample_bytes = cohort_shape_count(&cohort_model_input(trainer->model)->shape) * 4;
-    const size_t positions = trainer->loss.positions, width = trainer->loss.width;
-    const double scale = 1.0 / ((double)batch->global_count * (double)positions);
-    for (size_t m = 0; m < trainer->microbatch_count; m++) {
-        const size_t begin =
-            m * trainer->microbatch < batch->count ? m * trainer->microbatch : batch->count;
-        const size_t rest = batch->count - begin;
-        cohort_pass pass = {
-            .batch = rest < trainer->microbatch ? rest : trainer->microbatch,
-            .training = true,
-            .accumulate = m > 0,
-            .seed = (uint64_t)trainer->recipe->seed,
-            .step = trainer->progress.step,
-            .samples = batch->rows + begin,
-        };
-        if (cohort_comm_size(trainer->comm) > 1) {
-            pass.sum = sum_over_ranks;
-            pass.sum_context = trainer;
-        }
-        if (m + 1 == trainer->microbatch_count) {
-            pass.ready = tell_ready;
-            pass.ready_context = trainer;
-        }
-        const cohort_targets targets = {
-            .labels = batch->labels ? batch->labels + begin * positions : NULL,
-            .values = batch->values ? batch->values + begin * positions * width : NULL};
-        const float *logits = cohort_model_forward(
-            trainer->model, (const char *)batch->x + begin * sample_bytes, &pass);
-        cohort_loss_run(sums, cohort_model_output_grad(trainer->model), &trainer->loss, logits,
-                        &targets, pass.batch, scale);
-        cohort_model_backward(trainer->model, &pass);
+    for (size_t level = 1; level < COHORT_PART_LEVELS; level++)
+        cohort_free(trainer->sums.vectors[level]);
+}
+
+/* Adds [begin, end) of the vector being written to those below it, top down: with part i
+ * done, as many pairs are complete as i has trailing ones in binary. */
+static void merge(const cohort_part_sums *sums, size_t begin, size_t end)
+{
+    for (size_t k = 0; k < sums->merges; k++) {
+        float *to = sums->vectors[sums->depth - k - 1] + begin;
+        const float *from = sums->vectors[sums->depth - k] + begin;
+        cohort_vector_add(to, from, end - begin);
     }
+}
+
+/* Gradients from OFFSET on are complete: sum them, and reduce what needs no more. */
+static void tell_ready(void *context, size_t offset)
+{
+    cohort_trainer *trainer = context;
+    cohort_part_sums *sums = &trainer->sums;
+    merge(sums, COHORT_REDUCER_EXTRAS + offset, COHORT_REDUCER_EXTRAS + sums->merged);
+    sums->merged = offset;
+    if (sums->is_last)
+        cohort_reducer_ready(trainer->reducer, offset);
+}
+
+/* The next part's gradients go on top of those that wait. */
+static void begin_part(cohort_trainer *trainer, size_t index, size_t count)
+{
+    cohort_part_sums *sums = &trainer->sums;
+    sums->merges = (size_t)__builtin_ctzll(~(unsigned long long)index);
+    sums->merged = cohort_model_params_count(trainer->model);
+    sums->is_last = index + 1 == count;
+    if (count > 1)
+        cohort_model_set_grads(trainer->model, sums->vectors[sums->depth] + COHORT_REDUCER_EXTRAS);
+    memset(sums->vectors[sums->depth], 0, COHORT_REDUCER_EXTRAS * sizeof(float));
+}
+
+static void end_part(cohort_trainer *trainer, const cohort_loss_sums *part)
+{
+    cohort_part_sums *sums = &trainer->sums;
+    float *extras = sums->vectors[sums->depth];
+    extras[EXTRA_LOSS] = (float)part->loss;
+    extras[EXTRA_CORRECT] = (float)part->correct;
+    extras[EXTRA_COUNT] = (float)part->count;
+    merge(sums, 0, COHORT_REDUCER_EXTRAS);
+    sums->depth = sums->depth + 1 - sums->merges;
+}
+
+/* --- A step ----------------------------------------------------------------------- */
+
+/* Forward and backward over samples [begin, end) of the batch. */
+static void run_pass(cohort_loss_sums *sums, cohort_trainer *trainer, const cohort_batch *batch,
+                     size_t begin, size_t end, bool is_first, bool is_last)
+{
+    const size_t positions = trainer->loss.positions, width = trainer->loss.width;
+    const size_t sample_bytes = cohort_shape_count(&cohort_model_input(trainer->model)->shape) * 4;
+    cohort_pass pass = {
+        .batch = end - begin,
+        .training = true,
+        .accumulate = !is_first,
+        .seed = (uint64_t)trainer->recipe->seed,
+        .step = trainer->progress.step,
+        .samples = batch->rows + begin,
+    };
+    if (cohort_comm_size(trainer->comm) > 1) {
+        pass.sum = sum_over_ranks;
+        pass.sum_context = trainer;
+    }
+    if (is_last) {
+        pass.ready = tell_ready;
+        pass.ready_context = trainer;
+    }
+    const cohort_targets targets = {
+        .labels = batch->labels ? batch->labels + begin * positions : NULL,
+        .values = batch->values ? batch->values + begin * positions * width : NULL};
+    const float *logits =
+        cohort_model_forward(trainer->model, (const char *)batch->x + begin * sample_bytes, &pass);
+    cohort_loss_run(sums, cohort_model_output_grad(trainer->model), &trainer->loss, logits,
+                    &targets, pass.batch, 1.0 / ((double)batch->global_count * (double)positions));
+    cohort_model_backward(trainer->model, &pass);
+}
+
+/* Where part PART of the global batch begins among this rank's samples. */
+static size_t part_start(const cohort_trainer *trainer, const cohort_batch *batch, size_t part)
+{
+    const cohort_share *share = &trainer->share;
+    const size_t at = cohort_part_begin(batch->global_count, part, share->count) -
+                      cohort_part_begin(batch->global_count, share->begin, share->count);
+    return at < batch->count ? at : batch->count;
+}
+
+/* Forward and backward over this rank's share, part by part, each in one or more passes.
+ * Returns the sum of its losses. */
+static double compute(cohort_trainer *trainer, const cohort_batch *batch)
+{
+    const cohort_share *share = &trainer->share;
+    double loss = 0;
+    trainer->sums.depth = 0;
+    for (size_t part = share->begin; part < share->end; part++) {
+        const size_t begin = part_start(trainer, batch, part),
+                     end = part_start(trainer, batch, part + 1);
+        cohort_loss_sums sums = {0};
+        begin_part(trainer, part - share->begin, share->end - share->begin);
+        for (size_t pass = 0; pass < trainer->pass_count; pass++) {
+            const size_t from = begin + pass * trainer->microbatch, to = from + trainer->microbatch;
+            run_pass(&sums, trainer, batch, from < end ? from : end, to < end ? to : end, pass == 0,
+                     pass + 1 == trainer->pass_count);
+        }
+        end_part(trainer, &sums);
+        loss += sums.loss;
+    }
+    return loss;
 }
 
 /* A rank whose data could not be read still enters the reduction, with nothing. */
@@ -135,24 +224,19 @@ cohort_status cohort_trainer_step(cohort_trainer *trainer)
     float *extras = cohort_reducer_extras(trainer->reducer);
     const cohort_batch *batch = NULL;
     const cohort_batch nothing = {.global_count = 1};
-    cohort_loss_sums sums = {0};
     cohort_comm_set_phase(trainer->comm, "step %llu",
                           (unsigned long long)trainer->progress.step + 1);
     cohort_status mine = cohort_loader_next(trainer->loader, &batch);
     cohort_reducer_begin(trainer->reducer);
     /* Layers may sum over ranks on the way, so a rank without data walks along empty. */
-    compute(&sums, trainer, mine == COHORT_OK ? batch : &nothing);
-    memset(extras, 0, COHORT_REDUCER_EXTRAS * sizeof *extras);
-    extras[EXTRA_LOSS] = (float)sums.loss;
-    extras[EXTRA_CORRECT] = (float)sums.correct;
-    extras[EXTRA_COUNT] = (float)sums.count;
+    const double own_loss = compute(trainer, mine == COHORT_OK ? batch : &nothing);
     extras[EXTRA_FAILED] = mine != COHORT_OK;
     extras[EXTRA_STOP] =
         trainer->options.should_stop && trainer->options.should_stop(trainer->options.stop_context);
     COHORT_TRY(cohort_reducer_finish(trainer->reducer));
     if (extras[EXTRA_FAILED] > 0)
         return fail_together(trainer, mine);
-    COHORT_TRY(update(trainer, batch, extras, sums.loss));
+    COHORT_TRY(update(trainer, batch, extras, own_loss));
     trainer->wait_comm += cohort_reducer_take_wait_seconds(trainer->reducer);
     trainer->wait_data += cohort_loader_take_wait_seconds(trainer->loader);
     trainer->progress.epoch_seconds += cohort_clock_seconds() - started;

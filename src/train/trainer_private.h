@@ -15,6 +15,18 @@ typedef struct cohort_eval_split {
     uint64_t batch_count;
 } cohort_eval_split;
 
+enum { COHORT_PART_LEVELS = 11 };
+
+/* The gradients of this rank's parts on their way to one sum, pairwise: vectors
+ * [COHORT_REDUCER_EXTRAS + parameters], the first being the reducer's. */
+typedef struct cohort_part_sums {
+    float *vectors[COHORT_PART_LEVELS];
+    size_t depth;  /* vectors waiting below the one being written */
+    size_t merges; /* how many of them the one being written will be added to */
+    size_t merged; /* what lies from here on (in parameters) has been */
+    bool is_last;  /* the last part: what is merged is ready to be reduced */
+} cohort_part_sums;
+
 struct cohort_trainer {
     cohort_comm *comm;
     cohort_recipe *recipe;
@@ -30,8 +42,10 @@ struct cohort_trainer {
     cohort_reducer *reducer;
     cohort_optimizer *optimizer;
     cohort_loss loss;
-    size_t microbatch;       /* samples a pass */
-    size_t microbatch_count; /* passes a step: the same on every rank */
+    cohort_share share; /* parts of the global batch that are this rank's */
+    size_t microbatch;  /* samples a pass */
+    size_t pass_count;  /* passes a part: the same on every rank */
+    cohort_part_sums sums;
     size_t threads;
 
     uint64_t steps_per_epoch, total_steps;
@@ -53,6 +67,10 @@ struct cohort_trainer {
 
 /* Values of cohort_progress.finished. */
 enum { COHORT_FINISHED = 1, COHORT_FINISHED_EARLY = 2 };
+
+/* Memory for the sums over this rank's parts. Rank-local. */
+COHORT_NODISCARD cohort_status cohort_trainer_create_sums(cohort_trainer *trainer);
+void cohort_trainer_destroy_sums(cohort_trainer *trainer);
 
 /* Opens data, network, reducer, optimizer. Collective. */
 COHORT_NODISCARD cohort_status cohort_trainer_open(cohort_trainer *trainer);

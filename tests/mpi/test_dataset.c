@@ -106,8 +106,9 @@ static void parts_make_the_batch(void **state)
                     .shuffle = true,
                     .chunk_rows = info->chunk_rows,
                     .global_batch = 100},
-        .rank = rank,
-        .size = size,
+        .part_begin = (size_t)rank,
+        .part_end = (size_t)rank + 1,
+        .part_count = (size_t)size,
         .scale = 1,
         .resident_thread = true};
     cohort_loader *loader = NULL;

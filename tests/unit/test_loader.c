@@ -61,7 +61,8 @@ static cohort_loader_config plain_config(size_t global_batch)
                     .seed = 4,
                     .shuffle = true,
                     .global_batch = global_batch},
-        .size = 1,
+        .part_end = 1,
+        .part_count = 1,
         .scale = 1,
         .seed = 4,
     };
@@ -74,8 +75,10 @@ static float *load_steps(cohort_dataset *dataset, cohort_loader_config config, i
     const size_t most = config.sampler.global_batch;
     float *all = calloc(steps * most * ROW, sizeof *all);
     size_t begin[16] = {0};
-    config.size = ranks;
-    for (config.rank = 0; config.rank < ranks; config.rank++) {
+    config.part_count = (size_t)ranks;
+    for (int rank = 0; rank < ranks; rank++) {
+        config.part_begin = (size_t)rank;
+        config.part_end = (size_t)rank + 1;
         cohort_loader *loader = NULL;
         const cohort_batch *batch = NULL;
         assert_ok(cohort_loader_create(&loader, dataset, &config));
@@ -86,7 +89,7 @@ static float *load_steps(cohort_dataset *dataset, cohort_loader_config config, i
                 assert_int_equal(batch->labels[i], batch->rows[i]);
             memcpy(all + (s * most + begin[s]) * ROW, batch->x, batch->count * ROW * sizeof(float));
             begin[s] += batch->count;
-            if (config.rank == ranks - 1)
+            if (rank == ranks - 1)
                 assert_int_equal(begin[s], batch->global_count);
         }
         assert_true(cohort_loader_take_wait_seconds(loader) >= 0);
