@@ -1,8 +1,12 @@
 #include "data/writer.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,7 +15,7 @@
 #include "base/text.h"
 #include "data/hdf5.h"
 
-enum { CHUNK_BYTES = 256 << 10, SPLIT_BYTES = 4 << 20 };
+enum { CHUNK_BYTES = 256 << 10, SPLIT_BYTES = 4 << 20, RESERVE_BYTES = 256 << 10 };
 
 /* Rows wait in `buffer` until they fill a chunk, so a chunk is written (and compressed) once
  * however small the appends are, and a dataset smaller than one chunk wastes no space. */
@@ -86,6 +90,33 @@ static cohort_status hdf5_failure(const cohort_writer *writer)
         if ((call) < 0)                                                                            \
             return hdf5_failure(writer);                                                           \
     } while (0)
+
+/* The descriptor HDF5 writes to, or -1. */
+static int descriptor(const cohort_writer *writer)
+{
+    void *handle = NULL;
+    if (writer->file < 0 || H5Fget_vfd_handle(writer->file, H5P_DEFAULT, &handle) < 0 || !handle)
+        return -1;
+    return *(int *)handle;
+}
+
+/* Sets disk space aside for BYTES more and what HDF5 adds to them, so that a full disk is
+ * met here: after a failed write HDF5 can neither close the file nor end in peace. Where
+ * the file system cannot do it, the write itself has to fail. */
+static cohort_status reserve(const cohort_writer *writer, size_t bytes)
+{
+    const int file = descriptor(writer);
+    hsize_t size = 0;
+    TRY_HDF5(writer, H5Fget_filesize(writer->file, &size));
+    const size_t more = bytes + bytes / 8 + (size_t)size / 512 + RESERVE_BYTES;
+    struct rlimit limit; /* not heeded when space is set aside behind the end */
+    COHORT_REQUIRE(getrlimit(RLIMIT_FSIZE, &limit) != 0 || size + more <= limit.rlim_cur,
+                   COHORT_DATA, "cannot write %s: %s", writer->path, strerror(EFBIG));
+    if (file >= 0 && fallocate(file, FALLOC_FL_KEEP_SIZE, (off_t)size, (off_t)more) != 0)
+        COHORT_REQUIRE(errno != ENOSPC && errno != EDQUOT && errno != EFBIG, COHORT_DATA,
+                       "cannot write %s: %s", writer->path, strerror(errno));
+    return COHORT_OK;
+}
 
 /* Closes an identifier that may be invalid. */
 static void release(hid_t id)
@@ -241,13 +272,15 @@ static herr_t create_dataset(column *col, const cohort_writer *writer, bool comp
     int dim_count = extents(dims, col, complete ? col->waiting : 0);
     extents(most, col, complete ? col->waiting : H5S_UNLIMITED);
     hid_t space = H5Screate_simple(dim_count, dims, most);
-    hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
-    if (space >= 0 && creation >= 0 && make_groups(writer, col->path) >= 0 &&
-        lay_out(creation, col, complete) >= 0)
+    hid_t creation = H5Pcreate(H5P_DATASET_CREATE), access = H5Pcreate(H5P_DATASET_ACCESS);
+    /* Chunks are written whole: a cache would only put off the failure of a full disk. */
+    if (space >= 0 && creation >= 0 && access >= 0 && H5Pset_chunk_cache(access, 0, 0, 0) >= 0 &&
+        make_groups(writer, col->path) >= 0 && lay_out(creation, col, complete) >= 0)
         col->dataset = H5Dcreate2(writer->file, col->path, file_type(col->element), space,
-                                  H5P_DEFAULT, creation, H5P_DEFAULT);
+                                  H5P_DEFAULT, creation, access);
     release(space);
     release(creation);
+    release(access);
     return col->dataset < 0 ? -1 : 0;
 }
 
@@ -275,6 +308,7 @@ static herr_t write_rows(column *col, const void *rows, size_t count, bool grow)
 static cohort_status write_out(cohort_writer *writer, column *col, bool last)
 {
     const bool complete = last && col->dataset < 0;
+    COHORT_TRY(reserve(writer, col->waiting * col->row_bytes));
     if (col->dataset < 0)
         TRY_HDF5(writer, create_dataset(col, writer, complete));
     if (col->waiting > 0)
@@ -306,8 +340,16 @@ cohort_status cohort_writer_append(cohort_writer *writer, size_t id, const void 
 }
 
 static cohort_status write_attribute(const cohort_writer *writer, const char *name,
-                                     const char *const *values, hid_t space)
+                                     const char *const *values, size_t count, hid_t space)
 {
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += strlen(values[i]) + 64; /* with the entry of the string in HDF5's heap */
+    cohort_status room = reserve(writer, bytes);
+    if (room != COHORT_OK) {
+        release(space);
+        return room;
+    }
     hid_t type = H5Tcopy(H5T_C_S1), attribute = H5I_INVALID_HID;
     herr_t result = -1;
     if (type >= 0 && space >= 0 && H5Tset_size(type, H5T_VARIABLE) >= 0 &&
@@ -326,7 +368,7 @@ static cohort_status write_attribute(const cohort_writer *writer, const char *na
 cohort_status cohort_writer_attribute(cohort_writer *writer, const char *name, const char *value)
 {
     begin();
-    cohort_status status = write_attribute(writer, name, &value, H5Screate(H5S_SCALAR));
+    cohort_status status = write_attribute(writer, name, &value, 1, H5Screate(H5S_SCALAR));
     end();
     return status;
 }
@@ -336,21 +378,24 @@ cohort_status cohort_writer_attribute_list(cohort_writer *writer, const char *na
 {
     begin();
     cohort_status status =
-        write_attribute(writer, name, values, H5Screate_simple(1, (hsize_t[]){count}, NULL));
+        write_attribute(writer, name, values, count, H5Screate_simple(1, (hsize_t[]){count}, NULL));
     end();
     return status;
 }
 
+/* All is flushed before anything is closed: HDF5 cannot take back a close that failed. */
 static cohort_status close_file(cohort_writer *writer)
 {
     for (size_t i = 0; i < writer->column_count; i++) {
-        column *col = &writer->columns[i];
-        COHORT_TRY(write_out(writer, col, true));
-        hid_t dataset = col->dataset;
-        col->dataset = H5I_INVALID_HID;
-        TRY_HDF5(writer, H5Dclose(dataset));
+        COHORT_TRY(write_out(writer, &writer->columns[i], true));
+        TRY_HDF5(writer, H5Dflush(writer->columns[i].dataset));
     }
     TRY_HDF5(writer, H5Fflush(writer->file, H5F_SCOPE_GLOBAL));
+    for (size_t i = 0; i < writer->column_count; i++) {
+        hid_t dataset = writer->columns[i].dataset;
+        writer->columns[i].dataset = H5I_INVALID_HID;
+        TRY_HDF5(writer, H5Dclose(dataset));
+    }
     hid_t file = writer->file;
     writer->file = H5I_INVALID_HID;
     TRY_HDF5(writer, H5Fclose(file));
@@ -363,10 +408,29 @@ cohort_status cohort_writer_finish(cohort_writer *writer)
     cohort_status status = close_file(writer);
     end();
     COHORT_TRY(status);
+    /* Gives back what was set aside behind the end. */
+    struct stat info;
+    COHORT_REQUIRE(stat(writer->temporary, &info) == 0 &&
+                       truncate(writer->temporary, info.st_size) == 0,
+                   COHORT_DATA, "cannot write %s: %s", writer->path, strerror(errno));
     COHORT_TRY(cohort_file_commit(writer->temporary, writer->path));
     free(writer->temporary);
     writer->temporary = NULL; /* nothing left to remove */
     return COHORT_OK;
+}
+
+/* Lets the file go on in memory that is given back when it is closed. HDF5 insists on writing
+ * what it holds; on a full disk it fails to close for that and crashes when the program ends. */
+static void abandon(const cohort_writer *writer)
+{
+    const int file = descriptor(writer);
+    if (file < 0)
+        return;
+    int memory = memfd_create("cohort-abandoned", MFD_CLOEXEC);
+    if (memory < 0)
+        return;
+    dup2(memory, file);
+    close(memory);
 }
 
 void cohort_writer_destroy(cohort_writer *writer)
@@ -374,6 +438,7 @@ void cohort_writer_destroy(cohort_writer *writer)
     if (!writer)
         return;
     begin();
+    abandon(writer);
     for (size_t i = 0; i < writer->column_count; i++) {
         release(writer->columns[i].dataset);
         free(writer->columns[i].buffer);
