@@ -232,7 +232,7 @@ void cohort_attention_forward(real *y, const cohort_attention *attention)
     const size_t jobs = attention->batch * attention->heads;
     const size_t depth = attention->width / attention->heads;
     const size_t work_count = cut_work(NULL, NULL, attention->time, depth);
-#pragma omp parallel for schedule(static) num_threads((int)attention->threads)
+#pragma omp parallel for schedule(static) num_threads((int)attention->threads) if (jobs > 1)
     for (size_t i = 0; i < jobs; i++) {
         const head_job job = job_of(attention, i);
         head_work work;
@@ -312,7 +312,7 @@ void cohort_attention_backward(const cohort_attention_grads *grads,
     const size_t jobs = attention->batch * attention->heads;
     const size_t depth = attention->width / attention->heads;
     const size_t work_count = cut_work(NULL, NULL, attention->time, depth);
-#pragma omp parallel for schedule(static) num_threads((int)attention->threads)
+#pragma omp parallel for schedule(static) num_threads((int)attention->threads) if (jobs > 1)
     for (size_t i = 0; i < jobs; i++) {
         const head_job job = job_of(attention, i);
         head_work work;

@@ -204,7 +204,7 @@ void cohort_lstm_forward(real *y, const cohort_lstm *lstm)
     const lstm_work work = cut_work(lstm);
     cohort_panel_pack(work.kernel, COHORT_PLAIN, lstm->kernel, 4 * units, in, 4 * units);
     cohort_panel_pack(work.recurrent, COHORT_PLAIN, lstm->recurrent, 4 * units, units, 4 * units);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (blocks > 1)
     for (size_t block = 0; block < blocks; block++) {
         const size_t first = block * BLOCK_ROWS;
         const size_t rows = batch - first < BLOCK_ROWS ? batch - first : BLOCK_ROWS;
@@ -306,7 +306,7 @@ void cohort_lstm_backward(const cohort_lstm_grads *grads, const cohort_lstm *lst
     for (size_t chunk = (lstm->time + steps - 1) / steps; chunk-- > 0;) {
         const size_t begin = chunk * steps;
         const size_t end = lstm->time - begin < steps ? lstm->time : begin + steps;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (blocks > 1)
         for (size_t block = 0; block < blocks; block++) {
             const size_t first = block * BLOCK_ROWS;
             const size_t rows = batch - first < BLOCK_ROWS ? batch - first : BLOCK_ROWS;
