@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "comm/reducer.h"
+#include "comm/tree.h"
 
 static cohort_comm *comm;
 static int rank, size;
@@ -46,26 +47,51 @@ static void backward(cohort_reducer *reducer, size_t count, int step, cohort_rng
     }
 }
 
-static bool sums_are_right(cohort_reducer *reducer, size_t count, int step, bool in_rank_order)
+/* The sum of ranks [first, first + count) in the order that tree.h promises. */
+static float tree_sum(int first, int count, int step, size_t index)
+{
+    if (count == 1)
+        return value_of(first, step, index);
+    const int left = count - count / 2;
+    return tree_sum(first, left, step, index) + tree_sum(first + left, count - left, step, index);
+}
+
+static bool sums_are_right(cohort_reducer *reducer, size_t count, int step, bool in_tree_order)
 {
     const float *grads = cohort_reducer_grads(reducer), *extras = cohort_reducer_extras(reducer);
     bool good = true;
     for (size_t i = 0; i < count; i++) {
         double sum = 0, scale = 0;
-        float ordered = value_of(0, step, i);
         for (int r = 0; r < size; r++) {
             sum += (double)value_of(r, step, i);
             scale += fabs((double)value_of(r, step, i));
-            if (r > 0)
-                ordered += value_of(r, step, i);
         }
         good = good && fabs((double)grads[i] - sum) <= 1e-6 * scale;
-        if (in_rank_order)
-            good = good && grads[i] == ordered;
+        if (in_tree_order)
+            good = good && grads[i] == tree_sum(0, size, step, i);
     }
     for (int i = 0; i < COHORT_REDUCER_EXTRAS; i++)
         good = good && extras[i] == (float)(size * (size - 1) / 2 + size * i);
     return good;
+}
+
+/* Parts dealt to any number of ranks up to theirs: whole subtrees, in order, all of them. */
+static void shares_are_subtrees(void **state)
+{
+    (void)state;
+    for (size_t parts = 1; parts <= 16; parts *= 2)
+        for (size_t ranks = 1; ranks <= parts; ranks++) {
+            size_t next = 0;
+            for (size_t r = 0; r < ranks; r++) {
+                size_t begin = 0, end = 0;
+                cohort_tree_share(&begin, &end, parts, r, ranks);
+                const size_t held = end - begin;
+                assert_int_equal(begin, next);
+                assert_true(held > 0 && (held & (held - 1)) == 0 && begin % held == 0);
+                next = end;
+            }
+            assert_int_equal(next, parts);
+        }
 }
 
 static bool same_bits_everywhere(cohort_reducer *reducer, size_t count)
@@ -235,6 +261,7 @@ int main(void)
     rank = cohort_comm_rank(comm);
     size = cohort_comm_size(comm);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shares_are_subtrees),
         cmocka_unit_test(sums_by_mpi),
         cmocka_unit_test(sums_in_shared_memory),
         cmocka_unit_test(many_steps),
