@@ -168,7 +168,9 @@ static int run_command(const cohort_command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    /* Both then arrive as errors of the write, which are reported. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     if (argc < 2) {
         if (cohort_cli_is_speaker(NULL))
             print_overview(stderr);

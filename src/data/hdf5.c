@@ -30,6 +30,9 @@ static void make_lock(void)
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&the_lock, &attributes);
     pthread_mutexattr_destroy(&attributes);
+    /* We close what we open. What HDF5 could not close on a full disk it tries again at exit,
+     * and crashes over what it has freed the first time. */
+    H5dont_atexit();
 }
 
 void cohort_hdf5_begin(void)
