@@ -396,7 +396,7 @@ static const cohort_key train_keys[] = {
     {.name = "verify_every",
      .type = COHORT_KEY_COUNT,
      AT(cohort_train_recipe, verify_every),
-     .fallback = "100",
+     .fallback = "500",
      .help = "steps between comparisons of the ranks' parameters; 0 = never"},
     {.name = "initial_weights",
      .type = COHORT_KEY_STRING,
