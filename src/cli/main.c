@@ -124,7 +124,9 @@ static int finish(cohort_comm *comm, cohort_status status)
     if (comm && cohort_comm_is_broken(comm))
         cohort_comm_kill(comm, code);
     cohort_comm_close(comm);
-    return code;
+    /* Without MPI nobody waits for rank 0's message, and mpirun ends the job at the first
+     * code that is not 0: only rank 0 has one. */
+    return comm || cohort_cli_is_speaker(NULL) ? code : 0;
 }
 
 static int run_parallel(const cohort_command *command, const cohort_options *options)

@@ -1,0 +1,68 @@
+/* make_h5 KIND FILE: a small data set with groups train and test, right or wrong in one
+ * way, written straight through HDF5 as another program would. */
+#include <hdf5.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ROWS = 32, COLUMNS = 4, SIDE = 6, PIXELS = SIDE * SIDE, CLASSES = 3 };
+
+static bool write_array(hid_t group, const char *name, hid_t type, int dim_count,
+                        const hsize_t *dims, const void *values)
+{
+    hid_t space = H5Screate_simple(dim_count, dims, NULL);
+    hid_t dataset = H5Dcreate2(group, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    bool good = H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
+    return H5Dclose(dataset) >= 0 && H5Sclose(space) >= 0 && good;
+}
+
+static bool write_table(hid_t group, const char *kind)
+{
+    static float x[ROWS][COLUMNS];
+    for (int i = 0; i < ROWS; i++)
+        for (int k = 0; k < COLUMNS; k++)
+            x[i][k] = (float)((i * 7 + k * 3) % 11) / 11 + (i % CLASSES == k);
+    if (strcmp(kind, "nan") == 0)
+        x[ROWS / 2][1] = NAN;
+    return write_array(group, "x", H5T_NATIVE_FLOAT, 2, (hsize_t[]){ROWS, COLUMNS}, x);
+}
+
+static bool write_images(hid_t group)
+{
+    static unsigned char x[ROWS][PIXELS];
+    for (int i = 0; i < ROWS; i++)
+        for (int k = 0; k < PIXELS; k++)
+            x[i][k] = (unsigned char)(i * k);
+    return write_array(group, "x", H5T_NATIVE_UCHAR, 4, (hsize_t[]){ROWS, SIDE, SIDE, 1}, x);
+}
+
+static bool write_labels(hid_t group, const char *kind)
+{
+    int y[ROWS];
+    for (int i = 0; i < ROWS; i++)
+        y[i] = i % CLASSES;
+    if (strcmp(kind, "label") == 0)
+        y[ROWS / 2] = 7;
+    if (strcmp(kind, "negative") == 0)
+        y[ROWS / 2] = -2;
+    const hsize_t count = strcmp(kind, "lengths") == 0 ? ROWS - 2 : ROWS;
+    return write_array(group, "y", H5T_NATIVE_INT, 1, &count, y);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3) {
+        fputs("usage: make_h5 good|nan|label|negative|lengths|image FILE\n", stderr);
+        return 2;
+    }
+    hid_t file = H5Fcreate(argv[2], H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    bool good = file >= 0;
+    for (int i = 0; i < 2 && good; i++) {
+        hid_t group = H5Gcreate2(file, i ? "test" : "train", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        good = strcmp(argv[1], "image") == 0 ? write_images(group) : write_table(group, argv[1]);
+        good = write_labels(group, argv[1]) && good;
+        good = H5Gclose(group) >= 0 && good;
+    }
+    return file >= 0 && H5Fclose(file) >= 0 && good ? 0 : 1;
+}
