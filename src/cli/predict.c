@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/command.h"
+#include "cli/text_input.h"
 #include "data/writer.h"
 #include "train/job.h"
 
@@ -146,11 +147,77 @@ static void close_exchange(exchange *ex)
     cohort_free(ex->all_labels);
 }
 
-static cohort_status predict_batch(exchange *ex, cohort_inference *inference, const sink *out,
-                                   cohort_loader *loader)
+/* Where samples come from: an HDF5 file or lines of text. */
+typedef struct input {
+    size_t count;
+    cohort_dataset *dataset;
+    cohort_loader *loader;
+    bool is_text;
+    cohort_text_input text;
+    cohort_batch lines; /* the batch under way */
+} input;
+
+static cohort_status open_dataset(input *in, cohort_comm *comm, const cohort_inference *inference,
+                                  const char *path, const char *group)
 {
-    const cohort_batch *batch = NULL;
-    COHORT_TRY(cohort_loader_next(loader, &batch));
+    const cohort_recipe *recipe = inference->recipe;
+    group = group ? group : recipe->data.test;
+    COHORT_TRY(cohort_job_open_data(&in->dataset, comm, recipe, path, group, false));
+    in->count = cohort_dataset_describe(in->dataset)->count;
+    const cohort_share share = cohort_job_even_share(comm);
+    const cohort_subset all = cohort_subset_all(in->count);
+    cohort_status status =
+        cohort_job_check_data(in->dataset, path, cohort_model_input(inference->model), NULL);
+    if (status == COHORT_OK)
+        status = cohort_job_loader(&in->loader, recipe, in->dataset, &all,
+                                   inference->batch * (size_t)cohort_comm_size(comm), &share,
+                                   inference->model, false);
+    COHORT_TRY(cohort_comm_agree(comm, status));
+    cohort_loader_seek(in->loader, 0, 0);
+    return COHORT_OK;
+}
+
+static cohort_status open_input(input *in, cohort_comm *comm, const cohort_inference *inference,
+                                const cohort_options *given)
+{
+    const char *model = given->positional[0], *path = given->positional[1];
+    const char *group = cohort_options_get(given, "split");
+    bool is_text = false;
+    COHORT_TRY(cohort_text_input_is(&is_text, comm, path));
+    in->is_text = is_text && inference->about->input_tokens;
+    if (!in->is_text)
+        return open_dataset(in, comm, inference, path, group);
+    COHORT_REQUIRE(!group, COHORT_USAGE, "--split is for HDF5 input, but %s is text; remove it",
+                   path);
+    COHORT_TRY(cohort_text_input_open(&in->text, comm, inference, model, path, inference->batch));
+    in->count = in->text.count;
+    return COHORT_OK;
+}
+
+static void close_input(input *in)
+{
+    cohort_loader_destroy(in->loader);
+    cohort_dataset_close(in->dataset);
+    cohort_text_input_clear(&in->text);
+}
+
+/* *batch = this rank's part of the COUNT samples from BEGIN on, the next ones in order. */
+static cohort_status next_batch(const cohort_batch **batch, input *in, const cohort_comm *comm,
+                                size_t begin, size_t count)
+{
+    const size_t rank = (size_t)cohort_comm_rank(comm), ranks = (size_t)cohort_comm_size(comm);
+    if (!in->is_text)
+        return cohort_loader_next(in->loader, batch);
+    const size_t from = cohort_part_begin(count, rank, ranks);
+    COHORT_TRY(cohort_text_input_take(&in->lines, &in->text, begin + from,
+                                      cohort_part_begin(count, rank + 1, ranks) - from));
+    *batch = &in->lines;
+    return COHORT_OK;
+}
+
+static cohort_status predict_batch(exchange *ex, cohort_inference *inference, const sink *out,
+                                   const cohort_batch *batch)
+{
     if (batch->count == 0)
         return COHORT_OK;
     const cohort_pass pass = {.batch = batch->count, .samples = batch->rows};
@@ -175,18 +242,20 @@ static cohort_status write_batch(sink *out, const exchange *ex, size_t count, si
 }
 
 static cohort_status predict_all(sink *out, exchange *ex, cohort_comm *comm,
-                                 cohort_inference *inference, cohort_loader *loader, size_t count)
+                                 cohort_inference *inference, input *in)
 {
     const size_t ranks = (size_t)cohort_comm_size(comm), global = ex->share * ranks;
-    cohort_loader_seek(loader, 0, 0);
-    for (size_t done = 0; done < count; done += global) {
-        cohort_status status = predict_batch(ex, inference, out, loader);
+    for (size_t done = 0; done < in->count; done += global) {
+        const size_t here = in->count - done < global ? in->count - done : global;
+        const cohort_batch *batch = NULL;
+        cohort_status status = next_batch(&batch, in, comm, done, here);
+        if (status == COHORT_OK)
+            status = predict_batch(ex, inference, out, batch);
         COHORT_TRY(cohort_comm_agree(comm, status));
         COHORT_TRY(cohort_comm_gather_all(comm, ex->all_y, ex->y,
                                           ex->share * out->outputs * sizeof(float)));
         COHORT_TRY(cohort_comm_gather_all(comm, ex->all_labels, ex->labels,
                                           ex->share * out->positions * sizeof(int32_t)));
-        const size_t here = count - done < global ? count - done : global;
         if (cohort_cli_is_speaker(comm))
             status = write_batch(out, ex, here, ranks);
         COHORT_TRY(cohort_comm_agree(comm, status));
@@ -203,29 +272,15 @@ static bool is_regression(const cohort_recipe *recipe)
 static cohort_status predict(cohort_comm *comm, cohort_inference *inference,
                              const cohort_options *given, const char *output)
 {
-    const char *input = given->positional[1];
-    const char *group = cohort_options_get(given, "split");
     const cohort_shape *shape = cohort_model_output_shape(inference->model);
-    cohort_dataset *dataset = NULL;
-    cohort_loader *loader = NULL;
+    input in = {0};
     sink out = {0};
     exchange ex = {0};
-    cohort_status status = COHORT_OK;
-    group = group ? group : inference->recipe->data.test;
-    COHORT_TRY_DONE(status,
-                    cohort_job_open_data(&dataset, comm, inference->recipe, input, group, false));
-    const size_t count = cohort_dataset_describe(dataset)->count;
-    const cohort_share share = cohort_job_even_share(comm);
-    const cohort_subset all = cohort_subset_all(count);
-    status = cohort_loss_create(&inference->loss, &inference->recipe->loss, shape,
-                                is_regression(inference->recipe) ? cohort_shape_count(shape) : 0);
-    if (status == COHORT_OK)
-        status = cohort_job_check_data(dataset, input, cohort_model_input(inference->model), NULL);
-    if (status == COHORT_OK)
-        status = cohort_job_loader(&loader, inference->recipe, dataset, &all,
-                                   inference->batch * (size_t)cohort_comm_size(comm), &share,
-                                   inference->model, false);
+    cohort_status status =
+        cohort_loss_create(&inference->loss, &inference->recipe->loss, shape,
+                           is_regression(inference->recipe) ? cohort_shape_count(shape) : 0);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, open_input(&in, comm, inference, given));
     if (cohort_cli_is_speaker(comm))
         status = open_sink(&out, output, inference, shape);
     out.has_labels = inference->loss.class_count > 0;
@@ -234,17 +289,16 @@ static cohort_status predict(cohort_comm *comm, cohort_inference *inference,
     if (status == COHORT_OK)
         status = open_exchange(&ex, comm, &out, inference->batch);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
-    COHORT_TRY_DONE(status, predict_all(&out, &ex, comm, inference, loader, count));
+    COHORT_TRY_DONE(status, predict_all(&out, &ex, comm, inference, &in));
     if (cohort_cli_is_speaker(comm))
         status = finish_sink(&out, output);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
     if (cohort_cli_is_speaker(comm))
-        printf("wrote %zu predictions to %s\n", count, output);
+        printf("wrote %zu predictions to %s\n", in.count, output);
 done:
     close_exchange(&ex);
     close_sink(&out);
-    cohort_loader_destroy(loader);
-    cohort_dataset_close(dataset);
+    close_input(&in);
     return status;
 }
 
@@ -264,10 +318,11 @@ done:
 
 const cohort_command cohort_command_predict = {
     .name = "predict",
-    .usage = "MODEL INPUT.h5 [--split GROUP] --output OUT.{h5,csv}",
+    .usage = "MODEL INPUT [--split GROUP] --output OUT.{h5,csv}",
     .summary = "Write a model's outputs for every sample of a file",
     .details = "Writes `y` (float32 [n][outputs], probabilities for classifiers) and, for\n"
-               "classifiers, `label`, in the order of the input's rows.",
+               "classifiers, `label`, in the order of the input's rows. INPUT is an HDF5 file or,\n"
+               "for text models, plain text with one document a line.",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .least = 2,

@@ -29,7 +29,7 @@ struct cohort_dataset {
     size_t block_target;
     hid_t file, group_id;
     cohort_column x, y;
-    char **classes, **vocabulary, **source;
+    char **classes, **vocabulary, **source, **tokenizer;
     cohort_shared *window;              /* of the node … */
     void *own;                          /* … or a copy of this rank alone */
     unsigned char *x_memory, *y_memory; /* in one of them; NULL = streamed */
@@ -60,9 +60,12 @@ static cohort_status read_attributes(cohort_dataset *dataset)
                                    dataset->path, "vocabulary"));
     COHORT_TRY(
         cohort_hdf5_strings(&dataset->source, &count, dataset->file, dataset->path, "source"));
+    info->source = count ? dataset->source[0] : "";
+    COHORT_TRY(cohort_hdf5_strings(&dataset->tokenizer, &count, dataset->file, dataset->path,
+                                   "tokenizer"));
+    info->tokenizer = count ? dataset->tokenizer[0] : NULL;
     info->classes = (const char *const *)dataset->classes;
     info->vocabulary = (const char *const *)dataset->vocabulary;
-    info->source = count ? dataset->source[0] : "";
     return COHORT_OK;
 }
 
@@ -467,6 +470,7 @@ void cohort_dataset_close(cohort_dataset *dataset)
     free(dataset->classes);
     free(dataset->vocabulary);
     free(dataset->source);
+    free(dataset->tokenizer);
     free(dataset->requests);
     cohort_arena_destroy(dataset->arena);
     pthread_mutex_destroy(&dataset->lock);

@@ -38,12 +38,13 @@ typedef struct cohort_dataset_info {
     const char *const *classes;   /* [class_count] or NULL */
     size_t vocabulary_count;      /* from the file's `vocabulary`, else 0 */
     const char *const *vocabulary;
-    const char *source; /* file attribute, or "" */
-    bool streamed;      /* not in memory: too large */
-    size_t chunk_rows;  /* when streamed: rows of x read at once, one or several whole
-                           HDF5 chunks (256 KiB or more; less if the limit is below
-                           16 MiB); else 0 */
-    uint64_t bytes;     /* of x and y as kept */
+    const char *source;    /* file attribute, or "" */
+    const char *tokenizer; /* file attribute: how its texts became tokens, or NULL */
+    bool streamed;         /* not in memory: too large */
+    size_t chunk_rows;     /* when streamed: rows of x read at once, one or several whole
+                              HDF5 chunks (256 KiB or more; less if the limit is below
+                              16 MiB); else 0 */
+    uint64_t bytes;        /* of x and y as kept */
 } cohort_dataset_info;
 
 /* Opens and checks the split, reads it into one shared copy per node when it fits (each

@@ -1,7 +1,7 @@
 /* Checkpoints: everything a run is, in one HDF5 file.
  *
  * Layout: root attributes format = "cohort-checkpoint", version, recipe (text), input_shape,
- * input_tokens; /params/<layer>/<tensor>, /state/<layer>/<tensor>,
+ * input_tokens, tokenizer (text, if any); /params/<layer>/<tensor>, /state/<layer>/<tensor>,
  * /optimizer/<slot>/<layer>/<tensor> float32; /progress attributes, one a field of
  * cohort_progress (int64 or float64); /classes and /vocabulary fixed-length UTF-8 strings.
  * Every tensor has an attribute xxh64, the XXH64 of its little-endian float32 bytes,
@@ -45,6 +45,7 @@ typedef struct cohort_snapshot {
     size_t class_count;
     const char *const *vocabulary;
     size_t vocabulary_count;
+    const char *tokenizer;    /* see data/tokenizer.h; NULL if none */
     cohort_shape input_shape; /* of one sample */
     bool input_tokens;
 } cohort_snapshot;

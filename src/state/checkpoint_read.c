@@ -292,6 +292,13 @@ static cohort_status read_description(cohort_checkpoint *checkpoint)
     snapshot->input_tokens =
         get_number(checkpoint->file, "input_tokens", H5T_INTEGER, H5T_NATIVE_INT64, &tokens) &&
         tokens != 0;
+    if (H5Aexists(checkpoint->file, "tokenizer") > 0) {
+        char *tokenizer = NULL;
+        COHORT_REQUIRE(get_text(&tokenizer, checkpoint->arena, checkpoint->file, "tokenizer") &&
+                           strlen(tokenizer) <= COHORT_CHECKPOINT_TOKENIZER_MAX,
+                       COHORT_DATA, "%s: attribute tokenizer is damaged", checkpoint->path);
+        snapshot->tokenizer = tokenizer;
+    }
     COHORT_TRY(get_progress(&snapshot->progress, checkpoint));
     COHORT_TRY(get_list(&snapshot->classes, &snapshot->class_count, checkpoint, "classes"));
     return get_list(&snapshot->vocabulary, &snapshot->vocabulary_count, checkpoint, "vocabulary");

@@ -187,6 +187,13 @@ static cohort_status put_snapshot(const file_image *image, const cohort_snapshot
                 put_shape(image->file, "input_shape", &snapshot->input_shape) &&
                 put_integer(image->file, "input_tokens", snapshot->input_tokens) &&
                 put_progress(image, &snapshot->progress);
+    if (snapshot->tokenizer) {
+        COHORT_REQUIRE(strlen(snapshot->tokenizer) <= COHORT_CHECKPOINT_TOKENIZER_MAX, COHORT_DATA,
+                       "the attribute `tokenizer` of the data is longer than %d KiB: convert the "
+                       "text again",
+                       COHORT_CHECKPOINT_TOKENIZER_MAX >> 10);
+        good = good && put_text(image->file, "tokenizer", snapshot->tokenizer);
+    }
     COHORT_REQUIRE(good, COHORT_MEMORY, "no memory for the attributes of the checkpoint");
     COHORT_TRY(put_list(image, "classes", snapshot->classes, snapshot->class_count));
     COHORT_TRY(put_list(image, "vocabulary", snapshot->vocabulary, snapshot->vocabulary_count));

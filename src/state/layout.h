@@ -13,8 +13,9 @@
 
 enum {
     COHORT_CHECKPOINT_VERSION = 1,
-    COHORT_CHECKPOINT_TEXT_MAX = 16 << 20, /* bytes of the recipe */
-    COHORT_CHECKPOINT_LIST_MAX = 256 << 20 /* bytes of classes, of vocabulary */
+    COHORT_CHECKPOINT_TEXT_MAX = 16 << 20,     /* bytes of the recipe */
+    COHORT_CHECKPOINT_LIST_MAX = 256 << 20,    /* bytes of classes, of vocabulary */
+    COHORT_CHECKPOINT_TOKENIZER_MAX = 32 << 10 /* an attribute is at most 64 KiB anyway */
 };
 
 /* A field of cohort_progress: uint64_t, or double when `is_real`. */

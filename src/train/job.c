@@ -14,8 +14,7 @@
 
 enum { RECIPE_BYTES_MAX = 1 << 20 };
 
-/* Text from rank 0 to every rank; *text is replaced elsewhere. Collective. */
-static cohort_status share_text(cohort_comm *comm, cohort_text *text)
+cohort_status cohort_job_share_text(cohort_comm *comm, cohort_text *text)
 {
     uint64_t length = text->length;
     COHORT_TRY(cohort_comm_broadcast(comm, &length, sizeof length, 0));
@@ -63,7 +62,7 @@ cohort_status cohort_job_read_recipe(cohort_recipe **out, cohort_comm *comm, con
             status = COHORT_USAGE; /* the recipe is an argument, not data */
     }
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
-    COHORT_TRY_DONE(status, share_text(comm, &text));
+    COHORT_TRY_DONE(status, cohort_job_share_text(comm, &text));
     status = cohort_recipe_parse(out, text.data ? text.data : "", path, folder.data, sets,
                                  set_count, cohort_model_catalog());
     if (status == COHORT_OK && cohort_comm_rank(comm) == 0)
@@ -72,7 +71,7 @@ cohort_status cohort_job_read_recipe(cohort_recipe **out, cohort_comm *comm, con
     cohort_text_clear(&text);
     if (cohort_comm_rank(comm) == 0)
         cohort_text_append(&text, "%s", (*out)->data.file);
-    COHORT_TRY_DONE(status, share_text(comm, &text));
+    COHORT_TRY_DONE(status, cohort_job_share_text(comm, &text));
     status = cohort_recipe_set_data_file(*out, text.data);
 done:
     cohort_text_clear(&text);

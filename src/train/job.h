@@ -15,6 +15,9 @@ COHORT_NODISCARD cohort_status cohort_job_read_recipe(cohort_recipe **out, cohor
                                                       const char *path, const char *const *sets,
                                                       size_t set_count);
 
+/* Text from rank 0 to every rank; *text is replaced elsewhere. Collective. */
+COHORT_NODISCARD cohort_status cohort_job_share_text(cohort_comm *comm, cohort_text *text);
+
 /* Opens group GROUP of the recipe's data file (or of FILE when not NULL) with the recipe's
  * dataset names. Collective. */
 COHORT_NODISCARD cohort_status cohort_job_open_data(cohort_dataset **out, cohort_comm *comm,

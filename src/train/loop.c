@@ -29,6 +29,7 @@ cohort_snapshot cohort_trainer_snapshot(cohort_trainer *trainer)
         .class_count = info->class_count,
         .vocabulary = info->vocabulary,
         .vocabulary_count = info->vocabulary_count,
+        .tokenizer = info->tokenizer,
         .input_shape = input->shape,
         .input_tokens = input->tokens,
     };

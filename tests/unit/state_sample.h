@@ -39,6 +39,7 @@ static inline void sample_make(sample *s, const char *recipe, double start)
                                .class_count = 2,
                                .vocabulary = sample_vocabulary,
                                .vocabulary_count = 3,
+                               .tokenizer = "{\"type\":\"characters\",\"length\":64}",
                                .input_shape = {3, {28, 28, 1}}}};
     s->snapshot.params_data = s->params;
     s->snapshot.state_data = s->state;

@@ -100,6 +100,7 @@ static void round_trip(void **state)
     assert_int_equal(told->class_count, 2);
     assert_string_equal(told->classes[1], sample_classes[1]);
     assert_int_equal(told->vocabulary_count, 3);
+    assert_string_equal(told->tokenizer, "{\"type\":\"characters\",\"length\":64}");
     for (size_t i = 0; i < 3; i++)
         assert_string_equal(told->vocabulary[i], sample_vocabulary[i]);
     assert_true(cohort_shape_equal(&told->input_shape, &written.snapshot.input_shape));
