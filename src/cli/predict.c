@@ -258,7 +258,7 @@ static cohort_status predict_all(sink *out, exchange *ex, cohort_comm *comm,
                                           ex->share * out->positions * sizeof(int32_t)));
         if (cohort_cli_is_speaker(comm))
             status = write_batch(out, ex, here, ranks);
-        COHORT_TRY(cohort_comm_agree(comm, status));
+        COHORT_TRY(cohort_comm_follow(comm, status));
     }
     return COHORT_OK;
 }
@@ -292,7 +292,7 @@ static cohort_status predict(cohort_comm *comm, cohort_inference *inference,
     COHORT_TRY_DONE(status, predict_all(&out, &ex, comm, inference, &in));
     if (cohort_cli_is_speaker(comm))
         status = finish_sink(&out, output);
-    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, cohort_comm_follow(comm, status));
     if (cohort_cli_is_speaker(comm))
         printf("wrote %zu predictions to %s\n", in.count, output);
 done:

@@ -67,6 +67,20 @@ cohort_status cohort_comm_broadcast(cohort_comm *comm, void *bytes, size_t count
     return broadcast(comm, comm->world, COHORT_SCOPE_ALL, bytes, count, root);
 }
 
+cohort_status cohort_comm_follow(cohort_comm *comm, cohort_status mine)
+{
+    struct {
+        cohort_status status;
+        char message[COHORT_MESSAGE_BYTES];
+    } first = {.status = mine};
+    if (comm->size == 1)
+        return mine;
+    snprintf(first.message, sizeof first.message, "%s", cohort_error_message());
+    COHORT_TRY(cohort_comm_broadcast(comm, &first, sizeof first, 0));
+    COHORT_REQUIRE(first.status == COHORT_OK, first.status, "%s", first.message);
+    return COHORT_OK;
+}
+
 static cohort_status reduce(cohort_comm *comm, double *values, size_t count, MPI_Op op,
                             const char *what)
 {

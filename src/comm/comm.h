@@ -66,6 +66,10 @@ bool cohort_comm_is_speaker(const cohort_comm *comm);
  * some ranks failed. Ends every fallible phase. Collective. */
 COHORT_NODISCARD cohort_status cohort_comm_agree(cohort_comm *comm, cohort_status mine);
 
+/* Every rank gets rank 0's status and message, for phases in which it alone works. MINE is
+ * not looked at elsewhere. Collective. */
+COHORT_NODISCARD cohort_status cohort_comm_follow(cohort_comm *comm, cohort_status mine);
+
 /* COUNT bytes from rank ROOT to all. Chunked, any size. Collective. */
 COHORT_NODISCARD cohort_status cohort_comm_broadcast(cohort_comm *comm, void *bytes, size_t count,
                                                      int root);

@@ -61,13 +61,14 @@ cohort_status cohort_job_read_recipe(cohort_recipe **out, cohort_comm *comm, con
         if (status == COHORT_DATA)
             status = COHORT_USAGE; /* the recipe is an argument, not data */
     }
-    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, cohort_comm_follow(comm, status));
     COHORT_TRY_DONE(status, cohort_job_share_text(comm, &text));
     status = cohort_recipe_parse(out, text.data ? text.data : "", path, folder.data, sets,
                                  set_count, cohort_model_catalog());
-    if (status == COHORT_OK && cohort_comm_rank(comm) == 0)
-        status = settle_data_file(*out);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    if (cohort_comm_rank(comm) == 0)
+        status = settle_data_file(*out);
+    COHORT_TRY_DONE(status, cohort_comm_follow(comm, status));
     cohort_text_clear(&text);
     if (cohort_comm_rank(comm) == 0)
         cohort_text_append(&text, "%s", (*out)->data.file);

@@ -56,7 +56,7 @@ static cohort_status save(cohort_trainer *trainer, bool epoch_end, bool is_best)
         }
         cohort_text_clear(&file);
     }
-    return cohort_comm_agree(trainer->comm, status);
+    return cohort_comm_follow(trainer->comm, status);
 }
 
 static double peak_rss_mb(cohort_trainer *trainer)
@@ -188,7 +188,7 @@ static cohort_status end_epoch(cohort_trainer *trainer)
     COHORT_TRY(validate(trainer));
     cohort_trainer_look(&view, trainer);
     progress->epoch++;
-    COHORT_TRY(cohort_comm_agree(trainer->comm, record_epoch(trainer, &view)));
+    COHORT_TRY(cohort_comm_follow(trainer->comm, record_epoch(trainer, &view)));
     const bool is_best = judge_epoch(trainer, &view);
     if (is_rank_0(trainer) && trainer->options.observer.on_epoch)
         trainer->options.observer.on_epoch(trainer->options.observer.context, &view);
@@ -214,7 +214,7 @@ static cohort_status stop(cohort_trainer *trainer)
     cohort_json_string(line, "status", "stopped");
     cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
     cohort_json_number(line, "seconds", cohort_clock_seconds() - trainer->launched);
-    COHORT_TRY(cohort_comm_agree(trainer->comm, cohort_record_end(&trainer->record)));
+    COHORT_TRY(cohort_comm_follow(trainer->comm, cohort_record_end(&trainer->record)));
     return COHORT_FAIL(COHORT_STOPPED,
                        "stopped by a signal at step %llu after a checkpoint; run the same command "
                        "again to continue",
@@ -266,7 +266,7 @@ static cohort_status restore_best(cohort_trainer *trainer)
         cohort_checkpoint_close(best);
         cohort_text_clear(&path);
     }
-    COHORT_TRY(cohort_comm_agree(trainer->comm, status));
+    COHORT_TRY(cohort_comm_follow(trainer->comm, status));
     return cohort_trainer_share_weights(trainer);
 }
 
@@ -289,7 +289,7 @@ static cohort_status test(cohort_trainer *trainer)
         cohort_json_number(line, "f1", result->macro.f1);
     }
     language_figures(line, trainer, "", result->loss);
-    return cohort_comm_agree(trainer->comm, cohort_record_end(&trainer->record));
+    return cohort_comm_follow(trainer->comm, cohort_record_end(&trainer->record));
 }
 
 /* The record of a max_steps run that ends inside an epoch. */
@@ -305,12 +305,12 @@ static cohort_status end_partial_epoch(cohort_trainer *trainer)
     trainer->progress.epoch--;
     if (is_rank_0(trainer) && trainer->options.observer.on_epoch)
         trainer->options.observer.on_epoch(trainer->options.observer.context, &view);
-    return cohort_comm_agree(trainer->comm, status);
+    return cohort_comm_follow(trainer->comm, status);
 }
 
 cohort_status cohort_trainer_run(cohort_trainer *trainer)
 {
-    COHORT_TRY(cohort_comm_agree(trainer->comm, record_start(trainer)));
+    COHORT_TRY(cohort_comm_follow(trainer->comm, record_start(trainer)));
     COHORT_TRY(train(trainer));
     COHORT_TRY(end_partial_epoch(trainer));
     const bool early = has_stopped_early(trainer);
@@ -327,5 +327,5 @@ cohort_status cohort_trainer_run(cohort_trainer *trainer)
     cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
     cohort_json_number(line, "seconds", cohort_clock_seconds() - trainer->launched);
     cohort_json_number(line, "peak_rss_mb", peak);
-    return cohort_comm_agree(trainer->comm, cohort_record_end(&trainer->record));
+    return cohort_comm_follow(trainer->comm, cohort_record_end(&trainer->record));
 }

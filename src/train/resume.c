@@ -218,9 +218,10 @@ cohort_status cohort_trainer_open_run(cohort_trainer *trainer)
     cohort_status status = cohort_recipe_write(&trainer->recipe_text, trainer->recipe);
     if (status == COHORT_OK)
         status = cohort_text_status(&trainer->folder);
-    if (status == COHORT_OK && cohort_comm_rank(trainer->comm) == 0)
-        status = open_run(trainer);
     COHORT_TRY(cohort_comm_agree(trainer->comm, status));
+    if (cohort_comm_rank(trainer->comm) == 0)
+        status = open_run(trainer);
+    COHORT_TRY(cohort_comm_follow(trainer->comm, status));
     COHORT_TRY(cohort_comm_broadcast(trainer->comm, &trainer->resumed, sizeof trainer->resumed, 0));
     return share_all(trainer);
 }
@@ -272,7 +273,7 @@ cohort_status cohort_train_init(cohort_comm *comm, cohort_recipe *recipe, const 
         const cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
         status = cohort_checkpoint_save(path, &snapshot);
     }
-    status = cohort_comm_agree(comm, status);
+    status = cohort_comm_follow(comm, status);
 done:
     cohort_trainer_destroy(trainer);
     return status;

@@ -65,7 +65,7 @@ static cohort_status open_splits(cohort_trainer *trainer)
     cohort_status status = COHORT_OK;
     if (cohort_comm_rank(trainer->comm) == 0)
         status = cohort_dataset_has_group(&has_test, recipe->data.file, recipe->data.test);
-    COHORT_TRY(cohort_comm_agree(trainer->comm, status));
+    COHORT_TRY(cohort_comm_follow(trainer->comm, status));
     COHORT_TRY(cohort_comm_broadcast(trainer->comm, &has_test, sizeof has_test, 0));
     COHORT_REQUIRE(has_test || strcmp(recipe->data.test, "test") == 0, COHORT_DATA,
                    "%s has no group '%s' (data.test)", recipe->data.file, recipe->data.test);
