@@ -1,0 +1,1 @@
+cohort_unit_test(steady SOURCES test_steady.c USES cohort_cli)
