@@ -28,24 +28,26 @@ typedef enum cohort_status {
 } cohort_status;
 
 #if defined(__GNUC__)
+#define COHORT_API __attribute__((visibility("default")))
 #define COHORT_NODISCARD __attribute__((warn_unused_result))
 #else
+#define COHORT_API
 #define COHORT_NODISCARD
 #endif
 
 /* The process exit code that belongs to STATUS (0, 1, 2, 3, 4, 5 or 75). */
-int cohort_status_exit_code(cohort_status status);
+COHORT_API int cohort_status_exit_code(cohort_status status);
 
 /* A short English description of STATUS; static storage, never NULL. */
-const char *cohort_status_text(cohort_status status);
+COHORT_API const char *cohort_status_text(cohort_status status);
 
 /* The message of this thread's latest failure: one line saying what, where and
  * what to do. Thread-local storage owned by the library; "" if none. */
-const char *cohort_error_message(void);
+COHORT_API const char *cohort_error_message(void);
 
 /* Where that failure was raised and passed on ("file:line" per level, newest
  * last, separated by " < "). For bug reports. Thread-local, never NULL. */
-const char *cohort_error_trace(void);
+COHORT_API const char *cohort_error_trace(void);
 
 #ifdef __cplusplus
 }

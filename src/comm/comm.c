@@ -273,6 +273,8 @@ cohort_status cohort_comm_start(cohort_comm **out)
 cohort_status cohort_comm_open(cohort_comm **out, const void *mpi_comm)
 {
     *out = NULL;
+    if (!mpi_comm)
+        return make(out, NULL, false);
     int is_running = 0, is_over = 0;
     MPI_Initialized(&is_running);
     MPI_Finalized(&is_over);

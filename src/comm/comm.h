@@ -19,7 +19,7 @@ typedef struct cohort_comm cohort_comm;
  * calls this room's functions. */
 COHORT_NODISCARD cohort_status cohort_comm_start(cohort_comm **out);
 /* Opens a communicator of the caller's: MPI_COMM is a pointer to an MPI_Comm, which is
- * duplicated. Collective over it. */
+ * duplicated; NULL is this process alone. Collective over it. */
 COHORT_NODISCARD cohort_status cohort_comm_open(cohort_comm **out, const void *mpi_comm);
 /* Collective. Finalises MPI if cohort_comm_start started it. */
 void cohort_comm_close(cohort_comm *comm);

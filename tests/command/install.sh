@@ -1,0 +1,66 @@
+#!/bin/sh
+# cmake --install, then a program of a user's own that finds the library by pkg-config
+# and by CMake, and trains.
+# shellcheck source=tests/command/lib.sh
+. "$(dirname "$0")/lib.sh"
+: "${BUILD:?}" "${CC:?}"
+
+cmake --install "$BUILD" --prefix "$work/root" >install.log 2>&1 ||
+    wrong "cmake --install: $(tail -n 3 install.log)"
+pc=$(find root -name cohort.pc)
+libdir=$work/$(dirname "$(find root -name libcohort.so)")
+[ -n "$pc" ] || wrong 'no pkg-config file was installed'
+[ -e root/include/cohort/train.h ] || wrong 'no headers were installed'
+[ -e root/share/cohort/recipes/xor.yaml ] || wrong 'no recipes were installed'
+
+cat >use.c <<'C'
+#include <cohort/train.h>
+#include <stdio.h>
+
+int main(void)
+{
+    cohort_status status = cohort_train(NULL, "net.yaml", NULL, 0, "run");
+    printf("%s: %s\n", cohort_version(), cohort_status_text(status));
+    if (status != COHORT_OK)
+        fprintf(stderr, "%s\n", cohort_error_message());
+    return cohort_status_exit_code(status);
+}
+C
+PKG_CONFIG_PATH=$work/$(dirname "$pc")
+export PKG_CONFIG_PATH
+# shellcheck disable=SC2046
+"$CC" -std=c11 -Wall -Wextra -pedantic -Werror use.c $(pkg-config --cflags --libs cohort) \
+    -o use >cc.log 2>&1 || wrong "a program does not build by pkg-config: $(cat cc.log)"
+
+"$COHORT" convert digits --train 200 --test 50 --output digits.h5 >/dev/null || wrong 'digits'
+cat >net.yaml <<'Y'
+data: {file: digits.h5, scale: 0.004}
+model: [flatten, dense: {units: 10}]
+loss: cross_entropy
+train: {epochs: 1, threads: 1}
+Y
+# Built with a sanitizer the library needs its run-time loaded first: then only the build counts.
+if ! ldd "$libdir/libcohort.so" | grep -q san; then
+    LD_LIBRARY_PATH=$libdir ./use >out 2>err || wrong "the program: $(cat err)"
+    grep -q 'no error' out || wrong "the program printed $(cat out)"
+    [ ! -s err ] || wrong "the library printed $(cat err)"
+    [ -e run/checkpoints/last.h5 ] || wrong 'the library wrote no checkpoint'
+    LD_LIBRARY_PATH=$libdir ./use >out 2>err && wrong 'a finished run was not refused'
+    grep -q 'is finished' err || wrong "the refusal says $(cat err)"
+fi
+
+mkdir consumer
+cp use.c consumer
+cat >consumer/CMakeLists.txt <<'C'
+cmake_minimum_required(VERSION 3.25)
+project(consumer LANGUAGES C)
+find_package(cohort 0.1 REQUIRED)
+add_executable(use use.c)
+target_link_libraries(use PRIVATE cohort::cohort)
+C
+{
+    cmake -S consumer -B consumer/build -DCMAKE_PREFIX_PATH="$work/root" -DCMAKE_C_COMPILER="$CC" &&
+        cmake --build consumer/build
+} >cmake.log 2>&1 ||
+    wrong "a program does not build by find_package: $(tail -n 5 cmake.log)"
+finish
