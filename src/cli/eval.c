@@ -110,22 +110,21 @@ static cohort_status evaluate(cohort_evaluation *result, cohort_comm *comm,
     cohort_dataset *dataset = NULL;
     cohort_loader *loader = NULL;
     cohort_status status = COHORT_OK;
-    COHORT_TRY_DONE(status, cohort_job_open_data(&dataset, comm, recipe, file, group, true));
+    COHORT_TRY_DONE(status, cohort_job_open_data(&dataset, comm, recipe, file, group,
+                                                 cohort_job_needs_targets(recipe)));
     const cohort_dataset_info *info = cohort_dataset_describe(dataset);
     const size_t global = inference->batch * (size_t)cohort_comm_size(comm);
     const cohort_share share = cohort_job_even_share(comm);
     const cohort_subset all = cohort_subset_all(info->count);
     char name[256];
     snprintf(name, sizeof name, "%s/%s", file, group);
-    status = cohort_loss_create(&inference->loss, &recipe->loss,
-                                cohort_model_output_shape(inference->model),
-                                info->labels ? 0 : cohort_shape_count(&info->y_shape));
+    status = cohort_job_loss(&inference->loss, recipe, inference->model, info);
     if (status == COHORT_OK)
         status = cohort_job_check_data(dataset, name, cohort_model_input(inference->model),
                                        &inference->loss);
     if (status == COHORT_OK)
         status = cohort_job_loader(&loader, recipe, dataset, &all, global, &share, inference->model,
-                                   false);
+                                   COHORT_TO_EVALUATE);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
     COHORT_TRY_DONE(status, cohort_evaluate(result, comm, inference->model, &inference->loss,
                                             loader, (info->count + global - 1) / global, true));

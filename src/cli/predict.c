@@ -171,7 +171,7 @@ static cohort_status open_dataset(input *in, cohort_comm *comm, const cohort_inf
     if (status == COHORT_OK)
         status = cohort_job_loader(&in->loader, recipe, in->dataset, &all,
                                    inference->batch * (size_t)cohort_comm_size(comm), &share,
-                                   inference->model, false);
+                                   inference->model, COHORT_TO_PREDICT);
     COHORT_TRY(cohort_comm_agree(comm, status));
     cohort_loader_seek(in->loader, 0, 0);
     return COHORT_OK;

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "data/augment.h"
 #include "data/convert.h"
+#include "data/tokenizer.h"
 
 enum { SLOTS = 2, INLINE_BYTES = 512 << 10, LINE = 64, PREFETCH_LINES = 16 };
 
@@ -30,6 +31,7 @@ struct cohort_loader {
     size_t part_begin, part_end, part_count;
     bool tokens;
     size_t token_limit;
+    cohort_masking masking;
     uint64_t seed;
     cohort_element element; /* of x as stored */
     size_t x_elements, row_bytes;
@@ -108,8 +110,9 @@ static cohort_status fill(slot *filled, cohort_loader *loader, uint64_t epoch, u
                  end = cohort_part_begin(batch->global_count, loader->part_end, loader->part_count);
     batch->count = end - begin;
     cohort_sampler_rows(filled->rows, &loader->sampler, epoch, step, begin, batch->count);
-    COHORT_TRY(cohort_dataset_gather(loader->staging, filled->y, loader->dataset, filled->rows,
-                                     batch->count));
+    const bool masked = loader->masking.rate > 0;
+    COHORT_TRY(cohort_dataset_gather(loader->staging, masked ? NULL : filled->y, loader->dataset,
+                                     filled->rows, batch->count));
     prefetch_row(loader, batch, 0);
     for (size_t i = 0; i < batch->count; i++) {
         prefetch_row(loader, batch, i + 1);
@@ -118,7 +121,12 @@ static cohort_status fill(slot *filled, cohort_loader *loader, uint64_t epoch, u
                            : loader->staging + i * loader->row_bytes;
         convert_row(filled->x, loader, batch, i, row);
     }
-    return check_range(filled, loader);
+    COHORT_TRY(check_range(filled, loader));
+    const size_t time = loader->x_elements;
+    for (size_t i = 0; i < batch->count && masked; i++)
+        cohort_mask_tokens((int32_t *)filled->y + i * time, (int32_t *)filled->x + i * time, time,
+                           &loader->masking, loader->seed, epoch, batch->rows[i]);
+    return COHORT_OK;
 }
 
 /* Fills SLOT for (epoch, step), keeping the error with it. */
@@ -299,6 +307,9 @@ static cohort_status configure(cohort_loader *loader, const cohort_loader_config
                                const cohort_dataset_info *info)
 {
     const cohort_shape *shape = &info->x_shape;
+    COHORT_REQUIRE(config->masking.rate <= 0 ||
+                       (config->tokens && config->masking.vocabulary > COHORT_TOKEN_MASK + 1),
+                   COHORT_USAGE, "only tokens of a vocabulary with [mask] can be masked");
     if (config->tokens)
         return check_tokens(config, info);
     COHORT_TRY(cohort_scaling_make(&loader->scaling, config->scale, config->mean.items,
@@ -314,7 +325,10 @@ static cohort_status allocate_slots(size_t *most, cohort_loader *loader,
     const size_t batch = cohort_sampler_batch_count(&loader->sampler, 0);
     const size_t parts = loader->part_end - loader->part_begin;
     const size_t count = (batch * parts - 1) / loader->part_count + 1;
-    const size_t y_elements = info->targets ? cohort_shape_count(&info->y_shape) : 0;
+    const bool masked = loader->masking.rate > 0, targets = info->targets || masked;
+    const size_t y_elements = masked          ? loader->x_elements
+                              : info->targets ? cohort_shape_count(&info->y_shape)
+                                              : 0;
     size_t x_bytes = 0, y_bytes = 0;
     COHORT_REQUIRE(cohort_size_multiply(&x_bytes, loader->x_elements, sizeof(float)) &&
                        cohort_size_multiply(&y_bytes, y_elements, sizeof(float)),
@@ -323,12 +337,12 @@ static cohort_status allocate_slots(size_t *most, cohort_loader *loader,
         slot *made = &loader->slots[i];
         COHORT_TRY(cohort_allocate(&made->x, count, x_bytes));
         COHORT_TRY(COHORT_ALLOCATE(&made->rows, count));
-        if (info->targets)
+        if (targets)
             COHORT_TRY(cohort_allocate(&made->y, count, y_bytes));
         made->batch.x = made->x;
         made->batch.rows = made->rows;
-        made->batch.labels = info->labels ? made->y : NULL;
-        made->batch.values = info->labels ? NULL : made->y;
+        made->batch.labels = info->labels || masked ? made->y : NULL;
+        made->batch.values = info->labels || masked ? NULL : made->y;
     }
     if (!loader->memory)
         COHORT_TRY(cohort_allocate((void **)&loader->staging, count, loader->row_bytes));
@@ -358,6 +372,7 @@ cohort_status cohort_loader_create(cohort_loader **out, cohort_dataset *dataset,
     loader->part_count = config->part_count;
     loader->tokens = config->tokens;
     loader->token_limit = config->token_limit;
+    loader->masking = config->masking;
     loader->seed = config->seed;
     loader->element = info->x_element;
     loader->x_elements = cohort_shape_count(&info->x_shape);

@@ -8,6 +8,7 @@
 #define COHORT_DATA_LOADER_H
 
 #include "data/dataset.h"
+#include "data/masking.h"
 #include "data/sampler.h"
 #include "recipe/recipe.h"
 
@@ -18,6 +19,7 @@ typedef struct cohort_loader_config {
     size_t part_begin, part_end, part_count;
     bool tokens;                    /* x goes to the network as int32 (else as scaled floats) */
     size_t token_limit;             /* tokens must lie in [0, limit); 0 = unchecked */
+    cohort_masking masking;         /* tokens only: labels are the tokens hidden, y is not used */
     double scale;                   /* x <- (x * scale - mean) / std, in single precision */
     cohort_reals mean, std;         /* none, one value, or one per channel (last dimension) */
     const cohort_variants *augment; /* NULL or empty = none (evaluation) */

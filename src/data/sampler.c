@@ -42,6 +42,21 @@ cohort_subset cohort_subset_validation(uint64_t row_count, double validation_fra
     return make_subset(row_count, validation_fraction, chunk_rows, seed, true);
 }
 
+cohort_subset cohort_subset_limit(const cohort_subset *subset, uint64_t limit, uint64_t seed)
+{
+    cohort_subset part = *subset;
+    if (limit >= cohort_subset_count(subset))
+        return part;
+    if (!part.split)
+        part = make_subset(part.row_count, 0, 0, seed, false);
+    const uint64_t positions = part.chunk_rows ? (limit - 1) / part.chunk_rows + 1 : limit;
+    if (positions <= part.end - part.begin) {
+        part.end = part.begin + positions;
+        part.tail = false;
+    }
+    return part;
+}
+
 uint64_t cohort_subset_count(const cohort_subset *subset)
 {
     const uint64_t positions = subset->end - subset->begin;

@@ -27,6 +27,9 @@ cohort_subset cohort_subset_training(uint64_t row_count, double validation_fract
                                      size_t chunk_rows, uint64_t seed);
 cohort_subset cohort_subset_validation(uint64_t row_count, double validation_fraction,
                                        size_t chunk_rows, uint64_t seed);
+/* At most LIMIT rows of SUBSET, drawn by SEED (whole chunks where it has them, as few as
+ * reach that many). */
+cohort_subset cohort_subset_limit(const cohort_subset *subset, uint64_t limit, uint64_t seed);
 uint64_t cohort_subset_count(const cohort_subset *subset);
 /* The dataset row of member INDEX of the subset. */
 uint64_t cohort_subset_row(const cohort_subset *subset, uint64_t index);

@@ -45,6 +45,10 @@ static const usage schedule_usage[] = {
     {"peak_epoch", 1u << COHORT_SCHEDULE_ONE_CYCLE},
     {NULL, 0},
 };
+static const usage objective_usage[] = {
+    {"rate", 1u << COHORT_OBJECTIVE_MASKED},
+    {NULL, 0},
+};
 
 static void append_types(cohort_text *text, const cohort_key *type, unsigned types)
 {
@@ -153,6 +157,21 @@ static cohort_status check_optimizer(const cohort_fill *fill, const cohort_recip
     return check_schedule(fill, recipe, root);
 }
 
+static cohort_status check_objective(const cohort_fill *fill, const cohort_recipe *recipe,
+                                     const cohort_node *root)
+{
+    const cohort_objective_recipe *objective = &recipe->objective;
+    const cohort_key_table *table = cohort_table_find(&cohort_recipe_table, "objective")->table;
+    COHORT_TRY(
+        check_usage(fill, root, "objective", table, objective_usage, objective, objective->type));
+    if (objective->type == COHORT_OBJECTIVE_MASKED &&
+        strcmp(recipe->loss.table->name, "cross_entropy") != 0)
+        return REFUSE(fill, root, "objective",
+                      "objective masked guesses tokens, which needs loss: cross_entropy, not %s",
+                      recipe->loss.table->name);
+    return COHORT_OK;
+}
+
 static cohort_status check_validation(const cohort_fill *fill, const cohort_recipe *recipe,
                                       const cohort_node *root)
 {
@@ -208,5 +227,6 @@ cohort_status cohort_recipe_check(const cohort_fill *fill, const cohort_recipe *
     COHORT_TRY(check_name(fill, recipe, root));
     COHORT_TRY(check_validation(fill, recipe, root));
     COHORT_TRY(check_optimizer(fill, recipe, root));
+    COHORT_TRY(check_objective(fill, recipe, root));
     return check_early_stopping(fill, recipe, root);
 }

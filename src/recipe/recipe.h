@@ -16,6 +16,7 @@ typedef struct cohort_data_recipe {
     double scale;
     cohort_reals mean, std; /* one, or one per channel */
     uint64_t memory_limit;  /* bytes a node may hold; 0 = half of what is free */
+    size_t limit;           /* training samples used, drawn by seed; 0 = all */
     bool shuffle;
     cohort_variants augment; /* random_crop, flip, rotate, zoom */
 } cohort_data_recipe;
@@ -40,6 +41,16 @@ typedef enum cohort_loss_type {
     COHORT_LOSS_MSE,
     COHORT_LOSS_HUBER
 } cohort_loss_type;
+
+typedef enum cohort_objective_type {
+    COHORT_OBJECTIVE_LABELS, /* y of the data */
+    COHORT_OBJECTIVE_MASKED  /* the tokens themselves, where they are hidden */
+} cohort_objective_type;
+
+typedef struct cohort_objective_recipe {
+    int type;    /* cohort_objective_type */
+    double rate; /* masked: share of the tokens to be guessed */
+} cohort_objective_recipe;
 
 /* `loss: NAME` or `loss: {type: NAME, …}`: a variant whose table is one of the
  * four losses; all share this config. */
@@ -110,7 +121,8 @@ typedef struct cohort_recipe {
     cohort_data_recipe data;
     cohort_variants model; /* layers; config is the layer type's struct */
     cohort_strings freeze; /* names of layers that are not trained */
-    cohort_variant loss;   /* table->name, config cohort_loss_recipe */
+    cohort_objective_recipe objective;
+    cohort_variant loss; /* table->name, config cohort_loss_recipe */
     cohort_optimizer_recipe optimizer;
     cohort_train_recipe train;
     cohort_checkpoint_recipe checkpoint;

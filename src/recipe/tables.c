@@ -120,6 +120,11 @@ static const cohort_key data_keys[] = {
      AT(cohort_data_recipe, memory_limit),
      .fallback = "0",
      .help = "bytes of data a node may hold; 0 = half of what is free"},
+    {.name = "limit",
+     .type = COHORT_KEY_COUNT,
+     AT(cohort_data_recipe, limit),
+     .fallback = "0",
+     .help = "training samples used, drawn by seed; 0 = all"},
     {.name = "shuffle",
      .type = COHORT_KEY_BOOL,
      AT(cohort_data_recipe, shuffle),
@@ -134,6 +139,30 @@ static const cohort_key data_keys[] = {
 };
 static const cohort_key_table data_table =
     TABLE("data", "what is learnt from", cohort_data_recipe, data_keys);
+
+/* What is to be met. */
+
+static const char *const objective_types[] = {"labels", "masked", NULL};
+static const cohort_key objective_keys[] = {
+    {.name = "type",
+     .type = COHORT_KEY_CHOICE,
+     AT(cohort_objective_recipe, type),
+     .choices = objective_types,
+     .fallback = "labels",
+     .help = "y of the data, or tokens that are hidden from the network (then y is not read)"},
+    {.name = "rate",
+     .type = COHORT_KEY_REAL,
+     AT(cohort_objective_recipe, rate),
+     .min = 0,
+     .max = 1,
+     .open_min = true,
+     .fallback = "0.15",
+     .help = "masked: share of the tokens to be guessed; of them 80 % become [mask], 10 % another "
+             "token, 10 % stay"},
+};
+static const cohort_key_table objective_table =
+    TABLE("objective", "what the outputs are compared with", cohort_objective_recipe,
+          objective_keys, .main_key = "type");
 
 /* Losses: one struct, and per loss the keys that mean something to it. */
 
@@ -490,6 +519,12 @@ static const cohort_key recipe_keys[] = {
      AT(cohort_recipe, freeze),
      .fallback = "[]",
      .help = "names of layers that are not trained"},
+    {.name = "objective",
+     .type = COHORT_KEY_SECTION,
+     AT(cohort_recipe, objective),
+     .table = &objective_table,
+     .fallback = "{}",
+     .help = "what the outputs are compared with"},
     {.name = "loss",
      .type = COHORT_KEY_VARIANT,
      AT(cohort_recipe, loss),

@@ -16,6 +16,9 @@ void cohort_evaluation_clear(cohort_evaluation *result)
 /* Sums on their way over the ranks; the confusion matrix follows them in memory. */
 enum { SUM_LOSS, SUM_CORRECT, SUM_POSITIONS, SUM_SAMPLES, SUM_COUNT };
 
+/* A vocabulary squared would not fit memory, nor a person's eye. */
+enum { DETAILED_CLASSES_MAX = 4096 };
+
 typedef struct tally {
     double *sums; /* [SUM_COUNT + classes²] */
     size_t count;
@@ -84,7 +87,9 @@ cohort_status cohort_evaluate(cohort_evaluation *result, cohort_comm *comm, coho
                               bool detailed)
 {
     *result = (cohort_evaluation){.class_count = loss->class_count};
-    detailed = detailed && loss->class_count > 0;
+    if (loss->class_count > DETAILED_CLASSES_MAX)
+        result->class_count = 0;
+    detailed = detailed && result->class_count > 0;
     cohort_comm_set_phase(comm, "evaluating");
     tally t = {.count = SUM_COUNT + (detailed ? loss->class_count * loss->class_count : 0)};
     cohort_status status = COHORT_ALLOCATE(&t.sums, t.count);

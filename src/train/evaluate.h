@@ -10,7 +10,7 @@ typedef struct cohort_evaluation {
     double loss, accuracy; /* means over the positions counted; accuracy NaN for a regression */
     uint64_t samples;
     double positions;   /* samples x time for sequences, without ignored ones */
-    size_t class_count; /* 0 = regression */
+    size_t class_count; /* 0 = regression, or too many classes for a matrix of them */
     double *confusion;  /* [class_count][class_count], row = true; NULL unless asked for */
     cohort_class_figures *classes; /* [class_count]; NULL unless asked for */
     cohort_class_figures macro;

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "data/tokenizer.h"
 
 enum { RECIPE_BYTES_MAX = 1 << 20 };
 
@@ -98,6 +99,41 @@ cohort_status cohort_job_open_data(cohort_dataset **out, cohort_comm *comm,
     return cohort_dataset_open(out, comm, &spec);
 }
 
+bool cohort_job_needs_targets(const cohort_recipe *recipe)
+{
+    return recipe->objective.type == COHORT_OBJECTIVE_LABELS;
+}
+
+/* Hidden tokens are guessed position by position, over all words. */
+static cohort_status check_masked(const cohort_model *model, const cohort_loss *loss,
+                                  const cohort_dataset_info *info)
+{
+    const cohort_flow *input = cohort_model_input(model);
+    COHORT_REQUIRE(input->tokens && loss->positions == input->shape.dims[0] &&
+                       loss->width >= cohort_model_vocabulary(model),
+                   COHORT_USAGE,
+                   "objective masked needs a network from tokens to one output for each word at "
+                   "each position: begin with `embedding`, keep the sequence, end with `dense: "
+                   "{units: %zu}`",
+                   cohort_model_vocabulary(model));
+    COHORT_REQUIRE(info->vocabulary_count > COHORT_TOKEN_MASK + 1 &&
+                       info->vocabulary_count <= cohort_model_vocabulary(model) &&
+                       strcmp(info->vocabulary[COHORT_TOKEN_MASK], COHORT_TOKEN_MASK_TEXT) == 0,
+                   COHORT_DATA,
+                   "objective masked needs a vocabulary with [mask]; convert the text again with "
+                   "--mask-token");
+    return COHORT_OK;
+}
+
+cohort_status cohort_job_loss(cohort_loss *loss, const cohort_recipe *recipe,
+                              const cohort_model *model, const cohort_dataset_info *info)
+{
+    const bool labels = !cohort_job_needs_targets(recipe) || info->labels;
+    COHORT_TRY(cohort_loss_create(loss, &recipe->loss, cohort_model_output_shape(model),
+                                  labels ? 0 : cohort_shape_count(&info->y_shape)));
+    return cohort_job_needs_targets(recipe) ? COHORT_OK : check_masked(model, loss, info);
+}
+
 cohort_status cohort_job_input(cohort_flow *input, const cohort_recipe *recipe,
                                const cohort_dataset_info *info)
 {
@@ -146,10 +182,13 @@ cohort_share cohort_job_even_share(const cohort_comm *comm)
 cohort_status cohort_job_loader(cohort_loader **out, const cohort_recipe *recipe,
                                 cohort_dataset *dataset, const cohort_subset *subset,
                                 size_t global_batch, const cohort_share *share,
-                                const cohort_model *model, bool for_training)
+                                const cohort_model *model, cohort_job_use use)
 {
     const cohort_dataset_info *info = cohort_dataset_describe(dataset);
     const uint64_t seed = (uint64_t)recipe->seed;
+    const bool for_training = use == COHORT_TO_TRAIN;
+    const bool masked =
+        use != COHORT_TO_PREDICT && recipe->objective.type == COHORT_OBJECTIVE_MASKED;
     const cohort_loader_config config = {
         .sampler = {.subset = *subset,
                     .seed = seed,
@@ -161,6 +200,8 @@ cohort_status cohort_job_loader(cohort_loader **out, const cohort_recipe *recipe
         .part_count = share->count,
         .tokens = cohort_model_reads_tokens(recipe),
         .token_limit = cohort_model_vocabulary(model),
+        .masking = {.rate = masked ? recipe->objective.rate : 0,
+                    .vocabulary = info->vocabulary_count},
         .scale = recipe->data.scale,
         .mean = recipe->data.mean,
         .std = recipe->data.std,

@@ -24,6 +24,15 @@ COHORT_NODISCARD cohort_status cohort_job_open_data(cohort_dataset **out, cohort
                                                     const cohort_recipe *recipe, const char *file,
                                                     const char *group, bool with_targets);
 
+/* Whether RECIPE reads targets from the data; else the loader makes them. */
+bool cohort_job_needs_targets(const cohort_recipe *recipe);
+
+/* Sets up *loss for the outputs of MODEL and the targets of the data as INFO says, or as the
+ * recipe's objective makes them. Rank-local; COHORT_USAGE, COHORT_DATA. */
+COHORT_NODISCARD cohort_status cohort_job_loss(cohort_loss *loss, const cohort_recipe *recipe,
+                                               const cohort_model *model,
+                                               const cohort_dataset_info *info);
+
 /* What the network of RECIPE gets of samples as INFO says. Rank-local; COHORT_DATA. */
 COHORT_NODISCARD cohort_status cohort_job_input(cohort_flow *input, const cohort_recipe *recipe,
                                                 const cohort_dataset_info *info);
@@ -42,14 +51,20 @@ typedef struct cohort_share {
 /* The share of this rank when every rank takes one part. */
 cohort_share cohort_job_even_share(const cohort_comm *comm);
 
+/* What samples are for: training shuffles and augments, prediction needs no targets. */
+typedef enum cohort_job_use {
+    COHORT_TO_TRAIN,
+    COHORT_TO_EVALUATE,
+    COHORT_TO_PREDICT
+} cohort_job_use;
+
 /* A loader over SUBSET of DATASET for MODEL, with the recipe's scaling; SHARE of global
- * batches of GLOBAL_BATCH. FOR_TRAINING also shuffles and augments as the
- * recipe says. */
+ * batches of GLOBAL_BATCH. */
 COHORT_NODISCARD cohort_status cohort_job_loader(cohort_loader **out, const cohort_recipe *recipe,
                                                  cohort_dataset *dataset,
                                                  const cohort_subset *subset, size_t global_batch,
                                                  const cohort_share *share,
-                                                 const cohort_model *model, bool for_training);
+                                                 const cohort_model *model, cohort_job_use use);
 
 /* Sets the threads of this rank: the recipe's, else the cores of its affinity mask. Returns
  * them. Warns (rank 0) when the ranks of a node use more threads than it has cores. */

@@ -26,15 +26,15 @@ static cohort_status open_eval(cohort_eval_split *split, cohort_trainer *trainer
     split->batch_count = (cohort_subset_count(subset) + global - 1) / global;
     const cohort_share share = cohort_job_even_share(trainer->comm);
     return cohort_job_loader(&split->loader, trainer->recipe, split->dataset, subset, global,
-                             &share, trainer->model, false);
+                             &share, trainer->model, COHORT_TO_EVALUATE);
 }
 
 static cohort_status open_group(cohort_eval_split *split, cohort_trainer *trainer,
                                 const char *group)
 {
     char name[128];
-    COHORT_TRY(
-        cohort_job_open_data(&split->dataset, trainer->comm, trainer->recipe, NULL, group, true));
+    COHORT_TRY(cohort_job_open_data(&split->dataset, trainer->comm, trainer->recipe, NULL, group,
+                                    cohort_job_needs_targets(trainer->recipe)));
     snprintf(name, sizeof name, "%s/%s", trainer->recipe->data.file, group);
     COHORT_TRY(cohort_comm_agree(
         trainer->comm, cohort_job_check_data(split->dataset, name,
@@ -82,6 +82,8 @@ static cohort_status choose_samples(cohort_trainer *trainer)
     if (validation_fraction(&fraction, recipe))
         subset =
             cohort_subset_training(info->count, fraction, info->chunk_rows, (uint64_t)recipe->seed);
+    if (recipe->data.limit)
+        subset = cohort_subset_limit(&subset, recipe->data.limit, (uint64_t)recipe->seed);
     const size_t samples = (size_t)cohort_subset_count(&subset);
     COHORT_REQUIRE(samples > 0, COHORT_DATA,
                    "data.validation: %s leaves no sample to train on; lower it",
@@ -178,14 +180,12 @@ static cohort_status create_model(cohort_trainer *trainer)
     COHORT_TRY(choose_share(trainer, &input));
     COHORT_TRY(
         cohort_model_create(&trainer->model, trainer->recipe, &input, trainer->microbatch, true));
-    COHORT_TRY(cohort_loss_create(&trainer->loss, &trainer->recipe->loss,
-                                  cohort_model_output_shape(trainer->model),
-                                  info->labels ? 0 : cohort_shape_count(&info->y_shape)));
+    COHORT_TRY(cohort_job_loss(&trainer->loss, trainer->recipe, trainer->model, info));
     snprintf(name, sizeof name, "%s/%s", trainer->recipe->data.file, trainer->recipe->data.train);
     COHORT_TRY(cohort_job_check_data(trainer->train, name, &input, &trainer->loss));
     COHORT_TRY(cohort_job_loader(&trainer->loader, trainer->recipe, trainer->train,
                                  &trainer->sampler.subset, trainer->sampler.global_batch,
-                                 &trainer->share, trainer->model, true));
+                                 &trainer->share, trainer->model, COHORT_TO_TRAIN));
     const size_t state_count = cohort_model_state_count(trainer->model);
     COHORT_TRY(COHORT_ALLOCATE(&trainer->params, cohort_model_params_count(trainer->model)));
     return COHORT_ALLOCATE(&trainer->state, state_count);
@@ -231,7 +231,8 @@ cohort_status cohort_trainer_open(cohort_trainer *trainer)
     cohort_comm_set_phase(trainer->comm, "opening the data");
     trainer->threads = cohort_job_set_threads(trainer->comm, trainer->recipe->train.threads);
     COHORT_TRY(cohort_job_open_data(&trainer->train, trainer->comm, trainer->recipe, NULL,
-                                    trainer->recipe->data.train, true));
+                                    trainer->recipe->data.train,
+                                    cohort_job_needs_targets(trainer->recipe)));
     COHORT_TRY(cohort_comm_agree(trainer->comm, choose_samples(trainer)));
     COHORT_TRY(cohort_comm_agree(trainer->comm, create_model(trainer)));
     COHORT_TRY(share_choices(trainer));

@@ -89,6 +89,9 @@ static void run_pass(cohort_loss_sums *sums, cohort_trainer *trainer, const coho
                      size_t begin, size_t end, bool is_first, bool is_last)
 {
     const size_t positions = trainer->loss.positions, width = trainer->loss.width;
+    const double divisor = trainer->target_count > 0
+                               ? trainer->target_count
+                               : (double)batch->global_count * (double)positions;
     const size_t sample_bytes = cohort_shape_count(&cohort_model_input(trainer->model)->shape) * 4;
     cohort_pass pass = {
         .batch = end - begin,
@@ -112,7 +115,7 @@ static void run_pass(cohort_loss_sums *sums, cohort_trainer *trainer, const coho
     const float *logits =
         cohort_model_forward(trainer->model, (const char *)batch->x + begin * sample_bytes, &pass);
     cohort_loss_run(sums, cohort_model_output_grad(trainer->model), &trainer->loss, logits,
-                    &targets, pass.batch, 1.0 / ((double)batch->global_count * (double)positions));
+                    &targets, pass.batch, 1.0 / divisor);
     cohort_model_backward(trainer->model, &pass);
 }
 
@@ -218,6 +221,21 @@ static cohort_status update(cohort_trainer *trainer, const cohort_batch *batch, 
     return record_step(trainer, count > 0 ? loss_sum / count : 0, lr);
 }
 
+/* How many positions of the global batch are to be guessed: the loss is their mean, however
+ * many a draw chose. Collective. */
+static cohort_status count_targets(cohort_trainer *trainer, const cohort_batch *batch)
+{
+    double count = 0;
+    trainer->target_count = 0;
+    if (cohort_job_needs_targets(trainer->recipe))
+        return COHORT_OK;
+    for (size_t i = 0; i < batch->count * trainer->loss.positions; i++)
+        count += batch->labels[i] >= 0;
+    COHORT_TRY(cohort_comm_sum(trainer->comm, &count, 1));
+    trainer->target_count = count;
+    return COHORT_OK;
+}
+
 cohort_status cohort_trainer_step(cohort_trainer *trainer)
 {
     const double started = cohort_clock_seconds();
@@ -227,6 +245,7 @@ cohort_status cohort_trainer_step(cohort_trainer *trainer)
     cohort_comm_set_phase(trainer->comm, "step %llu",
                           (unsigned long long)trainer->progress.step + 1);
     cohort_status mine = cohort_loader_next(trainer->loader, &batch);
+    COHORT_TRY(count_targets(trainer, mine == COHORT_OK ? batch : &nothing));
     cohort_reducer_begin(trainer->reducer);
     /* Layers may sum over ranks on the way, so a rank without data walks along empty. */
     const double own_loss = compute(trainer, mine == COHORT_OK ? batch : &nothing);

@@ -42,9 +42,10 @@ struct cohort_trainer {
     cohort_reducer *reducer;
     cohort_optimizer *optimizer;
     cohort_loss loss;
-    cohort_share share; /* parts of the global batch that are this rank's */
-    size_t microbatch;  /* samples a pass */
-    size_t pass_count;  /* passes a part: the same on every rank */
+    cohort_share share;  /* parts of the global batch that are this rank's */
+    size_t microbatch;   /* samples a pass */
+    size_t pass_count;   /* passes a part: the same on every rank */
+    double target_count; /* what the loss of the step is divided by; 0 = batch x positions */
     cohort_part_sums sums;
     size_t threads;
 
