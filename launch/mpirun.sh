@@ -15,9 +15,32 @@ fi
 if [ "$ranks" -gt "$(nproc)" ]; then
     # Ranks that wait must not hold a core that another rank needs.
     export OMPI_MCA_mpi_yield_when_idle=1
-    set -- --bind-to none "$@"
-else
-    # Two hardware threads of a core count as two here, as in nproc.
-    set -- --bind-to core:overload-allowed "$@"
 fi
-exec mpirun -q --oversubscribe --mca btl_vader_single_copy_mechanism none -n "$ranks" "$@"
+
+# mpirun ends a job that is told to stop after one second, and with exit code 1; SIGUSR1 it
+# hands on. So mpirun stands apart from the terminal, and this script passes on the word: a
+# run then ends after a checkpoint, with its own exit code. A second signal is mpirun's.
+apart=''
+if command -v setsid >/dev/null && command -v setpriv >/dev/null; then
+    apart='setpriv --pdeathsig TERM setsid'
+fi
+# However Open MPI counts cores and hardware threads: every rank gets one, shared if need be.
+# shellcheck disable=SC2086 # several words, or none
+$apart mpirun -q --oversubscribe --bind-to core:overload-allowed \
+    --mca btl_vader_single_copy_mechanism none -n "$ranks" "$@" <&0 &
+job=$!
+word=USR1
+# shellcheck disable=SC2317 # called by the trap
+stop() {
+    kill -s "$word" "$job" 2>/dev/null
+    word=TERM
+}
+trap stop HUP INT TERM USR1 USR2
+wait "$job"
+code=$?
+# A signal ends `wait`, not the job.
+while kill -0 "$job" 2>/dev/null; do
+    wait "$job"
+    code=$?
+done
+exit $code

@@ -228,13 +228,18 @@ size_t cohort_job_set_threads(cohort_comm *comm, size_t wanted)
     omp_set_num_threads((int)threads);
     const size_t used = threads * (size_t)cohort_comm_node_size(comm);
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
-    if (online > 0 && used > (size_t)online)
+    if (online <= 0 || used <= (size_t)online)
+        return threads;
+    const long fair = online / cohort_comm_node_size(comm);
+    if (threads == 1)
+        cohort_log(COHORT_LOG_WARNING,
+                   "%d ranks on this host share its %ld cores; start fewer ranks",
+                   cohort_comm_node_size(comm), online);
+    else
         cohort_log(COHORT_LOG_WARNING,
                    "%d ranks x %zu threads on this host use more than its %ld cores; set "
                    "train.threads to %ld or start fewer ranks",
-                   cohort_comm_node_size(comm), threads, online,
-                   online / cohort_comm_node_size(comm) > 0 ? online / cohort_comm_node_size(comm)
-                                                            : 1);
+                   cohort_comm_node_size(comm), threads, online, fair > 0 ? fair : 1);
     return threads;
 }
 
