@@ -116,7 +116,7 @@ static int finish(cohort_comm *comm, cohort_status status)
 {
     print_failure(comm, status);
     /* stdout may be a full disk or a closed pipe: that is a failure too. */
-    if (fflush(stdout) != 0 && status == COHORT_OK && cohort_cli_is_speaker(comm)) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == COHORT_OK && cohort_cli_is_speaker(comm)) {
         fprintf(stderr, "cohort: cannot write the output: %s\n", strerror(errno));
         status = COHORT_DATA;
     }
