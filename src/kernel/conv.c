@@ -9,13 +9,33 @@
 #include "kernel/clones.h"
 #include "kernel/conv_ways.h"
 
-/* Samples that go through a backward pass together: as many as have GROUP_BYTES of x, y
- * and dy, but enough to fill tiles with. */
-enum { GROUP_BYTES = 512 * 1024, GROUP_LEAST = 24 };
+/* A pass is cut into lanes of samples, and the kernel gradient into parts of whole lanes
+ * whose sums are added in order. Both depend on shapes alone, never on the number of
+ * threads that the lanes and parts are dealt to, so that results do not either.
+ *
+ * A lane has as many samples as have GROUP_BYTES of x, y and dy, but enough to fill tiles
+ * with, and fewer where there would be less than LANES. A part has enough pixels for
+ * the sum over parts not to count, and parts few enough for their sums to be small. */
+enum {
+    GROUP_BYTES = 512 * 1024,
+    GROUP_LEAST = 24,
+    LANES = 8,
+    PARTS = 8,
+    PART_PIXELS = 1024,
+    PARTS_REALS = 1 << 22,
+    /* With so many tiles the direct way divides the kernel instead: each thread computes
+     * whole sums of tiles of its own, in the same order. */
+    SLICE_TILES = 16
+};
 
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
 }
 
 static bool conv_measure_sizes(cohort_conv *conv)
@@ -30,6 +50,51 @@ static bool conv_measure_sizes(cohort_conv *conv)
            cohort_size_multiply(&taps, w->height, w->width) &&
            cohort_size_multiply(&s->taps, taps, conv->shape.in_channels) &&
            cohort_size_multiply(&s->kernel_count, s->taps, conv->shape.out_channels);
+}
+
+/* The lanes and parts of a pass. */
+typedef struct conv_plan {
+    size_t batch, lane; /* samples */
+    size_t lanes;
+    size_t part_lanes, parts;
+} conv_plan;
+
+/* DIRECT: whose tiles lanes are to fill, or NULL. */
+static conv_plan plan_lanes(const cohort_conv *conv, const conv_direct *direct, size_t batch)
+{
+    const size_t step = direct ? conv_direct_step(direct) : 1;
+    const size_t wanted = least((batch + LANES - 1) / LANES, conv->group);
+    const size_t steps = (wanted + step - 1) / step;
+    conv_plan plan = {.batch = batch, .lane = larger(steps, 1) * step, .part_lanes = 1};
+    plan.lanes = plan.parts = (batch + plan.lane - 1) / plan.lane;
+    return plan;
+}
+
+/* No plan for at most BATCH samples has more. */
+static size_t most_lanes(const cohort_conv *conv, size_t batch)
+{
+    return larger(LANES, (batch + conv->group - 1) / conv->group);
+}
+
+static size_t most_parts(const cohort_conv *conv, size_t batch)
+{
+    const size_t by_pixels = batch * conv->sizes.pixels / PART_PIXELS;
+    const size_t by_size = PARTS_REALS / conv->sizes.kernel_count;
+    return larger(least(least(by_pixels, by_size), PARTS), 1);
+}
+
+/* The lanes of a pass in DIRECTION; backward ones have the same lanes. */
+static conv_plan plan_pass(const cohort_conv *conv, cohort_conv_direction direction, size_t batch)
+{
+    if (direction == COHORT_CONV_FORWARD)
+        return plan_lanes(conv, conv->direct_forward, batch);
+    conv_plan plan = plan_lanes(conv, conv->direct_data, batch);
+    if (plan.lanes) {
+        const size_t parts = most_parts(conv, batch);
+        plan.part_lanes = (plan.lanes + parts - 1) / parts;
+        plan.parts = (plan.lanes + plan.part_lanes - 1) / plan.part_lanes;
+    }
+    return plan;
 }
 
 static cohort_status create_direct(cohort_conv *conv)
@@ -52,6 +117,18 @@ static cohort_status create_direct(cohort_conv *conv)
                                 .pad_left = w->width - 1 - w->pad_left};
     return conv_direct_create(&conv->direct_data, &back, shape->out_channels, shape->in_channels,
                               conv->batch);
+}
+
+static cohort_status create_dnnl(cohort_conv *conv)
+{
+    const conv_plan forward = plan_pass(conv, COHORT_CONV_FORWARD, conv->batch);
+    const conv_plan back = plan_pass(conv, COHORT_CONV_DATA, conv->batch);
+    const size_t samples[COHORT_CONV_DIRECTION_COUNT] = {
+        [COHORT_CONV_FORWARD] = least(forward.lane, conv->batch),
+        [COHORT_CONV_DATA] = conv->training && conv->needs_dx ? least(back.lane, conv->batch) : 0,
+        [COHORT_CONV_WEIGHTS] =
+            conv->training ? least(back.lane * back.part_lanes, conv->batch) : 0};
+    return conv_dnnl_create(&conv->dnnl, &conv->shape, samples, conv->threads);
 }
 
 /* Whether the tiles of the direct way fit the registers. */
@@ -101,8 +178,7 @@ cohort_status cohort_conv_create(cohort_conv **out, const cohort_conv_shape *sha
     const size_t sample_bytes = (conv->sizes.in_count + 2 * conv->sizes.out_count) * sizeof(real);
     conv->group = larger(GROUP_BYTES / sample_bytes, GROUP_LEAST);
     COHORT_TRY_DONE(status, create_direct(conv));
-    COHORT_TRY_DONE(status,
-                    conv_dnnl_create(&conv->dnnl, &conv->shape, conv->batch, training, needs_dx));
+    COHORT_TRY_DONE(status, create_dnnl(conv));
     choose_by_rule(conv);
     *out = conv;
     return COHORT_OK;
@@ -121,63 +197,54 @@ void cohort_conv_destroy(cohort_conv *conv)
     cohort_free(conv);
 }
 
-/* Scratch: the turned kernel of the direct way (backward), then for each thread the
- * work of the ways and (backward) partial kernel and bias gradients. For dnnl: a kernel
- * gradient that is to be added, then its own. */
+/* Scratch: what threads share, bias sums of lanes and kernel sums of parts (backward),
+ * then the work of each thread. */
 
-static size_t work_reals(const cohort_conv *conv, bool backward)
+static size_t line_reals(size_t count)
+{
+    return cohort_size_align(count, COHORT_LINE_REALS);
+}
+
+static size_t work_reals(const cohort_conv *conv)
 {
     size_t count = conv_gemm_work(conv);
     if (conv->direct_forward)
         count = larger(count, conv_direct_work(conv->direct_forward));
-    if (backward && conv->direct_data)
+    if (conv->direct_data)
         count = larger(count, conv_direct_work(conv->direct_data));
-    return cohort_size_align(count, COHORT_LINE_REALS);
+    if (conv->dnnl)
+        count = larger(count, conv_dnnl_work(conv->dnnl));
+    return line_reals(count);
 }
 
+/* The kernel as oneDNN wants it or, for the direct way back, turned. */
 static size_t shared_reals(const cohort_conv *conv)
 {
-    return conv->direct_data ? cohort_size_align(conv->sizes.kernel_count, COHORT_LINE_REALS) : 0;
-}
-
-static size_t partial_reals(const cohort_conv *conv)
-{
-    return conv->sizes.kernel_count + conv->shape.out_channels;
-}
-
-static size_t thread_reals(const cohort_conv *conv, bool backward)
-{
-    size_t count = work_reals(conv, backward);
-    if (backward && conv->threads > 1)
-        count += cohort_size_align(partial_reals(conv), COHORT_LINE_REALS);
-    return count;
-}
-
-static size_t dnnl_reals(const cohort_conv *conv)
-{
-    if (!conv->dnnl)
-        return 0;
-    return cohort_size_align(conv->sizes.kernel_count, COHORT_LINE_REALS) +
-           conv_dnnl_scratch(conv->dnnl);
+    const size_t turned = conv->direct_data ? conv->sizes.kernel_count : 0;
+    return line_reals(larger(turned, conv->dnnl ? conv_dnnl_shared(conv->dnnl) : 0));
 }
 
 size_t cohort_conv_forward_scratch(const cohort_conv *conv)
 {
-    return larger(conv->threads * thread_reals(conv, false), dnnl_reals(conv));
+    return shared_reals(conv) + conv->threads * work_reals(conv);
 }
 
 size_t cohort_conv_backward_scratch(const cohort_conv *conv)
 {
-    return larger(shared_reals(conv) + conv->threads * thread_reals(conv, true), dnnl_reals(conv));
+    return cohort_conv_forward_scratch(conv) +
+           most_lanes(conv, conv->batch) * line_reals(conv->shape.out_channels) +
+           most_parts(conv, conv->batch) * line_reals(conv->sizes.kernel_count);
 }
 
-/* Threads for BATCH samples: each takes a run of them. */
-static size_t use_threads(const cohort_conv *conv, size_t batch)
+/* All threads or one: OpenMP ends the threads that a smaller team leaves out. */
+static size_t use_threads(const cohort_conv *conv, size_t pieces)
 {
-    size_t threads = (size_t)omp_get_max_threads();
-    if (threads > conv->threads)
-        threads = conv->threads;
-    return threads > batch ? batch : threads;
+    return pieces > 1 ? least((size_t)omp_get_max_threads(), conv->threads) : 1;
+}
+
+static size_t lane_begin(const conv_plan *plan, size_t lane)
+{
+    return least(lane * plan->lane, plan->batch);
 }
 
 /* Bias and activation. */
@@ -228,150 +295,226 @@ static void backward_finish(real *restrict dy, real *restrict dbias, const real 
     }
 }
 
-static void forward_run(const cohort_conv *conv, real *y, const real *x, const real *kernel,
-                        const real *bias, size_t samples, real *work)
-{
-    if (conv->ways[COHORT_CONV_FORWARD] == COHORT_CONV_DIRECT)
-        conv_direct_forward(conv->direct_forward, y, x, kernel, bias, conv->shape.relu, samples,
-                            work);
-    else
-        conv_gemm_forward(conv, y, x, kernel, bias, samples, work);
-}
-
 void cohort_conv_forward(cohort_conv *conv, real *y, const real *x, const real *kernel,
                          const real *bias, size_t batch, real *scratch)
 {
-    const size_t threads = use_threads(conv, batch), stride = thread_reals(conv, false);
     const conv_sizes *s = &conv->sizes;
-    if (conv->ways[COHORT_CONV_FORWARD] == COHORT_CONV_DNNL && batch > 0 &&
-        conv_dnnl_forward(conv->dnnl, y, x, kernel, bias, batch, scratch))
-        return;
-    if (threads <= 1) {
-        forward_run(conv, y, x, kernel, bias, batch, scratch);
-        return;
-    }
-#pragma omp parallel for num_threads((int)threads) schedule(static, 1)
-    for (size_t t = 0; t < threads; t++) {
-        const size_t begin = cohort_part_begin(batch, t, threads);
-        const size_t count = cohort_part_begin(batch, t + 1, threads) - begin;
-        forward_run(conv, y + begin * s->out_count, x + begin * s->in_count, kernel, bias, count,
-                    scratch + t * stride);
+    const conv_plan plan = plan_pass(conv, COHORT_CONV_FORWARD, batch);
+    const size_t threads = use_threads(conv, plan.lanes), stride = work_reals(conv);
+    cohort_conv_way way = conv->ways[COHORT_CONV_FORWARD];
+    real *const work = scratch + shared_reals(conv);
+    conv_dnnl_job job;
+    if (way == COHORT_CONV_DNNL && !conv_dnnl_begin(&job, conv->dnnl, COHORT_CONV_FORWARD, kernel,
+                                                    plan.lane, batch, scratch, work, stride))
+        way = COHORT_CONV_GEMM;
+#pragma omp parallel for num_threads((int)threads) schedule(static)
+    for (size_t lane = 0; lane < plan.lanes; lane++) {
+        const size_t first = lane_begin(&plan, lane), count = lane_begin(&plan, lane + 1) - first;
+        const size_t thread = (size_t)omp_get_thread_num();
+        real *const to = y + first * s->out_count, *const mine = work + thread * stride;
+        const real *const from = x + first * s->in_count;
+        if (way == COHORT_CONV_DIRECT)
+            conv_direct_forward(conv->direct_forward, to, from, kernel, bias, conv->shape.relu,
+                                count, mine);
+        else if (way != COHORT_CONV_DNNL || !conv_dnnl_forward(&job, to, from, bias, count, thread))
+            conv_gemm_forward(conv, to, from, kernel, bias, count, mine);
     }
 }
 
+/* A backward pass. */
 typedef struct conv_backward {
+    const cohort_conv *conv;
     cohort_conv_grads grads;
     real *dy;
     const real *x, *y, *kernel;
-    const real *turned; /* kernel, for the direct way */
+    conv_plan plan;
+    cohort_conv_way data_way, weights_way;
+    conv_dnnl_job data_job, weights_job;
+    real *bias_sums, *kernel_sums; /* [lanes], [parts], each on lines of its own */
+    const real *turned;            /* kernel, for the direct way */
+    real *work;                    /* [threads] */
+    size_t stride;                 /* of it */
+    bool sliced;                   /* one part, of which threads take tiles */
 } conv_backward;
 
-static void weights_run(const cohort_conv *conv, real *dkernel, const real *x, const real *dy,
-                        size_t samples, bool add, real *work)
+static void finish_lane(const conv_backward *b, size_t lane)
 {
-    if (conv->ways[COHORT_CONV_WEIGHTS] == COHORT_CONV_DIRECT)
-        conv_direct_weights(conv->direct_forward, dkernel, x, dy, samples, add, work);
-    else
-        conv_gemm_weights(conv, dkernel, x, dy, samples, add, work);
-}
-
-static void data_run(const cohort_conv *conv, real *dx, const real *dy, const conv_backward *b,
-                     size_t samples, real *work)
-{
-    if (conv->ways[COHORT_CONV_DATA] == COHORT_CONV_DIRECT)
-        conv_direct_forward(conv->direct_data, dx, dy, b->turned, NULL, false, samples, work);
-    else
-        conv_gemm_data(conv, dx, dy, b->kernel, samples, work);
-}
-
-/* One thread's SAMPLES from FIRST on, a cache-sized group at a time. */
-static void backward_run(const cohort_conv *conv, const conv_backward *b, size_t first,
-                         size_t samples, real *work)
-{
+    const cohort_conv *conv = b->conv;
     const conv_sizes *s = &conv->sizes;
-    const cohort_conv_grads *grads = &b->grads;
-    const bool relu = conv->shape.relu;
-    if (grads->bias && !grads->add)
-        memset(grads->bias, 0, conv->shape.out_channels * sizeof(real));
-    for (size_t done = 0; done < samples; done += conv->group) {
-        const size_t count = samples - done < conv->group ? samples - done : conv->group;
-        const size_t at = first + done;
-        real *dy = b->dy + at * s->out_count;
-        if (relu || grads->bias)
-            backward_finish(dy, grads->bias, relu ? b->y + at * s->out_count : NULL, relu,
-                            count * s->pixels, conv->shape.out_channels);
-        if (grads->kernel)
-            weights_run(conv, grads->kernel, b->x + at * s->in_count, dy, count,
-                        grads->add || done > 0, work);
-        if (grads->x)
-            data_run(conv, grads->x + at * s->in_count, dy, b, count, work);
+    const size_t channels = conv->shape.out_channels, first = lane_begin(&b->plan, lane);
+    const size_t count = lane_begin(&b->plan, lane + 1) - first;
+    real *sums = b->grads.bias ? b->bias_sums + lane * line_reals(channels) : NULL;
+    if (sums)
+        memset(sums, 0, channels * sizeof(real));
+    if (sums || conv->shape.relu)
+        backward_finish(b->dy + first * s->out_count, sums,
+                        conv->shape.relu ? b->y + first * s->out_count : NULL, conv->shape.relu,
+                        count * s->pixels, channels);
+}
+
+static void data_lane(const conv_backward *b, size_t lane, size_t thread)
+{
+    const cohort_conv *conv = b->conv;
+    const size_t first = lane_begin(&b->plan, lane);
+    const size_t count = lane_begin(&b->plan, lane + 1) - first;
+    real *const dx = b->grads.x + first * conv->sizes.in_count;
+    real *const work = b->work + thread * b->stride;
+    const real *const dy = b->dy + first * conv->sizes.out_count;
+    if (b->data_way == COHORT_CONV_DIRECT)
+        conv_direct_forward(conv->direct_data, dx, dy, b->turned, NULL, false, count, work);
+    else if (b->data_way != COHORT_CONV_DNNL ||
+             !conv_dnnl_data(&b->data_job, dx, dy, count, thread))
+        conv_gemm_data(conv, dx, dy, b->kernel, count, work);
+}
+
+/* Where the sum of PART goes: the first one's is the gradient itself, unless it replaces
+ * what is there (dnnl) while it is to be added. */
+static real *part_sum(const conv_backward *b, size_t part)
+{
+    if (part == 0 && !(b->grads.add && b->weights_way == COHORT_CONV_DNNL))
+        return b->grads.kernel;
+    return b->kernel_sums + part * line_reals(b->conv->sizes.kernel_count);
+}
+
+/* The tiles [BEGIN, END) (all but for the direct way) of one lane, added to its part. */
+static void weights_lane(const conv_backward *b, size_t lane, size_t thread, size_t begin,
+                         size_t end)
+{
+    const cohort_conv *conv = b->conv;
+    const size_t first = lane_begin(&b->plan, lane), part = lane / b->plan.part_lanes;
+    const size_t count = lane_begin(&b->plan, lane + 1) - first;
+    const bool add = lane % b->plan.part_lanes > 0 || (part == 0 && b->grads.add);
+    const real *const x = b->x + first * conv->sizes.in_count;
+    const real *const dy = b->dy + first * conv->sizes.out_count;
+    real *const work = b->work + thread * b->stride, *const sum = part_sum(b, part);
+    if (b->weights_way == COHORT_CONV_DIRECT)
+        conv_direct_weights(conv->direct_forward, sum, x, dy, count, add, work, begin, end);
+    else
+        conv_gemm_weights(conv, sum, x, dy, count, add, work);
+}
+
+static size_t part_begin(const conv_plan *plan, size_t part)
+{
+    return least(part * plan->part_lanes, plan->lanes);
+}
+
+/* A whole part by oneDNN, which does not add; by gemm if it fails. */
+static void weights_part_dnnl(const conv_backward *b, size_t part, size_t thread)
+{
+    const conv_sizes *s = &b->conv->sizes;
+    const size_t first = lane_begin(&b->plan, part_begin(&b->plan, part));
+    const size_t count = lane_begin(&b->plan, part_begin(&b->plan, part + 1)) - first;
+    const real *const x = b->x + first * s->in_count, *const dy = b->dy + first * s->out_count;
+    if (!conv_dnnl_weights(&b->weights_job, part_sum(b, part), x, dy, count, thread))
+        conv_gemm_weights(b->conv, part_sum(b, part), x, dy, count, false,
+                          b->work + thread * b->stride);
+}
+
+static void weights_part(const conv_backward *b, size_t part, size_t thread)
+{
+    const size_t end = part_begin(&b->plan, part + 1);
+    if (b->weights_way == COHORT_CONV_DNNL) {
+        weights_part_dnnl(b, part, thread);
+        return;
     }
+    for (size_t lane = part_begin(&b->plan, part); lane < end; lane++)
+        weights_lane(b, lane, thread, 0, SIZE_MAX);
+}
+
+/* All of a part, lane by lane while it is in cache. */
+static void whole_part(const conv_backward *b, size_t part, size_t thread)
+{
+    const size_t end = part_begin(&b->plan, part + 1);
+    for (size_t lane = part_begin(&b->plan, part); lane < end; lane++) {
+        finish_lane(b, lane);
+        if (b->grads.kernel && b->weights_way != COHORT_CONV_DNNL)
+            weights_lane(b, lane, thread, 0, SIZE_MAX);
+        if (b->grads.x)
+            data_lane(b, lane, thread);
+    }
+    if (b->grads.kernel && b->weights_way == COHORT_CONV_DNNL)
+        weights_part_dnnl(b, part, thread);
+}
+
+/* The order of sums is that of whole_part: lanes within parts. */
+static void backward_threads(const conv_backward *b)
+{
+    const conv_plan *plan = &b->plan;
+    const size_t threads = use_threads(b->conv, larger(plan->lanes, b->sliced ? SLICE_TILES : 1));
+    if (threads <= 1 || (!b->sliced && plan->parts >= threads)) {
+#pragma omp parallel for num_threads((int)threads) schedule(static)
+        for (size_t part = 0; part < plan->parts; part++)
+            whole_part(b, part, (size_t)omp_get_thread_num());
+        return;
+    }
+#pragma omp parallel for num_threads((int)threads) schedule(static)
+    for (size_t lane = 0; lane < plan->lanes; lane++) {
+        finish_lane(b, lane);
+        if (b->grads.x)
+            data_lane(b, lane, (size_t)omp_get_thread_num());
+    }
+    if (!b->grads.kernel)
+        return;
+    if (!b->sliced) {
+#pragma omp parallel for num_threads((int)threads) schedule(static)
+        for (size_t part = 0; part < plan->parts; part++)
+            weights_part(b, part, (size_t)omp_get_thread_num());
+        return;
+    }
+    const size_t tiles = conv_direct_weight_tiles(b->conv->direct_forward);
+#pragma omp parallel for num_threads((int)threads) schedule(static, 1)
+    for (size_t t = 0; t < threads; t++)
+        for (size_t lane = 0; lane < plan->lanes; lane++)
+            weights_lane(b, lane, t, cohort_part_begin(tiles, t, threads),
+                         cohort_part_begin(tiles, t + 1, threads));
 }
 
 COHORT_CLONES
 static void add_partial(real *restrict sum, const real *restrict part, size_t count)
 {
-    if (sum)
 #pragma omp simd
-        for (size_t i = 0; i < count; i++)
-            sum[i] += part[i];
+    for (size_t i = 0; i < count; i++)
+        sum[i] += part[i];
 }
 
-/* Samples dealt to THREADS; the partial sums are added in thread order. */
-static void backward_threads(const cohort_conv *conv, const conv_backward *all, size_t batch,
-                             size_t threads, real *scratch)
+/* The sums of lanes and parts, in their order. */
+static void add_sums(const conv_backward *b)
 {
-    const size_t stride = thread_reals(conv, true), kernel_count = conv->sizes.kernel_count;
-    const size_t work = work_reals(conv, true);
-#pragma omp parallel for num_threads((int)threads) schedule(static, 1)
-    for (size_t t = 0; t < threads; t++) {
-        conv_backward mine = *all;
-        if (t > 0) {
-            real *partial = scratch + t * stride + work;
-            mine.grads.kernel = all->grads.kernel ? partial : NULL;
-            mine.grads.bias = all->grads.bias ? partial + kernel_count : NULL;
-            mine.grads.add = false;
-        }
-        const size_t begin = cohort_part_begin(batch, t, threads);
-        backward_run(conv, &mine, begin, cohort_part_begin(batch, t + 1, threads) - begin,
-                     scratch + t * stride);
-    }
-    for (size_t t = 1; t < threads; t++) {
-        const real *partial = scratch + t * stride + work;
-        add_partial(all->grads.kernel, partial, kernel_count);
-        add_partial(all->grads.bias, partial + kernel_count, conv->shape.out_channels);
-    }
+    const size_t channels = b->conv->shape.out_channels, count = b->conv->sizes.kernel_count;
+    if (b->grads.bias && !b->grads.add)
+        memset(b->grads.bias, 0, channels * sizeof(real));
+    for (size_t lane = 0; b->grads.bias && lane < b->plan.lanes; lane++)
+        add_partial(b->grads.bias, b->bias_sums + lane * line_reals(channels), channels);
+    for (size_t part = 0; b->grads.kernel && part < b->plan.parts; part++)
+        if (part_sum(b, part) != b->grads.kernel)
+            add_partial(b->grads.kernel, part_sum(b, part), count);
 }
 
-/* ALL by the ways that go sample by sample (gemm where dnnl was chosen). */
-static void backward_samples(const cohort_conv *conv, const conv_backward *all, size_t batch,
-                             real *scratch)
+/* Takes the ways; dnnl's become gemm where it cannot be prepared. */
+static void choose_ways(conv_backward *b, cohort_conv *conv, real *shared)
 {
-    conv_backward b = *all;
-    if (b.grads.x && conv->ways[COHORT_CONV_DATA] == COHORT_CONV_DIRECT) {
-        conv_direct_turn(scratch, b.kernel, conv->shape.window.height * conv->shape.window.width,
+    const conv_plan *plan = &b->plan;
+    b->data_way = conv->ways[COHORT_CONV_DATA];
+    b->weights_way = conv->ways[COHORT_CONV_WEIGHTS];
+    if (b->grads.x && b->data_way == COHORT_CONV_DIRECT) {
+        conv_direct_turn(shared, b->kernel, conv->shape.window.height * conv->shape.window.width,
                          conv->shape.in_channels, conv->shape.out_channels);
-        b.turned = scratch;
+        b->turned = shared;
     }
-    scratch += shared_reals(conv);
-    const size_t threads = use_threads(conv, batch);
-    if (threads <= 1)
-        backward_run(conv, &b, 0, batch, scratch);
-    else
-        backward_threads(conv, &b, batch, threads, scratch);
-}
-
-static bool dnnl_weights(const cohort_conv *conv, const conv_backward *b, size_t batch,
-                         real *scratch)
-{
-    const cohort_conv_grads *grads = &b->grads;
-    real *to = grads->add ? scratch : grads->kernel;
-    real *work = scratch + cohort_size_align(conv->sizes.kernel_count, COHORT_LINE_REALS);
-    if (!conv_dnnl_weights(conv->dnnl, to, b->x, b->dy, batch, work))
-        return false;
-    if (grads->add)
-        add_partial(grads->kernel, scratch, conv->sizes.kernel_count);
-    return true;
+    if (b->grads.x && b->data_way == COHORT_CONV_DNNL &&
+        !conv_dnnl_begin(&b->data_job, conv->dnnl, COHORT_CONV_DATA, b->kernel, plan->lane,
+                         plan->batch, shared, b->work, b->stride))
+        b->data_way = COHORT_CONV_GEMM;
+    if (b->grads.kernel && b->weights_way == COHORT_CONV_DNNL &&
+        !conv_dnnl_begin(&b->weights_job, conv->dnnl, COHORT_CONV_WEIGHTS, NULL,
+                         plan->lane * plan->part_lanes, plan->batch, NULL, b->work, b->stride))
+        b->weights_way = COHORT_CONV_GEMM;
+    if (b->grads.kernel && b->weights_way == COHORT_CONV_DIRECT &&
+        conv_direct_weight_tiles(conv->direct_forward) >= SLICE_TILES) {
+        b->sliced = true;
+        b->plan.part_lanes = plan->lanes;
+        b->plan.parts = 1;
+    }
 }
 
 void cohort_conv_backward(cohort_conv *conv, const cohort_conv_grads *grads, real *dy,
@@ -385,24 +528,21 @@ void cohort_conv_backward(cohort_conv *conv, const cohort_conv_grads *grads, rea
             memset(grads->bias, 0, conv->shape.out_channels * sizeof(real));
         return;
     }
-    conv_backward own = {.grads = *grads, .dy = dy, .x = x, .y = y, .kernel = kernel};
-    conv_backward rest = own; /* what dnnl is to do; then, what it did not do */
-    rest.grads.bias = NULL;
-    if (conv->ways[COHORT_CONV_WEIGHTS] == COHORT_CONV_DNNL)
-        own.grads.kernel = NULL;
-    else
-        rest.grads.kernel = NULL;
-    if (conv->ways[COHORT_CONV_DATA] == COHORT_CONV_DNNL)
-        own.grads.x = NULL;
-    else
-        rest.grads.x = NULL;
-    backward_samples(conv, &own, batch, scratch);
-    if (rest.grads.kernel && dnnl_weights(conv, &rest, batch, scratch))
-        rest.grads.kernel = NULL;
-    if (rest.grads.x && conv_dnnl_data(conv->dnnl, rest.grads.x, dy, kernel, batch, scratch))
-        rest.grads.x = NULL;
-    if (rest.grads.kernel || rest.grads.x)
-        backward_samples(conv, &rest, batch, scratch); /* relu of dy twice is relu once */
+    conv_backward b = {.conv = conv,
+                       .grads = *grads,
+                       .dy = dy,
+                       .x = x,
+                       .y = y,
+                       .kernel = kernel,
+                       .plan = plan_pass(conv, COHORT_CONV_WEIGHTS, batch),
+                       .stride = work_reals(conv)};
+    b.bias_sums = scratch + shared_reals(conv);
+    b.kernel_sums =
+        b.bias_sums + most_lanes(conv, conv->batch) * line_reals(conv->shape.out_channels);
+    b.work = b.kernel_sums + most_parts(conv, conv->batch) * line_reals(conv->sizes.kernel_count);
+    choose_ways(&b, conv, scratch);
+    backward_threads(&b);
+    add_sums(&b);
 }
 
 /* Choosing. */

@@ -13,7 +13,10 @@
  *           them (Chellapilla, Puri and Simard 2006);
  *   direct  register tiles of pixels by channels straight on image and kernel, nothing
  *           laid out (Georganas et al. 2018; channels in multiples of a vector);
- *   dnnl    oneDNN, when built with it. */
+ *   dnnl    oneDNN, when built with it.
+ *
+ * Work is divided by shapes alone (see conv.c), so the number of threads changes no bit
+ * of any result. The batch of cohort_conv_create may: plan the same everywhere. */
 #ifndef COHORT_KERNEL_CONV_H
 #define COHORT_KERNEL_CONV_H
 
@@ -59,9 +62,9 @@ size_t cohort_conv_forward_scratch(const cohort_conv *conv);
 size_t cohort_conv_backward_scratch(const cohort_conv *conv);
 
 /* Y [batch][out_height][out_width][out] from X [batch][in_height][in_width][in]; BIAS
- * [out] or NULL. SCRATCH 64-byte aligned. Allocates nothing, but that the dnnl way
- * prepares itself on the first pass of each batch size that was not planned (the short
- * last batch of an epoch). */
+ * [out] or NULL. SCRATCH 64-byte aligned. Allocates nothing, but that the
+ * dnnl way prepares itself on the first pass of each batch size that was not planned (the
+ * short last batch of an epoch). */
 void cohort_conv_forward(cohort_conv *conv, real *y, const real *x, const real *kernel,
                          const real *bias, size_t batch, real *scratch);
 

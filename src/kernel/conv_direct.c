@@ -18,7 +18,8 @@ enum {
     GROUP_BYTES = 128 * 1024, /* of images handled together: a part of L2 */
     GROUP_PIXELS = 512,       /* enough for full tiles */
     V_MAX = 4,
-    ACCUMULATORS = 24 /* of the 32 registers; the rest hold operands */
+    POSITIONS_LEAST = 6, /* samples, to fill a tile */
+    ACCUMULATORS = 24    /* of the 32 registers; the rest hold operands */
 };
 
 /* One AVX-512 register; less capable machines get several from the compiler. */
@@ -150,6 +151,13 @@ void conv_direct_destroy(conv_direct *d)
         cohort_free(d->position_offsets);
     }
     cohort_free(d);
+}
+
+size_t conv_direct_step(const conv_direct *d)
+{
+    return d->position_group >= POSITIONS_LEAST
+               ? ACCUMULATORS / next_vectors(d->out_channels / LANES)
+               : d->group;
 }
 
 size_t conv_direct_work(const conv_direct *d)
@@ -319,8 +327,6 @@ static void forward_framed(const conv_direct *d, forward_args a, size_t count, r
     forward_channels(a);
 }
 
-enum { POSITIONS_LEAST = 6 }; /* samples, to fill a tile */
-
 void conv_direct_forward(const conv_direct *d, real *y, const real *x, const real *kernel,
                          const real *bias, bool relu, size_t samples, real *work)
 {
@@ -436,22 +442,42 @@ static const weights_choice weights_choices[] = {
     {1, 6, weights_tile_6_1},   {1, 3, weights_tile_3_1},   {1, 1, weights_tile_1_1},
 };
 
+/* Counts tiles, to take those of one slice alone. */
+typedef struct tile_range {
+    size_t at, begin, end;
+} tile_range;
+
 /* The taps [0, run) of one row of the window. */
-static void weights_row(weights_args a, size_t run, size_t vectors)
+static void weights_row(weights_args a, size_t run, size_t vectors, tile_range *range)
 {
     const weights_choice *choice = weights_choices;
-    while (run > 0) {
+    for (; run > 0; range->at++) {
         while (choice->vectors != vectors || choice->taps > run)
             choice++;
-        choice->tile(&a);
+        if (range->at >= range->begin && range->at < range->end)
+            choice->tile(&a);
         a.x += choice->taps;
         a.dkernel += choice->taps * a.channels;
         run -= choice->taps;
     }
 }
 
+size_t conv_direct_weight_tiles(const conv_direct *d)
+{
+    size_t tiles = 0;
+    for (size_t c = 0; c < d->out_channels;) {
+        const size_t vectors = next_vectors((d->out_channels - c) / LANES);
+        const weights_choice *choice = weights_choices;
+        for (size_t run = d->run; run > 0; run -= choice->taps, tiles += d->window.height)
+            while (choice->vectors != vectors || choice->taps > run)
+                choice++;
+        c += vectors * LANES;
+    }
+    return tiles;
+}
+
 void conv_direct_weights(const conv_direct *d, real *dkernel, const real *x, const real *dy,
-                         size_t samples, bool add, real *work)
+                         size_t samples, bool add, real *work, size_t begin, size_t end)
 {
     const size_t channels = d->out_channels, pitch = d->padded_width * d->in_channels;
     frame_clear(d, work);
@@ -462,13 +488,14 @@ void conv_direct_weights(const conv_direct *d, real *dkernel, const real *x, con
                           .pixels = count * d->pixels,
                           .channels = channels,
                           .add = add || done > 0};
+        tile_range range = {.begin = begin, .end = end};
         for (size_t c = 0; c < channels;) {
             const size_t vectors = next_vectors((channels - c) / LANES);
             a.dy = dy + done * d->pixels * channels + c;
             for (size_t ky = 0; ky < d->window.height; ky++) {
                 a.x = images + ky * pitch;
                 a.dkernel = dkernel + ky * d->run * channels + c;
-                weights_row(a, d->run, vectors);
+                weights_row(a, d->run, vectors, &range);
             }
             c += vectors * LANES;
         }

@@ -5,28 +5,35 @@
 
 #ifdef CONV_DNNL
 
+#include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 
 #include "base/memory.h"
 #include "base/shape.h"
 
-enum { PASSES = 4 /* batch sizes that are kept prepared */ };
+enum { PASSES = 6 /* numbers of samples that are kept prepared */ };
 
-/* One direction prepared for one batch size. */
+/* What primitives work on (or the gradients of it): the kernel as oneDNN wants it and
+ * plain. */
+enum { X, Y, WEIGHTS, PLAIN, BIAS, SCRATCHPAD, OPERANDS };
+
+/* One direction prepared for one number of samples. */
 typedef struct dnnl_pass {
-    size_t batch; /* 0: free */
+    size_t samples; /* 0: free */
     dnnl_primitive_t convolve, reorder;
-    dnnl_memory_t x, y, weights, plain, bias, scratchpad; /* or their gradients */
+    dnnl_memory_t *memories; /* [threads][OPERANDS], pointed at the data of each run */
     size_t weights_bytes, scratchpad_bytes;
 } dnnl_pass;
 
 struct conv_dnnl {
     dnnl_engine_t engine;
-    dnnl_stream_t stream;
+    dnnl_stream_t *streams; /* [threads] */
+    size_t threads;
     const cohort_conv_shape *shape;
     dnnl_pass passes[COHORT_CONV_DIRECTION_COUNT][PASSES];
-    size_t scratch_bytes; /* planned; no pass needs more */
-    real *zeros;          /* [out_channels], for a convolution without bias */
+    size_t next[COHORT_CONV_DIRECTION_COUNT]; /* the pass that was prepared last */
+    size_t weights_bytes, scratchpad_bytes;   /* planned; no pass needs more */
+    real *zeros;                              /* [out_channels], for want of a bias */
 };
 
 /* What oneDNN wants to know of a convolution. */
@@ -123,18 +130,12 @@ static bool make_reorder(dnnl_primitive_t *out, const conv_dnnl *d, const dnnl_m
     return ok;
 }
 
-static bool make_memory(dnnl_memory_t *out, const conv_dnnl *d, const dnnl_memory_desc_t *desc)
+static void pass_clear(dnnl_pass *pass, size_t threads)
 {
-    return DNNL_OK(dnnl_memory_create(out, desc, d->engine, DNNL_MEMORY_NONE));
-}
-
-static void pass_clear(dnnl_pass *pass)
-{
-    dnnl_memory_t memories[] = {pass->x,     pass->y,    pass->weights,
-                                pass->plain, pass->bias, pass->scratchpad};
-    for (size_t i = 0; i < sizeof memories / sizeof memories[0]; i++)
-        if (memories[i])
-            dnnl_memory_destroy(memories[i]);
+    for (size_t i = 0; pass->memories && i < threads * OPERANDS; i++)
+        if (pass->memories[i])
+            dnnl_memory_destroy(pass->memories[i]);
+    cohort_free(pass->memories);
     if (pass->convolve)
         dnnl_primitive_destroy(pass->convolve);
     if (pass->reorder)
@@ -145,66 +146,88 @@ static void pass_clear(dnnl_pass *pass)
 static bool pass_fill(dnnl_pass *pass, const conv_dnnl *d, const dnnl_problem *p,
                       cohort_conv_direction direction, dnnl_primitive_desc_t description)
 {
+    const bool back = direction == COHORT_CONV_WEIGHTS;
     const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(
-        description,
-        direction == COHORT_CONV_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
+        description, back ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
     const dnnl_memory_desc_t *scratchpad =
         dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
-    const bool back = direction == COHORT_CONV_WEIGHTS;
+    const dnnl_memory_desc_t *all[OPERANDS] = {
+        [X] = &p->x,         [Y] = &p->y,       [WEIGHTS] = weights,
+        [PLAIN] = &p->plain, [BIAS] = &p->bias, [SCRATCHPAD] = scratchpad};
     pass->weights_bytes = cohort_size_align(dnnl_memory_desc_get_size(weights), 64);
-    pass->scratchpad_bytes = dnnl_memory_desc_get_size(scratchpad);
-    return DNNL_OK(dnnl_primitive_create(&pass->convolve, description)) &&
-           make_reorder(&pass->reorder, d, back ? weights : &p->plain,
-                        back ? &p->plain : weights) &&
-           make_memory(&pass->x, d, &p->x) && make_memory(&pass->y, d, &p->y) &&
-           make_memory(&pass->weights, d, weights) && make_memory(&pass->plain, d, &p->plain) &&
-           make_memory(&pass->bias, d, &p->bias) && make_memory(&pass->scratchpad, d, scratchpad);
+    pass->scratchpad_bytes = cohort_size_align(dnnl_memory_desc_get_size(scratchpad), 64);
+    bool ok =
+        DNNL_OK(dnnl_primitive_create(&pass->convolve, description)) &&
+        make_reorder(&pass->reorder, d, back ? weights : &p->plain, back ? &p->plain : weights) &&
+        COHORT_ALLOCATE(&pass->memories, d->threads * OPERANDS) == COHORT_OK;
+    for (size_t i = 0; i < d->threads * OPERANDS && ok; i++)
+        ok = DNNL_OK(
+            dnnl_memory_create(&pass->memories[i], all[i % OPERANDS], d->engine, DNNL_MEMORY_NONE));
+    return ok;
 }
 
+/* For one thread, whatever there are: oneDNN divides its work by their number. */
 static bool pass_make(dnnl_pass *pass, const conv_dnnl *d, cohort_conv_direction direction,
-                      size_t batch)
+                      size_t samples)
 {
     dnnl_problem problem;
     dnnl_primitive_desc_t forward = NULL, description = NULL;
-    bool ok = describe(&problem, d->shape, batch) &&
+    const int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    bool ok = describe(&problem, d->shape, samples) &&
               make_description(&forward, d, &problem, COHORT_CONV_FORWARD, NULL);
     if (ok && direction != COHORT_CONV_FORWARD)
         ok = make_description(&description, d, &problem, direction, forward);
     ok = ok && pass_fill(pass, d, &problem, direction, description ? description : forward);
+    omp_set_num_threads(threads);
     if (description)
         dnnl_primitive_desc_destroy(description);
     if (forward)
         dnnl_primitive_desc_destroy(forward);
     if (ok)
-        pass->batch = batch;
+        pass->samples = samples;
     else
-        pass_clear(pass);
+        pass_clear(pass, d->threads);
     return ok;
 }
 
-cohort_status conv_dnnl_create(conv_dnnl **out, const cohort_conv_shape *shape, size_t batch,
-                               bool training, bool needs_dx)
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static bool create_all(conv_dnnl *d, const size_t samples[COHORT_CONV_DIRECTION_COUNT])
+{
+    bool ok = DNNL_OK(dnnl_engine_create(&d->engine, dnnl_cpu, 0));
+    for (size_t t = 0; t < d->threads && ok; t++)
+        ok = DNNL_OK(dnnl_stream_create(&d->streams[t], d->engine, dnnl_stream_default_flags));
+    for (int i = 0; i < COHORT_CONV_DIRECTION_COUNT && ok; i++) {
+        dnnl_pass *pass = d->passes[i];
+        if (!samples[i] || !pass_make(pass, d, (cohort_conv_direction)i, samples[i]))
+            continue;
+        d->weights_bytes = larger(d->weights_bytes, pass->weights_bytes);
+        d->scratchpad_bytes = larger(d->scratchpad_bytes, pass->scratchpad_bytes);
+    }
+    return ok;
+}
+
+cohort_status conv_dnnl_create(conv_dnnl **out, const cohort_conv_shape *shape,
+                               const size_t samples[COHORT_CONV_DIRECTION_COUNT], size_t threads)
 {
     conv_dnnl *d;
+    cohort_status status;
     *out = NULL;
     COHORT_TRY(COHORT_ALLOCATE(&d, 1));
     d->shape = shape;
-    const cohort_status status = COHORT_ALLOCATE(&d->zeros, shape->out_channels);
-    bool ok = status == COHORT_OK && DNNL_OK(dnnl_engine_create(&d->engine, dnnl_cpu, 0)) &&
-              DNNL_OK(dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags));
-    const bool wanted[] = {true, training && needs_dx, training};
-    for (int i = 0; i < COHORT_CONV_DIRECTION_COUNT && ok; i++) {
-        dnnl_pass *pass = d->passes[i];
-        if (!wanted[i] || !pass_make(pass, d, (cohort_conv_direction)i, batch))
-            continue;
-        const size_t bytes = pass->weights_bytes + pass->scratchpad_bytes;
-        if (d->scratch_bytes < bytes)
-            d->scratch_bytes = bytes;
-    }
-    if (ok)
+    d->threads = threads;
+    COHORT_TRY_DONE(status, COHORT_ALLOCATE(&d->zeros, shape->out_channels));
+    COHORT_TRY_DONE(status, COHORT_ALLOCATE(&d->streams, threads));
+    if (create_all(d, samples)) {
         *out = d;
-    else
-        conv_dnnl_destroy(d);
+        return COHORT_OK;
+    }
+done:
+    conv_dnnl_destroy(d);
     return status;
 }
 
@@ -214,118 +237,165 @@ void conv_dnnl_destroy(conv_dnnl *d)
         return;
     for (int i = 0; i < COHORT_CONV_DIRECTION_COUNT; i++)
         for (int p = 0; p < PASSES; p++)
-            pass_clear(&d->passes[i][p]);
-    if (d->stream)
-        dnnl_stream_destroy(d->stream);
+            pass_clear(&d->passes[i][p], d->threads);
+    for (size_t t = 0; d->streams && t < d->threads; t++)
+        if (d->streams[t])
+            dnnl_stream_destroy(d->streams[t]);
     if (d->engine)
         dnnl_engine_destroy(d->engine);
+    cohort_free(d->streams);
     cohort_free(d->zeros);
     cohort_free(d);
 }
 
 bool conv_dnnl_can(const conv_dnnl *d, cohort_conv_direction direction)
 {
-    return d->passes[direction][0].batch != 0;
+    return d->passes[direction][0].samples != 0;
 }
 
-size_t conv_dnnl_scratch(const conv_dnnl *d)
+size_t conv_dnnl_shared(const conv_dnnl *d)
 {
-    return (d->scratch_bytes + sizeof(real) - 1) / sizeof(real);
+    return 2 * d->weights_bytes / sizeof(real);
 }
 
-/* The pass for BATCH, prepared now if it is the first of its size; NULL if that fails. */
-static dnnl_pass *pass_for(conv_dnnl *d, cohort_conv_direction direction, size_t batch)
+size_t conv_dnnl_work(const conv_dnnl *d)
 {
-    for (int i = 0; i < PASSES; i++) {
-        dnnl_pass *pass = &d->passes[direction][i];
-        if (pass->batch == batch)
-            return pass;
-        if (pass->batch)
-            continue;
-        if (!pass_make(pass, d, direction, batch))
-            return NULL;
-        if (pass->weights_bytes + pass->scratchpad_bytes <= d->scratch_bytes)
-            return pass;
-        pass_clear(pass);
+    return (d->weights_bytes + d->scratchpad_bytes) / sizeof(real);
+}
+
+/* The pass for SAMPLES, prepared now if need be; NULL if that fails. The first pass is
+ * the one that was planned and stays, as does KEEP. */
+static const dnnl_pass *pass_for(conv_dnnl *d, cohort_conv_direction direction, size_t samples,
+                                 const dnnl_pass *keep)
+{
+    dnnl_pass *passes = d->passes[direction];
+    for (int i = 0; i < PASSES; i++)
+        if (passes[i].samples == samples)
+            return &passes[i];
+    size_t *next = &d->next[direction];
+    do
+        *next = *next + 1 < PASSES ? *next + 1 : 1;
+    while (&passes[*next] == keep);
+    dnnl_pass *pass = &passes[*next];
+    pass_clear(pass, d->threads);
+    if (!pass_make(pass, d, direction, samples))
         return NULL;
-    }
+    if (pass->weights_bytes <= d->weights_bytes && pass->scratchpad_bytes <= d->scratchpad_bytes)
+        return pass;
+    pass_clear(pass, d->threads);
     return NULL;
 }
 
-static bool run_reorder(const conv_dnnl *d, const dnnl_pass *pass, dnnl_memory_t from,
-                        dnnl_memory_t to)
+/* An argument of a primitive: its role, the operand, and where its data are. */
+typedef struct dnnl_argument {
+    int role, operand;
+    const void *data;
+} dnnl_argument;
+
+enum { ARGUMENTS_MOST = 5 };
+
+/* On the calling thread, which takes the memories of THREAD. */
+static bool run(const conv_dnnl *d, const dnnl_pass *pass, dnnl_primitive_t primitive,
+                const dnnl_argument *arguments, int count, size_t thread)
 {
-    const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
-    return DNNL_OK(dnnl_primitive_execute(pass->reorder, d->stream, 2, args));
+    dnnl_exec_arg_t args[ARGUMENTS_MOST];
+    const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
+    bool ok = true;
+    for (int i = 0; i < count && ok; i++) {
+        args[i].arg = arguments[i].role;
+        args[i].memory = pass->memories[thread * OPERANDS + (size_t)arguments[i].operand];
+        ok = DNNL_OK(dnnl_memory_set_data_handle(args[i].memory, (void *)arguments[i].data));
+    }
+    if (threads > 1)
+        omp_set_num_threads(1);
+    ok = ok && DNNL_OK(dnnl_primitive_execute(primitive, d->streams[thread], count, args)) &&
+         DNNL_OK(dnnl_stream_wait(d->streams[thread]));
+    if (threads > 1)
+        omp_set_num_threads(threads);
+    return ok;
 }
 
-static bool set(dnnl_memory_t memory, const void *data)
+bool conv_dnnl_begin(conv_dnnl_job *job, conv_dnnl *d, cohort_conv_direction direction,
+                     const real *kernel, size_t lane, size_t batch, real *shared, real *work,
+                     size_t stride)
 {
-    return DNNL_OK(dnnl_memory_set_data_handle(memory, (void *)data));
+    *job = (conv_dnnl_job){.d = d, .shared = shared, .work = work, .stride = stride};
+    const size_t counts[2] = {batch < lane ? batch : lane, batch < lane ? 0 : batch % lane};
+    for (int i = 0; i < 2; i++) {
+        if (counts[i] == 0)
+            continue;
+        const dnnl_pass *pass = pass_for(d, direction, counts[i], job->passes[0]);
+        if (!pass)
+            return false;
+        if (direction != COHORT_CONV_WEIGHTS) {
+            real *weights = shared + (size_t)i * d->weights_bytes / sizeof(real);
+            const dnnl_argument arguments[] = {{DNNL_ARG_FROM, PLAIN, kernel},
+                                               {DNNL_ARG_TO, WEIGHTS, weights}};
+            if (!run(d, pass, pass->reorder, arguments, 2, 0))
+                return false;
+        }
+        job->passes[i] = pass;
+    }
+    return true;
 }
 
-/* Points PASS at its operands; WORK holds weights, then scratchpad. */
-static bool set_all(const dnnl_pass *pass, const real *x, const real *y, const real *plain,
-                    real *work)
+/* The pass of a job for SAMPLES; the shared kernel, or the own gradient, and the
+ * scratchpad of THREAD. */
+static const dnnl_pass *job_pass(const conv_dnnl_job *job, size_t samples, size_t thread,
+                                 real **weights, real **scratchpad)
 {
-    return set(pass->x, x) && set(pass->y, y) && set(pass->plain, plain) &&
-           set(pass->weights, work) && set(pass->scratchpad, (char *)work + pass->weights_bytes);
+    const size_t index = job->passes[0]->samples == samples ? 0 : 1;
+    real *work = job->work + thread * job->stride;
+    *weights = job->shared ? job->shared + index * job->d->weights_bytes / sizeof(real) : work;
+    *scratchpad = work + job->d->weights_bytes / sizeof(real);
+    return job->passes[index];
 }
 
-bool conv_dnnl_forward(conv_dnnl *d, real *y, const real *x, const real *kernel, const real *bias,
-                       size_t batch, real *work)
+bool conv_dnnl_forward(const conv_dnnl_job *job, real *y, const real *x, const real *bias,
+                       size_t samples, size_t thread)
 {
-    const dnnl_pass *pass = pass_for(d, COHORT_CONV_FORWARD, batch);
-    if (!pass || !set_all(pass, x, y, kernel, work) || !set(pass->bias, bias ? bias : d->zeros) ||
-        !run_reorder(d, pass, pass->plain, pass->weights))
-        return false;
-    const dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, pass->x},
-                                    {DNNL_ARG_WEIGHTS, pass->weights},
-                                    {DNNL_ARG_BIAS, pass->bias},
-                                    {DNNL_ARG_DST, pass->y},
-                                    {DNNL_ARG_SCRATCHPAD, pass->scratchpad}};
-    return DNNL_OK(dnnl_primitive_execute(pass->convolve, d->stream, 5, args)) &&
-           DNNL_OK(dnnl_stream_wait(d->stream));
+    real *weights, *scratchpad;
+    const dnnl_pass *pass = job_pass(job, samples, thread, &weights, &scratchpad);
+    const dnnl_argument arguments[] = {{DNNL_ARG_SRC, X, x},
+                                       {DNNL_ARG_WEIGHTS, WEIGHTS, weights},
+                                       {DNNL_ARG_BIAS, BIAS, bias ? bias : job->d->zeros},
+                                       {DNNL_ARG_DST, Y, y},
+                                       {DNNL_ARG_SCRATCHPAD, SCRATCHPAD, scratchpad}};
+    return run(job->d, pass, pass->convolve, arguments, 5, thread);
 }
 
-bool conv_dnnl_data(conv_dnnl *d, real *dx, const real *dy, const real *kernel, size_t batch,
-                    real *work)
+bool conv_dnnl_data(const conv_dnnl_job *job, real *dx, const real *dy, size_t samples,
+                    size_t thread)
 {
-    const dnnl_pass *pass = pass_for(d, COHORT_CONV_DATA, batch);
-    if (!pass || !set_all(pass, dx, dy, kernel, work) ||
-        !run_reorder(d, pass, pass->plain, pass->weights))
-        return false;
-    const dnnl_exec_arg_t args[] = {{DNNL_ARG_DIFF_SRC, pass->x},
-                                    {DNNL_ARG_WEIGHTS, pass->weights},
-                                    {DNNL_ARG_DIFF_DST, pass->y},
-                                    {DNNL_ARG_SCRATCHPAD, pass->scratchpad}};
-    return DNNL_OK(dnnl_primitive_execute(pass->convolve, d->stream, 4, args)) &&
-           DNNL_OK(dnnl_stream_wait(d->stream));
+    real *weights, *scratchpad;
+    const dnnl_pass *pass = job_pass(job, samples, thread, &weights, &scratchpad);
+    const dnnl_argument arguments[] = {{DNNL_ARG_DIFF_SRC, X, dx},
+                                       {DNNL_ARG_WEIGHTS, WEIGHTS, weights},
+                                       {DNNL_ARG_DIFF_DST, Y, dy},
+                                       {DNNL_ARG_SCRATCHPAD, SCRATCHPAD, scratchpad}};
+    return run(job->d, pass, pass->convolve, arguments, 4, thread);
 }
 
-bool conv_dnnl_weights(conv_dnnl *d, real *dkernel, const real *x, const real *dy, size_t batch,
-                       real *work)
+bool conv_dnnl_weights(const conv_dnnl_job *job, real *dkernel, const real *x, const real *dy,
+                       size_t samples, size_t thread)
 {
-    const dnnl_pass *pass = pass_for(d, COHORT_CONV_WEIGHTS, batch);
-    if (!pass || !set_all(pass, x, dy, dkernel, work))
-        return false;
-    const dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, pass->x},
-                                    {DNNL_ARG_DIFF_WEIGHTS, pass->weights},
-                                    {DNNL_ARG_DIFF_DST, pass->y},
-                                    {DNNL_ARG_SCRATCHPAD, pass->scratchpad}};
-    return DNNL_OK(dnnl_primitive_execute(pass->convolve, d->stream, 4, args)) &&
-           run_reorder(d, pass, pass->weights, pass->plain) && DNNL_OK(dnnl_stream_wait(d->stream));
+    real *weights, *scratchpad;
+    const dnnl_pass *pass = job_pass(job, samples, thread, &weights, &scratchpad);
+    const dnnl_argument arguments[] = {{DNNL_ARG_SRC, X, x},
+                                       {DNNL_ARG_DIFF_WEIGHTS, WEIGHTS, weights},
+                                       {DNNL_ARG_DIFF_DST, Y, dy},
+                                       {DNNL_ARG_SCRATCHPAD, SCRATCHPAD, scratchpad}};
+    const dnnl_argument back[] = {{DNNL_ARG_FROM, WEIGHTS, weights}, {DNNL_ARG_TO, PLAIN, dkernel}};
+    return run(job->d, pass, pass->convolve, arguments, 4, thread) &&
+           run(job->d, pass, pass->reorder, back, 2, thread);
 }
 
 #else
 
-cohort_status conv_dnnl_create(conv_dnnl **out, const cohort_conv_shape *shape, size_t batch,
-                               bool training, bool needs_dx)
+cohort_status conv_dnnl_create(conv_dnnl **out, const cohort_conv_shape *shape,
+                               const size_t samples[COHORT_CONV_DIRECTION_COUNT], size_t threads)
 {
-    (void)shape;
-    (void)batch;
-    (void)training;
-    (void)needs_dx;
+    (void)shape, (void)samples, (void)threads;
     *out = NULL;
     return COHORT_OK;
 }
@@ -337,35 +407,49 @@ void conv_dnnl_destroy(conv_dnnl *d)
 
 bool conv_dnnl_can(const conv_dnnl *d, cohort_conv_direction direction)
 {
-    (void)d;
-    (void)direction;
+    (void)d, (void)direction;
     return false;
 }
 
-size_t conv_dnnl_scratch(const conv_dnnl *d)
+size_t conv_dnnl_shared(const conv_dnnl *d)
 {
     (void)d;
     return 0;
 }
 
-bool conv_dnnl_forward(conv_dnnl *d, real *y, const real *x, const real *kernel, const real *bias,
-                       size_t batch, real *work)
+size_t conv_dnnl_work(const conv_dnnl *d)
 {
-    (void)d, (void)y, (void)x, (void)kernel, (void)bias, (void)batch, (void)work;
+    (void)d;
+    return 0;
+}
+
+bool conv_dnnl_begin(conv_dnnl_job *job, conv_dnnl *d, cohort_conv_direction direction,
+                     const real *kernel, size_t lane, size_t batch, real *shared, real *work,
+                     size_t stride)
+{
+    (void)job, (void)d, (void)direction, (void)kernel, (void)lane, (void)batch, (void)shared;
+    (void)work, (void)stride;
     return false;
 }
 
-bool conv_dnnl_data(conv_dnnl *d, real *dx, const real *dy, const real *kernel, size_t batch,
-                    real *work)
+bool conv_dnnl_forward(const conv_dnnl_job *job, real *y, const real *x, const real *bias,
+                       size_t samples, size_t thread)
 {
-    (void)d, (void)dx, (void)dy, (void)kernel, (void)batch, (void)work;
+    (void)job, (void)y, (void)x, (void)bias, (void)samples, (void)thread;
     return false;
 }
 
-bool conv_dnnl_weights(conv_dnnl *d, real *dkernel, const real *x, const real *dy, size_t batch,
-                       real *work)
+bool conv_dnnl_data(const conv_dnnl_job *job, real *dx, const real *dy, size_t samples,
+                    size_t thread)
 {
-    (void)d, (void)dkernel, (void)x, (void)dy, (void)batch, (void)work;
+    (void)job, (void)dx, (void)dy, (void)samples, (void)thread;
+    return false;
+}
+
+bool conv_dnnl_weights(const conv_dnnl_job *job, real *dkernel, const real *x, const real *dy,
+                       size_t samples, size_t thread)
+{
+    (void)job, (void)dkernel, (void)x, (void)dy, (void)samples, (void)thread;
     return false;
 }
 

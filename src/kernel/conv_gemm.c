@@ -139,8 +139,8 @@ void conv_gemm_forward(const cohort_conv *conv, real *y, const real *x, const re
             lay_rows(work, conv, x, row, count);
             columns = work;
         }
-        cohort_gemm_dense(COHORT_PLAIN, COHORT_PLAIN, pixels, channels, taps, columns, kernel,
-                          false, y + first * channels);
+        cohort_gemm_one_thread(COHORT_PLAIN, COHORT_PLAIN, pixels, channels, taps, columns, kernel,
+                               false, y + first * channels);
         conv_finish(y + first * channels, bias, conv->shape.relu, pixels, channels);
     }
 }
@@ -155,8 +155,8 @@ void conv_gemm_data(const cohort_conv *conv, real *dx, const real *dy, const rea
         const size_t count = rows - row < step ? rows - row : step;
         const size_t first = row * w->out_width, pixels = count * w->out_width;
         real *columns = is_pointwise(conv) ? dx + first * taps : work;
-        cohort_gemm_dense(COHORT_PLAIN, COHORT_TRANSPOSED, pixels, taps, channels,
-                          dy + first * channels, kernel, false, columns);
+        cohort_gemm_one_thread(COHORT_PLAIN, COHORT_TRANSPOSED, pixels, taps, channels,
+                               dy + first * channels, kernel, false, columns);
         if (!is_pointwise(conv))
             unlay_rows(dx, conv, columns, row, count);
     }
@@ -176,7 +176,7 @@ void conv_gemm_weights(const cohort_conv *conv, real *dkernel, const real *x, co
             lay_rows(work, conv, x, row, count);
             columns = work;
         }
-        cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, taps, channels, pixels, columns,
-                          dy + first * channels, add || row > 0, dkernel);
+        cohort_gemm_one_thread(COHORT_TRANSPOSED, COHORT_PLAIN, taps, channels, pixels, columns,
+                               dy + first * channels, add || row > 0, dkernel);
     }
 }

@@ -42,12 +42,14 @@ struct cohort_conv {
     size_t batch, threads;
     bool training, needs_dx;
     cohort_conv_way ways[COHORT_CONV_DIRECTION_COUNT];
-    size_t group; /* samples of a block: x, y and dy of it stay in cache */
+    size_t group;                              /* samples whose x, y and dy stay in cache */
     conv_direct *direct_forward, *direct_data; /* NULL: not available */
     conv_dnnl *dnnl;                           /* NULL: not available */
 };
 
-/* gemm: SAMPLES of one thread. WORK has conv_gemm_work() reals. */
+/* All run on the calling thread alone.
+ *
+ * gemm.  WORK has conv_gemm_work() reals. */
 size_t conv_gemm_work(const cohort_conv *conv);
 void conv_gemm_forward(const cohort_conv *conv, real *y, const real *x, const real *kernel,
                        const real *bias, size_t samples, real *work);
@@ -63,27 +65,52 @@ COHORT_NODISCARD cohort_status conv_direct_create(conv_direct **out, const cohor
                                                   size_t batch);
 void conv_direct_destroy(conv_direct *d);
 size_t conv_direct_work(const conv_direct *d);
+/* Forward handles samples by multiples of this with least loss. */
+size_t conv_direct_step(const conv_direct *d);
 void conv_direct_forward(const conv_direct *d, real *y, const real *x, const real *kernel,
                          const real *bias, bool relu, size_t samples, real *work);
 void conv_direct_turn(real *turned, const real *kernel, size_t window_pixels, size_t in_channels,
                       size_t out_channels);
+/* The tiles [begin, end) alone of conv_direct_weight_tiles. */
 void conv_direct_weights(const conv_direct *d, real *dkernel, const real *x, const real *dy,
-                         size_t samples, bool add, real *work);
+                         size_t samples, bool add, real *work, size_t begin, size_t end);
+size_t conv_direct_weight_tiles(const conv_direct *d);
 
-/* dnnl: the whole batch, on OpenMP's threads. *out = NULL where it is not available (a
- * build without it, an error of its own). Those that return bool return false when this
- * batch size could not be prepared: take another way then. */
+/* dnnl. *out = NULL where it is not available (a build without it, an error of its own).
+ *
+ * Its results depend on the number of threads it is prepared and run for, so it is
+ * prepared for one, and THREADS of the caller's run it on samples of their own: SAMPLES
+ * at a time in each direction, 0 for one that is not wanted. */
 COHORT_NODISCARD cohort_status conv_dnnl_create(conv_dnnl **out, const cohort_conv_shape *shape,
-                                                size_t batch, bool training, bool needs_dx);
+                                                const size_t samples[COHORT_CONV_DIRECTION_COUNT],
+                                                size_t threads);
 void conv_dnnl_destroy(conv_dnnl *d);
 bool conv_dnnl_can(const conv_dnnl *d, cohort_conv_direction direction);
-size_t conv_dnnl_scratch(const conv_dnnl *d);
-bool conv_dnnl_forward(conv_dnnl *d, real *y, const real *x, const real *kernel, const real *bias,
-                       size_t batch, real *work);
-bool conv_dnnl_data(conv_dnnl *d, real *dx, const real *dy, const real *kernel, size_t batch,
-                    real *work);
-bool conv_dnnl_weights(conv_dnnl *d, real *dkernel, const real *x, const real *dy, size_t batch,
-                       real *work);
+
+/* One pass in one direction: runs of `samples` and (the last) of another number. */
+typedef struct conv_dnnl_job {
+    const conv_dnnl *d;
+    const struct dnnl_pass *passes[2];
+    real *shared, *work; /* kernels as oneDNN wants them; what threads need, … */
+    size_t stride;       /* … so many reals each */
+} conv_dnnl_job;
+
+/* Reals of scratch: for a job, and for each of its threads. */
+size_t conv_dnnl_shared(const conv_dnnl *d);
+size_t conv_dnnl_work(const conv_dnnl *d);
+/* Prepares BATCH samples in runs of LANE. False when that fails: take another way then.
+ * KERNEL is not used for the weights direction. Not within a parallel region. */
+bool conv_dnnl_begin(conv_dnnl_job *job, conv_dnnl *d, cohort_conv_direction direction,
+                     const real *kernel, size_t lane, size_t batch, real *shared, real *work,
+                     size_t stride);
+/* A run on THREAD: Y from X and the bias; DX from DY; the kernel gradient, set. False when
+ * oneDNN fails: compute the run another way. */
+bool conv_dnnl_forward(const conv_dnnl_job *job, real *y, const real *x, const real *bias,
+                       size_t samples, size_t thread);
+bool conv_dnnl_data(const conv_dnnl_job *job, real *dx, const real *dy, size_t samples,
+                    size_t thread);
+bool conv_dnnl_weights(const conv_dnnl_job *job, real *dkernel, const real *x, const real *dy,
+                       size_t samples, size_t thread);
 
 /* y = y + bias, then relu, for ROWS rows; BIAS may be NULL. */
 void conv_finish(real *y, const real *bias, bool relu, size_t rows, size_t channels);

@@ -1,4 +1,4 @@
-/* Matrix products over OpenBLAS. */
+/* Matrix products over OpenBLAS, the same bits on any number of threads. */
 #ifndef COHORT_KERNEL_GEMM_H
 #define COHORT_KERNEL_GEMM_H
 
@@ -24,5 +24,9 @@ void cohort_gemm(cohort_transpose trans_a, cohort_transpose trans_b, size_t m, s
  * whether the product is added to c or replaces it. */
 void cohort_gemm_dense(cohort_transpose trans_a, cohort_transpose trans_b, size_t m, size_t n,
                        size_t k, const real *a, const real *b, bool add, real *c);
+
+/* The same on the calling thread alone: for callers that divide the work themselves. */
+void cohort_gemm_one_thread(cohort_transpose trans_a, cohort_transpose trans_b, size_t m, size_t n,
+                            size_t k, const real *a, const real *b, bool add, real *c);
 
 #endif

@@ -1,0 +1,1 @@
+cohort_unit_test(threads SOURCES test_threads.c)
