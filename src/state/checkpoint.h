@@ -3,10 +3,13 @@
  * Layout: root attributes format = "cohort-checkpoint", version, recipe (text), input_shape,
  * input_tokens, tokenizer (text, if any); /params/<layer>/<tensor>, /state/<layer>/<tensor>,
  * /optimizer/<slot>/<layer>/<tensor> float32; /progress attributes, one a field of
- * cohort_progress (int64 or float64); /classes and /vocabulary fixed-length UTF-8 strings.
+ * cohort_progress (int64 or float64); /classes and /vocabulary fixed-length UTF-8 strings. Texts
+ * are variable-length UTF-8 (str in h5py).
  * Every tensor has an attribute xxh64, the XXH64 of its little-endian float32 bytes,
  * verified on load and after writing; tensors without one (from other tools) are taken as
- * they are. So for the lists, and recipe_xxh64 for the recipe. Called on one rank (rank 0). */
+ * they are. So for the lists, and recipe_xxh64 for the recipe. Behind HDF5's end of file stands
+ * a checksum of the whole file (state/seal.h), verified on opening; programs that change the
+ * file through HDF5 drop it. Called on one rank (rank 0). */
 #ifndef COHORT_STATE_CHECKPOINT_H
 #define COHORT_STATE_CHECKPOINT_H
 
@@ -84,7 +87,8 @@ COHORT_NODISCARD cohort_status cohort_checkpoint_visit(const cohort_checkpoint *
 /* Reads every tensor and compares it with its checksum. COHORT_DATA names the first that is
  * damaged. */
 COHORT_NODISCARD cohort_status cohort_checkpoint_verify(const cohort_checkpoint *checkpoint);
-/* Whether PATH is an HDF5 file that says it is a checkpoint. */
+/* Whether PATH says it is a checkpoint, by its seal or its attribute `format`; it may be damaged.
+ */
 COHORT_NODISCARD cohort_status cohort_checkpoint_is(bool *is, const char *path);
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "state/layout.h"
+#include "state/seal.h"
 
 /* Nothing in a file is believed before it is checked: types, shapes and sizes come first,
  * and what is read goes where its size has been compared. */
@@ -55,13 +56,14 @@ static bool read_fixed_text(char **out, cohort_arena *arena, hid_t attribute, hi
            COHORT_TAKE(out, arena, width + 1) == COHORT_OK && H5Aread(attribute, type, *out) >= 0;
 }
 
-/* What h5py writes for a str; we write the other kind. */
+/* What we and h5py write for a text. HDF5 stores an empty one as none. */
 static bool read_variable_text(char **out, cohort_arena *arena, hid_t attribute, hid_t type)
 {
     char *text = NULL;
-    bool good = H5Aread(attribute, type, &text) >= 0 && text &&
-                strnlen(text, COHORT_CHECKPOINT_TEXT_MAX + 1) <= COHORT_CHECKPOINT_TEXT_MAX &&
-                cohort_arena_copy(out, arena, text) == COHORT_OK;
+    bool good = H5Aread(attribute, type, &text) >= 0;
+    const char *found = text ? text : "";
+    good = good && strnlen(found, COHORT_CHECKPOINT_TEXT_MAX + 1) <= COHORT_CHECKPOINT_TEXT_MAX &&
+           cohort_arena_copy(out, arena, found) == COHORT_OK;
     H5free_memory(text);
     return good;
 }
@@ -244,13 +246,15 @@ static cohort_status get_progress(cohort_progress *progress, const cohort_checkp
     return status;
 }
 
-/* The reason is found out here where HDF5 would say only that it failed. */
+/* A sealed file is compared with its seal, the others are parsed as they are. The reason of a
+ * failure is found out here where HDF5 would say only that it failed. */
 static cohort_status open_file(hid_t *file, const char *path)
 {
     struct stat info;
     COHORT_REQUIRE(stat(path, &info) == 0, COHORT_DATA, "cannot read checkpoint %s: %s", path,
                    strerror(errno));
     COHORT_REQUIRE(S_ISREG(info.st_mode), COHORT_DATA, "%s is not a file", path);
+    COHORT_TRY(cohort_seal_check(path)); /* before HDF5 looks at it */
     COHORT_REQUIRE(H5Fis_hdf5(path) > 0, COHORT_DATA,
                    "%s is not an HDF5 file, or its beginning is damaged", path);
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
@@ -356,12 +360,18 @@ static cohort_status is_checkpoint(bool *is, const char *path)
     return status;
 }
 
+/* Only checkpoints are sealed: then HDF5 need not look, nor the whole file be read. */
 cohort_status cohort_checkpoint_is(bool *is, const char *path)
 {
     *is = false;
-    cohort_hdf5_quiet quiet = cohort_hdf5_silence();
     struct stat info;
-    bool hdf5 = stat(path, &info) != 0 || (S_ISREG(info.st_mode) && H5Fis_hdf5(path) > 0);
+    bool there = stat(path, &info) == 0;
+    if (there && S_ISREG(info.st_mode))
+        COHORT_TRY(cohort_seal_find(is, path));
+    if (*is)
+        return COHORT_OK;
+    cohort_hdf5_quiet quiet = cohort_hdf5_silence();
+    bool hdf5 = !there || (S_ISREG(info.st_mode) && H5Fis_hdf5(path) > 0);
     cohort_status status = hdf5 ? is_checkpoint(is, path) : COHORT_OK;
     cohort_hdf5_restore(&quiet);
     return status;

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "state/checkpoint_read.h"
 #include "state/layout.h"
+#include "state/seal.h"
 
 /* HDF5 builds the file in memory and we write the bytes: HDF5 cannot be trusted to report a
  * full disk, nor to close a file after one. */
@@ -45,13 +46,12 @@ static bool put_integer(hid_t object, const char *name, int64_t value)
     return put_scalar(object, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
 }
 
-/* Fixed length: HDF5 reads variable-length strings through a heap without checksums, where one
- * damaged byte can make it loop forever. */
+/* Variable length: h5py gives these as str, fixed-length ones as bytes, which equal no str. The
+ * heap they lie in has no checksums; the seal stands for them. */
 static bool put_text(hid_t object, const char *name, const char *value)
 {
-    size_t length = strlen(value);
-    hid_t type = cohort_hdf5_string_type(length ? length : 1);
-    bool good = type >= 0 && put_scalar(object, name, type, type, value);
+    hid_t type = cohort_hdf5_string_type(H5T_VARIABLE);
+    bool good = type >= 0 && put_scalar(object, name, type, type, &value);
     H5Tclose(type);
     return good;
 }
@@ -226,8 +226,9 @@ static void image_close(file_image *image)
     H5Pclose(image->datasets);
 }
 
-static bool write_all(int handle, const char *bytes, size_t count)
+static bool write_all(int handle, const void *from, size_t count)
 {
+    const char *bytes = from;
     const size_t most = (size_t)1 << 30;
     while (count > 0) {
         ssize_t got = write(handle, bytes, count < most ? count : most);
@@ -241,13 +242,17 @@ static bool write_all(int handle, const char *bytes, size_t count)
     return true;
 }
 
-/* Flushed to disk and dropped from the page cache, so that reading back reads the disk. */
+/* BYTES and their seal, flushed to disk and dropped from the page cache, so that reading back
+ * reads the disk. */
 static cohort_status write_image(const char *temporary, const char *path, const void *bytes,
                                  size_t count)
 {
     int handle = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     COHORT_REQUIRE(handle >= 0, COHORT_DATA, "cannot write %s: %s", path, strerror(errno));
-    bool good = write_all(handle, bytes, count) && fsync(handle) == 0;
+    unsigned char seal[COHORT_SEAL_BYTES];
+    cohort_seal_make(seal, bytes, count);
+    bool good = write_all(handle, bytes, count) && write_all(handle, seal, sizeof seal) &&
+                fsync(handle) == 0;
     int reason = errno;
     if (good)
         posix_fadvise(handle, 0, 0, POSIX_FADV_DONTNEED);

@@ -78,7 +78,7 @@ hid_t cohort_hdf5_string_type(size_t width)
 {
     hid_t type = H5Tcopy(H5T_C_S1);
     if (type >= 0 && H5Tset_size(type, width) >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0 &&
-        H5Tset_strpad(type, H5T_STR_NULLPAD) >= 0)
+        (width == H5T_VARIABLE || H5Tset_strpad(type, H5T_STR_NULLPAD) >= 0))
         return type;
     H5Tclose(type);
     return H5I_INVALID_HID;

@@ -15,7 +15,7 @@ enum {
     COHORT_CHECKPOINT_VERSION = 1,
     COHORT_CHECKPOINT_TEXT_MAX = 16 << 20,     /* bytes of the recipe */
     COHORT_CHECKPOINT_LIST_MAX = 256 << 20,    /* bytes of classes, of vocabulary */
-    COHORT_CHECKPOINT_TOKENIZER_MAX = 32 << 10 /* an attribute is at most 64 KiB anyway */
+    COHORT_CHECKPOINT_TOKENIZER_MAX = 32 << 10 /* bytes */
 };
 
 /* A field of cohort_progress: uint64_t, or double when `is_real`. */
@@ -52,7 +52,7 @@ typedef struct cohort_hdf5_quiet {
 cohort_hdf5_quiet cohort_hdf5_silence(void);
 void cohort_hdf5_restore(const cohort_hdf5_quiet *quiet);
 
-/* A fixed-length UTF-8 string type padded with zeros; close with H5Tclose. */
+/* A UTF-8 string type: of WIDTH bytes padded with zeros, or H5T_VARIABLE; close with H5Tclose. */
 hid_t cohort_hdf5_string_type(size_t width);
 
 #endif

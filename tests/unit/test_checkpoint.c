@@ -329,48 +329,126 @@ static bool refused_or_same(const char *path, const sample *original)
     return status != COHORT_OK;
 }
 
+enum { SEAL_BYTES = 16, SEAL_MAGIC_BYTES = 8 };
+
+/* A checkpoint of ORIGINAL (cleared by the caller) as BYTES. */
+static void make_bytes(cohort_text *bytes, sample *original)
+{
+    sample_make(original, "name: x\n", 3);
+    assert_ok(cohort_checkpoint_save(in_folder("a.h5"), &original->snapshot));
+    assert_ok(cohort_file_read(bytes, in_folder("a.h5"), 1 << 20));
+}
+
+static void put_bytes(const char *path, const char *bytes, size_t count)
+{
+    unlink(path); /* truncating it instead makes some file systems flush it */
+    FILE *file = fopen(path, "wb");
+    assert_int_equal(fwrite(bytes, 1, count, file), count);
+    assert_int_equal(fclose(file), 0);
+}
+
+static bool refused_when_flipped(const char *path, const sample *original, cohort_text *bytes,
+                                 size_t i)
+{
+    bytes->data[i] = (char)(bytes->data[i] ^ (1 << i % 8));
+    put_bytes(path, bytes->data, bytes->length);
+    bytes->data[i] = (char)(bytes->data[i] ^ (1 << i % 8));
+    return refused_or_same(path, original);
+}
+
+/* Where HDF5's heap of variable-length strings begins and ends. */
+static void find_heap(size_t *first, size_t *end, const cohort_text *bytes)
+{
+    const char *heap = memmem(bytes->data, bytes->length, "GCOL", 4);
+    assert_non_null(heap);
+    uint64_t size;
+    memcpy(&size, heap + 8, sizeof size);
+    *first = (size_t)(heap - bytes->data);
+    *end = *first + size;
+    assert_in_range(*end, *first + 16, bytes->length);
+    assert_null(memmem(heap + 4, bytes->length - *first - 4, "GCOL", 4));
+}
+
+/* Any byte, and every byte of the heap, where HDF5 would loop. */
 static void damage_is_noticed(void **state)
 {
     (void)state;
     sample original;
-    sample_make(&original, "name: x\n", 3);
-    assert_ok(cohort_checkpoint_save(in_folder("a.h5"), &original.snapshot));
     cohort_text bytes = {0};
-    assert_ok(cohort_file_read(&bytes, in_folder("a.h5"), 1 << 20));
+    size_t heap, heap_end;
+    make_bytes(&bytes, &original);
+    find_heap(&heap, &heap_end, &bytes);
     const char *path = in_folder("b.h5");
-    size_t refused = 0, tried = 0;
-    for (size_t i = 0; i < bytes.length; i += 13) {
-        bytes.data[i] = (char)(bytes.data[i] ^ (1 << i % 8));
-        FILE *file = fopen(path, "wb");
-        assert_int_equal(fwrite(bytes.data, 1, bytes.length, file), bytes.length);
-        fclose(file);
-        refused += refused_or_same(path, &original);
-        tried++;
-        bytes.data[i] = (char)(bytes.data[i] ^ (1 << i % 8));
+    const size_t seal = bytes.length - SEAL_BYTES;
+    for (size_t i = 0; i < bytes.length; i += i >= seal || (i >= heap && i < heap_end) ? 1 : 7) {
+        bool in_magic = i >= seal && i < seal + SEAL_MAGIC_BYTES; /* then it is no seal */
+        if (refused_when_flipped(path, &original, &bytes, i) == in_magic)
+            fail_msg("byte %zu of %zu: %s", i, bytes.length, cohort_error_message());
+        if (!in_magic)
+            assert_non_null(strstr(cohort_error_message(), "b.h5: damaged, or changed since"));
     }
-    assert_true(refused * 4 > tried); /* the rest is unused space of HDF5 */
-    for (size_t length = 0; length < bytes.length; length += 101) {
-        FILE *file = fopen(path, "wb");
-        assert_int_equal(fwrite(bytes.data, 1, length, file), length);
-        fclose(file);
-        assert_true(refused_or_same(path, &original));
-    }
+    assert_non_null(strstr(cohort_error_message(), "`h5repack "));
+    bool is = false;
+    assert_ok(cohort_checkpoint_is(&is, path)); /* a damaged one is still a checkpoint */
+    assert_true(is);
     cohort_text_clear(&bytes);
     sample_clear(&original);
 }
 
-/* A recipe put there by another tool, as h5py writes a str. */
-static void variable_length_text_is_read(void **state)
+static void truncation_is_noticed(void **state)
+{
+    (void)state;
+    sample original;
+    cohort_text bytes = {0};
+    make_bytes(&bytes, &original);
+    const char *path = in_folder("b.h5");
+    const size_t seal = bytes.length - SEAL_BYTES;
+    for (size_t length = 0; length < bytes.length; length += length < seal - 1 ? 101 : 1) {
+        put_bytes(path, bytes.data, length);
+        assert_true(refused_or_same(path, &original) == (length < seal));
+    }
+    put_bytes(path, bytes.data, seal - 1);
+    assert_true(refused_or_same(path, &original));
+    put_bytes(path, bytes.data, seal); /* all that HDF5 needs */
+    assert_false(refused_or_same(path, &original));
+    cohort_text_clear(&bytes);
+    sample_clear(&original);
+}
+
+/* As after an edit with h5py. The heap is left out: there HDF5 itself fails. */
+static void damage_without_a_seal_is_noticed(void **state)
+{
+    (void)state;
+    sample original;
+    cohort_text bytes = {0};
+    size_t heap, heap_end, refused = 0, tried = 0;
+    make_bytes(&bytes, &original);
+    find_heap(&heap, &heap_end, &bytes);
+    bytes.length -= SEAL_BYTES;
+    for (size_t i = 0; i < bytes.length; i += 13) {
+        if (i >= heap && i < heap_end)
+            continue;
+        refused += refused_when_flipped(in_folder("b.h5"), &original, &bytes, i);
+        tried++;
+    }
+    assert_true(refused * 4 > tried); /* the rest is unused space of HDF5 */
+    cohort_text_clear(&bytes);
+    sample_clear(&original);
+}
+
+/* A recipe as other tools may write it, and as earlier checkpoints have it. */
+static void fixed_length_text_is_read(void **state)
 {
     (void)state;
     save_sample(in_folder("a.h5"), "name: x\n", 0);
     hid_t file = H5Fopen(in_folder("a.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
     hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
-    H5Tset_size(type, H5T_VARIABLE);
+    H5Tset_size(type, 12);
+    H5Tset_strpad(type, H5T_STR_NULLPAD);
     H5Adelete(file, "recipe");
     H5Adelete(file, "recipe_xxh64");
     hid_t attribute = H5Acreate2(file, "recipe", type, space, H5P_DEFAULT, H5P_DEFAULT);
-    H5Awrite(attribute, type, &(const char *){"name: other\n"});
+    H5Awrite(attribute, type, "name: other\n");
     H5Aclose(attribute);
     H5Sclose(space);
     H5Tclose(type);
@@ -516,12 +594,28 @@ static int write_sample(const char *path)
     return 0;
 }
 
+/* 0 if PATH holds what write_sample wrote. */
+static int check_sample(const char *path)
+{
+    char *recipe = long_recipe();
+    sample original;
+    sample_make(&original, recipe, -2);
+    int differs = refused_or_same(path, &original);
+    if (differs)
+        print_error("%s\n", cohort_error_message());
+    sample_clear(&original);
+    free(recipe);
+    return differs;
+}
+
 #define in_new_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--write") == 0)
         return write_sample(argv[2]);
+    if (argc == 3 && strcmp(argv[1], "--check") == 0)
+        return check_sample(argv[2]);
     const struct CMUnitTest tests[] = {
         in_new_folder(round_trip),
         in_new_folder(bare_snapshot),
@@ -532,7 +626,9 @@ int main(int argc, char **argv)
         in_new_folder(takes_what_matches),
         in_new_folder(lists_in_order_of_layers),
         in_new_folder(damage_is_noticed),
-        in_new_folder(variable_length_text_is_read),
+        in_new_folder(truncation_is_noticed),
+        in_new_folder(damage_without_a_seal_is_noticed),
+        in_new_folder(fixed_length_text_is_read),
         in_new_folder(damaged_tensor_is_named),
         in_new_folder(hostile_files_are_refused),
         in_new_folder(the_error_handler_is_restored),
