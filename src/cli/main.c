@@ -8,6 +8,9 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "data/listing.h"
+#include "kernel/conv.h"
+#include "kernel/gemm.h"
 #include "nn/model.h"
 #include "recipe/recipe.h"
 
@@ -45,6 +48,15 @@ static void print_command(FILE *out, const cohort_command *command)
     if (!text.failed)
         fputs(text.data, out);
     cohort_text_clear(&text);
+}
+
+static void print_version(void)
+{
+    char mpi[256], hdf5[64], dnnl[64];
+    cohort_comm_library(mpi, sizeof mpi);
+    cohort_data_library(hdf5, sizeof hdf5);
+    cohort_conv_library(dnnl, sizeof dnnl);
+    printf("cohort " COHORT_VERSION "\n%s\n%s\n%s\n%s\n", mpi, cohort_gemm_library(), hdf5, dnnl);
 }
 
 static const cohort_command *find(const char *name)
@@ -116,7 +128,8 @@ static int finish(cohort_comm *comm, cohort_status status)
 {
     print_failure(comm, status);
     /* stdout may be a full disk or a closed pipe: that is a failure too. */
-    if ((fflush(stdout) != 0 || ferror(stdout)) && status == COHORT_OK && cohort_cli_is_speaker(comm)) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == COHORT_OK &&
+        cohort_cli_is_speaker(comm)) {
         fprintf(stderr, "cohort: cannot write the output: %s\n", strerror(errno));
         status = COHORT_DATA;
     }
@@ -185,9 +198,10 @@ int main(int argc, char **argv)
     if (is_help)
         return cohort_cli_is_speaker(NULL) ? finish(NULL, help(argc, argv)) : 0;
     if (strcmp(name, "--version") == 0) {
-        if (cohort_cli_is_speaker(NULL))
-            puts("cohort " COHORT_VERSION);
-        return 0;
+        if (!cohort_cli_is_speaker(NULL))
+            return 0;
+        print_version();
+        return finish(NULL, COHORT_OK);
     }
     const cohort_command *command = find(name);
     if (!command)

@@ -371,3 +371,12 @@ bool cohort_comm_is_crowded(const cohort_comm *comm)
 {
     return comm->crowded;
 }
+
+void cohort_comm_library(char *text, size_t bytes)
+{
+    char name[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int length = 0;
+    MPI_Get_library_version(name, &length);
+    /* "Open MPI v4.1.4, package: Debian OpenMPI, ident: …" */
+    snprintf(text, bytes, "%.*s", (int)strcspn(name, ",\n"), name);
+}

@@ -28,6 +28,9 @@ void cohort_comm_close(cohort_comm *comm);
  * Does not return. */
 void cohort_comm_kill(cohort_comm *comm, int exit_code) __attribute__((noreturn));
 
+/* Name and version of the MPI library in one line; needs no MPI running. TEXT [BYTES]. */
+void cohort_comm_library(char *text, size_t bytes);
+
 int cohort_comm_rank(const cohort_comm *comm);
 int cohort_comm_size(const cohort_comm *comm);
 /* Place and number of ranks on this host; host index (0-based by lowest rank) and count. */

@@ -1,5 +1,6 @@
 #include "data/listing.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/shape.h"
@@ -121,4 +122,13 @@ cohort_status cohort_data_list(cohort_text *text, const char *path)
     cohort_status status = list_file(&list);
     cohort_hdf5_end();
     return status;
+}
+
+void cohort_data_library(char *text, size_t bytes)
+{
+    unsigned major = 0, minor = 0, release = 0;
+    cohort_hdf5_begin();
+    H5get_libversion(&major, &minor, &release);
+    cohort_hdf5_end();
+    snprintf(text, bytes, "HDF5 %u.%u.%u", major, minor, release);
 }

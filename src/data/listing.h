@@ -9,4 +9,7 @@
  * file. */
 COHORT_NODISCARD cohort_status cohort_data_list(cohort_text *text, const char *path);
 
+/* Name and version of the HDF5 library. TEXT [BYTES]. */
+void cohort_data_library(char *text, size_t bytes);
+
 #endif

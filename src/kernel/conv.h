@@ -92,6 +92,8 @@ unsigned cohort_conv_choice_with(unsigned choice, cohort_conv_direction directio
                                  cohort_conv_way way);
 cohort_conv_way cohort_conv_choice_way(unsigned choice, cohort_conv_direction direction);
 const char *cohort_conv_way_name(cohort_conv_way way);
+/* Version of oneDNN, or that this build is without it. TEXT [BYTES]. */
+void cohort_conv_library(char *text, size_t bytes);
 
 /* Measures every way of every direction on made-up images for about SECONDS in all and
  * takes the fastest. FLOPS, if not NULL, receives floating-point operations a second

@@ -3,6 +3,8 @@
  * is the caller's. Any error here means only that this way is not available. */
 #include "kernel/conv_ways.h"
 
+#include <stdio.h>
+
 #ifdef CONV_DNNL
 
 #include <omp.h>
@@ -454,3 +456,13 @@ bool conv_dnnl_weights(const conv_dnnl_job *job, real *dkernel, const real *x, c
 }
 
 #endif
+
+void cohort_conv_library(char *text, size_t bytes)
+{
+#ifdef CONV_DNNL
+    const dnnl_version_t *version = dnnl_version();
+    snprintf(text, bytes, "oneDNN %d.%d.%d", version->major, version->minor, version->patch);
+#else
+    snprintf(text, bytes, "without oneDNN");
+#endif
+}

@@ -170,3 +170,8 @@ void cohort_gemm_dense(cohort_transpose trans_a, cohort_transpose trans_b, size_
     cohort_gemm(trans_a, trans_b, m, n, k, 1, a, trans_a == COHORT_PLAIN ? k : m, b,
                 trans_b == COHORT_PLAIN ? n : k, add ? 1 : 0, c, n);
 }
+
+const char *cohort_gemm_library(void)
+{
+    return openblas_get_config();
+}

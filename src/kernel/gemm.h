@@ -29,4 +29,7 @@ void cohort_gemm_dense(cohort_transpose trans_a, cohort_transpose trans_b, size_
 void cohort_gemm_one_thread(cohort_transpose trans_a, cohort_transpose trans_b, size_t m, size_t n,
                             size_t k, const real *a, const real *b, bool add, real *c);
 
+/* Name, version and build of the BLAS library, as it says itself. */
+const char *cohort_gemm_library(void);
+
 #endif
