@@ -1,7 +1,7 @@
 #!/bin/sh
 # run.sh CASE [OPTION…]: trains CASE here on 1 and on 2 ranks and in PyTorch, from the same
 # weights on the same batches, and compares (torch_parity.py, which takes the options).
-# The networks with relu have a twin, CASE-smooth, without kinks.
+# The convolutional networks have a twin, CASE-smooth, without kinks.
 #
 # Finds the program in $COHORT (default: build/) and real images in $COHORT_TEST_DATA: the
 # files of MNIST, and cifar-10-batches-bin. Without them drawn digits and random colour
@@ -95,10 +95,10 @@ failed=0
 piece=5 # steps
 recipes=$root/launch/recipes
 case $case in
-mnist-cnn*) digits 3200 ;;
-mnist-mlp*) digits 1600 ;;
-cifar10-cnn*) colour_images 1600 ;;
-resnet20*) colour_images 480 ;;
+mnist-cnn | mnist-cnn-smooth) digits 3200 ;;
+mnist-mlp) digits 1600 ;;
+cifar10-cnn | cifar10-cnn-smooth) colour_images 1600 ;;
+resnet20 | resnet20-smooth) colour_images 480 ;;
 bilstm) quietly "$python" "$here/parity_data.py" reviews 960 40 500 data.h5 ;;
 gpt) quietly "$python" "$here/parity_data.py" text 360 64 65 data.h5 ;;
 esac
@@ -106,17 +106,15 @@ esac
 case $case in
 mnist-cnn)
     compare "as the recipe has it" "$recipes/mnist-cnn.yaml" 50 --kinks
+    # From these weights no kink is met, whatever the rounding.
+    compare "seed 5" "$recipes/mnist-cnn.yaml" 50 "" --set seed=5
     ;;
 mnist-cnn-smooth)
     without_kinks "$recipes/mnist-cnn.yaml"
     compare "tanh, average pooling" smooth.yaml 50 ""
     ;;
 mnist-mlp)
-    compare "as the recipe has it" "$recipes/mnist-mlp.yaml" 50 --kinks
-    ;;
-mnist-mlp-smooth)
-    without_kinks "$recipes/mnist-mlp.yaml"
-    compare "tanh" smooth.yaml 50 ""
+    compare "as the recipe has it" "$recipes/mnist-mlp.yaml" 50 ""
     ;;
 cifar10-cnn)
     grep -v 'validation:' "$recipes/cifar10-cnn.yaml" >whole.yaml
@@ -134,6 +132,7 @@ resnet20)
     compare "SGD with momentum" "$here/resnet20.yaml" 30 --kinks
     ;;
 resnet20-smooth)
+    piece=10
     without_kinks "$here/resnet20.yaml"
     compare "tanh" smooth.yaml 30 ""
     ;;
