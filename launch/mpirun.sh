@@ -12,7 +12,8 @@ shift
 if [ "$(id -u)" = 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
-if [ "$ranks" -gt "$(nproc)" ]; then
+# nproc would take OMP_NUM_THREADS for the number of cores.
+if [ "$ranks" -gt "$(env -u OMP_NUM_THREADS nproc)" ]; then
     # Ranks that wait must not hold a core that another rank needs.
     export OMPI_MCA_mpi_yield_when_idle=1
 fi

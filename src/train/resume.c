@@ -163,6 +163,8 @@ static cohort_status load_initial_weights(cohort_trainer *trainer)
                                                     trainer->recipe->train.initial_weights));
     COHORT_TRY_DONE(status, cohort_checkpoint_open(&checkpoint, path.data));
     COHORT_TRY_DONE(status, cohort_checkpoint_load_matching(checkpoint, &snapshot, &report));
+    if (report.length > 0 && report.data[report.length - 1] == '\n')
+        report.data[--report.length] = '\0'; /* a note comes without a line end */
     if (trainer->options.observer.on_note && report.data)
         trainer->options.observer.on_note(trainer->options.observer.context, report.data);
 done:

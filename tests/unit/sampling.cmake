@@ -1,0 +1,1 @@
+cohort_unit_test(sampling SOURCES test_sampling.c)
