@@ -42,9 +42,9 @@ ranks() { # R ARGUMENT…
     ranks_wanted=$1
     shift
     if [ "$ranks_wanted" = 1 ]; then
-        timeout 120 "$COHORT" "$@"
+        timeout 240 "$COHORT" "$@"
     else
-        timeout 120 "$SOURCE/launch/mpirun.sh" "$ranks_wanted" "$COHORT" "$@"
+        timeout 240 "$SOURCE/launch/mpirun.sh" "$ranks_wanted" "$COHORT" "$@"
     fi
 }
 
