@@ -262,7 +262,9 @@ class Optimizer:
             if recipe[key] and key != "rho":
                 sys.exit("torch_parity.py: optimizer.%s is not known here" % key)
         schedule = recipe["schedule"]
-        if schedule["type"] != "constant" or schedule["warmup_steps"]:
+        # Steps that fall after the first epoch: what is compared lies within it.
+        late = schedule["type"] == "step" and min(schedule["milestones"]) >= 1
+        if (schedule["type"] != "constant" and not late) or schedule["warmup_steps"]:
             sys.exit("torch_parity.py: only a constant learning rate is known here")
         names = {"adam": ("m", "v"), "sgd": ("momentum",) if recipe["momentum"] else ()}
         names = names[recipe["type"]]
