@@ -314,7 +314,7 @@ cohort_status cohort_checkpoint_open(cohort_checkpoint **out, const char *path)
     cohort_checkpoint *checkpoint;
     COHORT_TRY(COHORT_ALLOCATE(&checkpoint, 1));
     checkpoint->file = H5I_INVALID_HID;
-    cohort_hdf5_quiet quiet = cohort_hdf5_silence();
+    cohort_hdf5_begin();
     cohort_status status;
     COHORT_TRY_DONE(status, cohort_arena_create(&checkpoint->arena));
     COHORT_TRY_DONE(status, cohort_arena_copy(&checkpoint->path, checkpoint->arena, path));
@@ -325,7 +325,7 @@ done:
         *out = checkpoint;
     else
         cohort_checkpoint_close(checkpoint);
-    cohort_hdf5_restore(&quiet);
+    cohort_hdf5_end();
     return status;
 }
 
@@ -370,10 +370,10 @@ cohort_status cohort_checkpoint_is(bool *is, const char *path)
         COHORT_TRY(cohort_seal_find(is, path));
     if (*is)
         return COHORT_OK;
-    cohort_hdf5_quiet quiet = cohort_hdf5_silence();
+    cohort_hdf5_begin();
     bool hdf5 = !there || (S_ISREG(info.st_mode) && H5Fis_hdf5(path) > 0);
     cohort_status status = hdf5 ? is_checkpoint(is, path) : COHORT_OK;
-    cohort_hdf5_restore(&quiet);
+    cohort_hdf5_end();
     return status;
 }
 
@@ -450,13 +450,13 @@ done:
 
 cohort_status cohort_checkpoint_load(const cohort_checkpoint *checkpoint, cohort_snapshot *snapshot)
 {
-    cohort_hdf5_quiet quiet = cohort_hdf5_silence();
+    cohort_hdf5_begin();
     cohort_status status;
     COHORT_TRY_DONE(status, walk_tensors(checkpoint, snapshot, false));
     COHORT_TRY_DONE(status, walk_tensors(checkpoint, snapshot, true));
     snapshot->progress = checkpoint->snapshot.progress;
 done:
-    cohort_hdf5_restore(&quiet);
+    cohort_hdf5_end();
     return status;
 }
 
@@ -544,7 +544,7 @@ static cohort_status for_each_tensor(const cohort_checkpoint *checkpoint, tensor
                                      void *context)
 {
     name_list list = {0};
-    cohort_hdf5_quiet quiet = cohort_hdf5_silence();
+    cohort_hdf5_begin();
     cohort_status status;
     COHORT_TRY_DONE(status, collect_names(&list, checkpoint));
     for (size_t i = 0; i < list.count; i++) {
@@ -560,7 +560,7 @@ static cohort_status for_each_tensor(const cohort_checkpoint *checkpoint, tensor
         COHORT_TRY_DONE(status, acted);
     }
 done:
-    cohort_hdf5_restore(&quiet);
+    cohort_hdf5_end();
     name_list_clear(&list);
     return status;
 }
@@ -684,7 +684,7 @@ cohort_status cohort_checkpoint_load_matching(const cohort_checkpoint *checkpoin
                                               cohort_snapshot *snapshot, cohort_text *report)
 {
     match_state matching = {.checkpoint = checkpoint, .snapshot = snapshot};
-    cohort_hdf5_quiet quiet = cohort_hdf5_silence();
+    cohort_hdf5_begin();
     cohort_status status;
     COHORT_TRY_DONE(status, take_tensors(&matching));
     COHORT_TRY_DONE(status, for_each_tensor(checkpoint, note_unused, &matching));
@@ -694,7 +694,7 @@ cohort_status cohort_checkpoint_load_matching(const cohort_checkpoint *checkpoin
                        matching.rest.data ? matching.rest.data : "");
     COHORT_TRY_DONE(status, cohort_text_status(report));
 done:
-    cohort_hdf5_restore(&quiet);
+    cohort_hdf5_end();
     cohort_text_clear(&matching.rest);
     return status;
 }

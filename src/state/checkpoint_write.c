@@ -325,7 +325,7 @@ cohort_status cohort_checkpoint_save(const char *path, const cohort_snapshot *sn
     cohort_text temporary = {0};
     cohort_text_append(&temporary, "%s.%ld.tmp", path, (long)getpid());
     COHORT_TRY(cohort_text_status(&temporary));
-    cohort_hdf5_quiet quiet = cohort_hdf5_silence();
+    cohort_hdf5_begin();
     cohort_status status;
     unlink(temporary.data);
     COHORT_TRY_DONE(status, write_temporary(temporary.data, path, snapshot));
@@ -334,7 +334,7 @@ cohort_status cohort_checkpoint_save(const char *path, const cohort_snapshot *sn
 done:
     if (status != COHORT_OK)
         unlink(temporary.data);
-    cohort_hdf5_restore(&quiet);
+    cohort_hdf5_end();
     cohort_text_clear(&temporary);
     return status;
 }

@@ -61,19 +61,6 @@ cohort_status cohort_section_path(cohort_text *path, const cohort_section *secti
     return cohort_text_status(path);
 }
 
-cohort_hdf5_quiet cohort_hdf5_silence(void)
-{
-    cohort_hdf5_quiet quiet = {NULL, NULL};
-    H5Eget_auto2(H5E_DEFAULT, &quiet.function, &quiet.context);
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    return quiet;
-}
-
-void cohort_hdf5_restore(const cohort_hdf5_quiet *quiet)
-{
-    H5Eset_auto2(H5E_DEFAULT, quiet->function, quiet->context);
-}
-
 hid_t cohort_hdf5_string_type(size_t width)
 {
     hid_t type = H5Tcopy(H5T_C_S1);

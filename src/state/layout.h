@@ -5,6 +5,7 @@
 #include <hdf5.h>
 
 #include "base/text.h"
+#include "data/hdf5.h"
 #include "state/checkpoint.h"
 
 #define COHORT_CHECKPOINT_FORMAT "cohort-checkpoint"
@@ -43,14 +44,6 @@ cohort_section cohort_section_at(const cohort_snapshot *snapshot, size_t index);
 /* "optimizer/m/0_dense/kernel" into PATH (replaced). */
 COHORT_NODISCARD cohort_status cohort_section_path(cohort_text *path, const cohort_section *section,
                                                    const cohort_tensor *tensor);
-
-/* HDF5 prints its error stack by default; our messages replace it. Quiet until restored. */
-typedef struct cohort_hdf5_quiet {
-    H5E_auto2_t function;
-    void *context;
-} cohort_hdf5_quiet;
-cohort_hdf5_quiet cohort_hdf5_silence(void);
-void cohort_hdf5_restore(const cohort_hdf5_quiet *quiet);
 
 /* A UTF-8 string type: of WIDTH bytes padded with zeros, or H5T_VARIABLE; close with H5Tclose. */
 hid_t cohort_hdf5_string_type(size_t width);
