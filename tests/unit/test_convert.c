@@ -86,7 +86,7 @@ static void idx_files_are_read(void **state)
 static void bad_idx_files_are_refused(void **state)
 {
     (void)state;
-    unsigned char bytes[256];
+    unsigned char bytes[256] = {0};
     char *images = in_folder("i"), *labels = in_folder("l");
     put_file("l", bytes, make_idx(bytes, 3, 0, 0, 0));
     size_t size = make_idx(bytes, 3, 2, 2, 10);
