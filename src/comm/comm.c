@@ -290,8 +290,8 @@ cohort_status cohort_comm_open(cohort_comm **out, const void *mpi_comm)
  * wait for ever, so first see that all have come. */
 static void close_mpi(cohort_comm *comm)
 {
-    if (comm->board)
-        (void)cohort_comm_barrier(comm);
+    if (comm->board && cohort_comm_barrier(comm) != COHORT_OK)
+        cohort_error_clear(); /* told already: closing comes after the message */
     cohort_shared_destroy(comm->board_memory); /* leaves the window when ranks are missing */
     if (comm->is_broken)
         return;
