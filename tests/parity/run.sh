@@ -105,9 +105,10 @@ esac
 
 case $case in
 mnist-cnn)
-    compare "as the recipe has it" "$recipes/mnist-cnn.yaml" 50 --kinks
-    # From these weights no kink is met, whatever the rounding.
-    compare "seed 5" "$recipes/mnist-cnn.yaml" 50 "" --set seed=5
+    # From the recipe's weights no kink is met: the runs are compared whole. From others one may
+    # be (PyTorch in single precision then strays from itself in double as far): piece by piece.
+    compare "as the recipe has it" "$recipes/mnist-cnn.yaml" 50 ""
+    compare "seed 1" "$recipes/mnist-cnn.yaml" 50 --kinks --set seed=1
     ;;
 mnist-cnn-smooth)
     without_kinks "$recipes/mnist-cnn.yaml"
