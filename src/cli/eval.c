@@ -21,8 +21,10 @@ static const char *class_name(char *text, const cohort_snapshot *about, size_t i
     return text;
 }
 
-static cohort_status print_json(const cohort_evaluation *result, const cohort_snapshot *about)
+static cohort_status print_json(const cohort_evaluation *result, const cohort_inference *inference)
 {
+    const cohort_snapshot *about = inference->about;
+    cohort_language_figures language;
     cohort_text text = {0};
     char name[24];
     cohort_json_begin_object(&text, NULL);
@@ -30,6 +32,11 @@ static cohort_status print_json(const cohort_evaluation *result, const cohort_sn
     cohort_json_number(&text, "loss", result->loss);
     if (!isnan(result->accuracy))
         cohort_json_number(&text, "accuracy", result->accuracy);
+    if (cohort_language_figures_of(&language, &inference->loss, about->tokenizer, result->loss)) {
+        cohort_json_number(&text, "perplexity", language.perplexity);
+        cohort_json_number(&text, language.per_character ? "bits_per_character" : "bits_per_token",
+                           language.bits);
+    }
     if (result->class_count) {
         cohort_json_number(&text, "precision", result->macro.precision);
         cohort_json_number(&text, "recall", result->macro.recall);
@@ -65,12 +72,17 @@ static cohort_status print_json(const cohort_evaluation *result, const cohort_sn
 
 enum { CLASSES_SHOWN_MAX = 64 };
 
-static void print_tables(const cohort_evaluation *result, const cohort_snapshot *about)
+static void print_tables(const cohort_evaluation *result, const cohort_inference *inference)
 {
+    const cohort_snapshot *about = inference->about;
+    cohort_language_figures language;
     char name[24];
     printf("samples %llu\nloss %.6f\n", (unsigned long long)result->samples, result->loss);
     if (!isnan(result->accuracy))
         printf("accuracy %.4f\n", result->accuracy);
+    if (cohort_language_figures_of(&language, &inference->loss, about->tokenizer, result->loss))
+        printf("perplexity %.4f\nbits per %s %.4f\n", language.perplexity,
+               language.per_character ? "character" : "token", language.bits);
     if (!result->class_count)
         return;
     if (result->class_count > CLASSES_SHOWN_MAX) {
@@ -145,9 +157,9 @@ static cohort_status run(cohort_comm *comm, const cohort_options *given)
     COHORT_TRY_DONE(status, evaluate(&result, comm, &inference, given));
     if (cohort_cli_is_speaker(comm)) {
         if (cohort_options_given(given, "json"))
-            status = print_json(&result, inference.about);
+            status = print_json(&result, &inference);
         else
-            print_tables(&result, inference.about);
+            print_tables(&result, &inference);
     }
 done:
     cohort_evaluation_clear(&result);

@@ -5,12 +5,28 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "data/tokenizer.h"
 
 void cohort_evaluation_clear(cohort_evaluation *result)
 {
     cohort_free(result->confusion);
     cohort_free(result->classes);
     *result = (cohort_evaluation){0};
+}
+
+bool cohort_language_figures_of(cohort_language_figures *figures, const cohort_loss *loss,
+                                const char *tokenizer, double mean_loss)
+{
+    cohort_tokenizer_spec spec = {.type = COHORT_TOKENS_WORDS};
+    if (loss->positions < 2 || loss->class_count == 0)
+        return false;
+    if (tokenizer && cohort_tokenizer_parse(&spec, tokenizer) != COHORT_OK)
+        cohort_error_clear(); /* another program's: its tokens are tokens */
+    *figures = (cohort_language_figures){.perplexity = exp(mean_loss),
+                                         .bits = mean_loss / log(2.0),
+                                         .per_character = spec.type == COHORT_TOKENS_CHARACTERS ||
+                                                          spec.type == COHORT_TOKENS_BYTES};
+    return true;
 }
 
 /* Sums on their way over the ranks; the confusion matrix follows them in memory. */

@@ -25,4 +25,16 @@ COHORT_NODISCARD cohort_status cohort_evaluate(cohort_evaluation *result, cohort
                                                bool detailed);
 void cohort_evaluation_clear(cohort_evaluation *result);
 
+/* The mean loss of a sequence model in the units language models are compared by: perplexity
+ * e^loss, and loss / ln 2 in bits per character where TOKENIZER (the data set's attribute, or
+ * NULL) says that tokens are characters, else per token. */
+typedef struct cohort_language_figures {
+    double perplexity, bits;
+    bool per_character;
+} cohort_language_figures;
+
+/* Returns false, and nothing, for a model that does not choose a token at each position. */
+bool cohort_language_figures_of(cohort_language_figures *figures, const cohort_loss *loss,
+                                const char *tokenizer, double mean_loss);
+
 #endif

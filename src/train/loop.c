@@ -97,13 +97,16 @@ static cohort_status record_start(cohort_trainer *trainer)
 static void language_figures(cohort_text *line, const cohort_trainer *trainer, const char *prefix,
                              double loss)
 {
-    if (trainer->loss.positions < 2 || trainer->loss.class_count == 0)
-        return;
+    const char *tokenizer = cohort_dataset_describe(trainer->train)->tokenizer;
+    cohort_language_figures figures;
     char name[64];
+    if (!cohort_language_figures_of(&figures, &trainer->loss, tokenizer, loss))
+        return;
     snprintf(name, sizeof name, "%sperplexity", prefix);
-    cohort_json_number(line, name, exp(loss));
-    snprintf(name, sizeof name, "%sbits_per_token", prefix);
-    cohort_json_number(line, name, loss / log(2.0));
+    cohort_json_number(line, name, figures.perplexity);
+    snprintf(name, sizeof name, "%sbits_per_%s", prefix,
+             figures.per_character ? "character" : "token");
+    cohort_json_number(line, name, figures.bits);
 }
 
 static cohort_status record_epoch(cohort_trainer *trainer, const cohort_train_view *view)

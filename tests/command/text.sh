@@ -82,7 +82,8 @@ works 2 train masked.yaml --run m2
 works 3 train masked.yaml --run m3
 same_losses m1 m2
 same_losses m1 m3
-grep -q '"validation_perplexity"' m1/metrics.jsonl || wrong "no perplexity"
+grep -q '"validation_perplexity".*"validation_bits_per_token"' m1/metrics.jsonl ||
+    wrong "no perplexity, or no bits per token"
 works 1 eval m1
 cp out once
 works 2 eval m1
@@ -121,7 +122,11 @@ optimizer: {lr: 0.02}
 train: {epochs: 4, global_batch_size: 32, threads: 1}
 R
 works 2 train gpt.yaml --run g
-grep -q '"validation_bits_per_token"' g/metrics.jsonl || wrong "no bits per token"
+grep -q '"validation_bits_per_character"' g/metrics.jsonl || wrong "no bits per character"
+works 1 eval g
+says "perplexity" "bits per character"
+works 1 eval g --json
+says '"bits_per_character":'
 works 1 generate g --prompt ab --length 18 --temperature 0
 printf 'abcd\nabcd\nabcd\nabcd\n' >want
 cmp -s out want || wrong "generated: $(cat out)"
