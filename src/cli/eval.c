@@ -26,41 +26,12 @@ static cohort_status print_json(const cohort_evaluation *result, const cohort_in
     const cohort_snapshot *about = inference->about;
     cohort_language_figures language;
     cohort_text text = {0};
-    char name[24];
     cohort_json_begin_object(&text, NULL);
-    cohort_json_integer(&text, "samples", (int64_t)result->samples);
-    cohort_json_number(&text, "loss", result->loss);
-    if (!isnan(result->accuracy))
-        cohort_json_number(&text, "accuracy", result->accuracy);
+    cohort_evaluation_write(&text, result, about->classes, about->class_count, true);
     if (cohort_language_figures_of(&language, &inference->loss, about->tokenizer, result->loss)) {
         cohort_json_number(&text, "perplexity", language.perplexity);
         cohort_json_number(&text, language.per_character ? "bits_per_character" : "bits_per_token",
                            language.bits);
-    }
-    if (result->class_count) {
-        cohort_json_number(&text, "precision", result->macro.precision);
-        cohort_json_number(&text, "recall", result->macro.recall);
-        cohort_json_number(&text, "f1", result->macro.f1);
-        cohort_json_begin_array(&text, "classes");
-        for (size_t i = 0; i < result->class_count; i++) {
-            cohort_json_begin_object(&text, NULL);
-            cohort_json_string(&text, "name", class_name(name, about, i));
-            cohort_json_number(&text, "precision", result->classes[i].precision);
-            cohort_json_number(&text, "recall", result->classes[i].recall);
-            cohort_json_number(&text, "f1", result->classes[i].f1);
-            cohort_json_integer(&text, "support", (int64_t)result->classes[i].support);
-            cohort_json_end_object(&text);
-        }
-        cohort_json_end_array(&text);
-        cohort_json_begin_array(&text, "confusion_matrix");
-        for (size_t i = 0; i < result->class_count; i++) {
-            cohort_json_begin_array(&text, NULL);
-            for (size_t k = 0; k < result->class_count; k++)
-                cohort_json_integer(&text, NULL,
-                                    (int64_t)result->confusion[i * result->class_count + k]);
-            cohort_json_end_array(&text);
-        }
-        cohort_json_end_array(&text);
     }
     cohort_json_end_object(&text);
     cohort_status status = cohort_text_status(&text);

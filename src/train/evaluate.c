@@ -1,9 +1,11 @@
 #include "train/evaluate.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/memory.h"
 #include "data/tokenizer.h"
 
@@ -12,6 +14,50 @@ void cohort_evaluation_clear(cohort_evaluation *result)
     cohort_free(result->confusion);
     cohort_free(result->classes);
     *result = (cohort_evaluation){0};
+}
+
+static void write_classes(cohort_text *text, const cohort_evaluation *result,
+                          const char *const *classes, size_t class_count)
+{
+    char number[24];
+    cohort_json_begin_array(text, "classes");
+    for (size_t i = 0; i < result->class_count; i++) {
+        const cohort_class_figures *figures = &result->classes[i];
+        snprintf(number, sizeof number, "%zu", i);
+        cohort_json_begin_object(text, NULL);
+        cohort_json_string(text, "name", classes && i < class_count ? classes[i] : number);
+        cohort_json_number(text, "precision", figures->precision);
+        cohort_json_number(text, "recall", figures->recall);
+        cohort_json_number(text, "f1", figures->f1);
+        cohort_json_integer(text, "support", (int64_t)figures->support);
+        cohort_json_end_object(text);
+    }
+    cohort_json_end_array(text);
+    cohort_json_begin_array(text, "confusion_matrix");
+    for (size_t i = 0; i < result->class_count; i++) {
+        cohort_json_begin_array(text, NULL);
+        for (size_t k = 0; k < result->class_count; k++)
+            cohort_json_integer(text, NULL,
+                                (int64_t)result->confusion[i * result->class_count + k]);
+        cohort_json_end_array(text);
+    }
+    cohort_json_end_array(text);
+}
+
+void cohort_evaluation_write(cohort_text *text, const cohort_evaluation *result,
+                             const char *const *classes, size_t class_count, bool detailed)
+{
+    cohort_json_integer(text, "samples", (int64_t)result->samples);
+    cohort_json_number(text, "loss", result->loss);
+    if (!isnan(result->accuracy))
+        cohort_json_number(text, "accuracy", result->accuracy);
+    if (result->class_count == 0)
+        return;
+    cohort_json_number(text, "precision", result->macro.precision);
+    cohort_json_number(text, "recall", result->macro.recall);
+    cohort_json_number(text, "f1", result->macro.f1);
+    if (detailed && result->classes)
+        write_classes(text, result, classes, class_count);
 }
 
 bool cohort_language_figures_of(cohort_language_figures *figures, const cohort_loss *loss,

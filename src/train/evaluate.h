@@ -25,6 +25,12 @@ COHORT_NODISCARD cohort_status cohort_evaluate(cohort_evaluation *result, cohort
                                                bool detailed);
 void cohort_evaluation_clear(cohort_evaluation *result);
 
+/* Appends the members of a JSON object that is open in TEXT: samples, loss, accuracy,
+ * precision, recall, f1, and, if RESULT is detailed and DETAILED, the lists `classes` (by the
+ * names CLASSES [CLASS_COUNT], else by number) and `confusion_matrix` (rows: true class). */
+void cohort_evaluation_write(cohort_text *text, const cohort_evaluation *result,
+                             const char *const *classes, size_t class_count, bool detailed);
+
 /* The mean loss of a sequence model in the units language models are compared by: perplexity
  * e^loss, and loss / ln 2 in bits per character where TOKENIZER (the data set's attribute, or
  * NULL) says that tokens are characters, else per token. */

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -59,6 +61,30 @@ static cohort_status save(cohort_trainer *trainer, bool epoch_end, bool is_best)
     return cohort_comm_follow(trainer->comm, status);
 }
 
+/* Of the figures per class and the confusion matrix in the `test` record. */
+enum { CLASSES_RECORDED_MAX = 64 };
+
+/* Where and when, for those who compare runs: the host and the processor of rank 0, UTC. */
+static void record_machine(cohort_text *line)
+{
+    char host[256] = "", model[256] = "", text[64];
+    const time_t now = time(NULL);
+    struct tm utc;
+    gethostname(host, sizeof host - 1);
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    for (char row[512]; file && fgets(row, sizeof row, file);)
+        if (sscanf(row, "model name : %255[^\n]", model) == 1)
+            break;
+    if (file)
+        fclose(file);
+    cohort_json_string(line, "host", host);
+    if (model[0])
+        cohort_json_string(line, "processor", model);
+    cohort_json_integer(line, "cores", (int64_t)sysconf(_SC_NPROCESSORS_ONLN));
+    if (gmtime_r(&now, &utc) && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc))
+        cohort_json_string(line, "time", text);
+}
+
 static double peak_rss_mb(cohort_trainer *trainer)
 {
     struct rusage usage;
@@ -89,6 +115,7 @@ static cohort_status record_start(cohort_trainer *trainer)
     cohort_json_boolean(line, "resumed", trainer->resumed);
     cohort_json_integer(line, "epoch", (int64_t)trainer->progress.epoch);
     cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
+    record_machine(line);
     cohort_json_number(line, "startup_seconds", cohort_clock_seconds() - trainer->launched);
     return cohort_record_end(&trainer->record);
 }
@@ -282,15 +309,10 @@ static cohort_status test(cohort_trainer *trainer)
                                trainer->test.loader, trainer->test.batch_count, true));
     trainer->tested = true;
     cohort_text *line = cohort_record_begin(&trainer->record, "test");
-    cohort_json_integer(line, "samples", (int64_t)result->samples);
-    cohort_json_number(line, "loss", result->loss);
-    if (trainer->loss.counts_correct)
-        cohort_json_number(line, "accuracy", result->accuracy);
-    if (result->class_count) {
-        cohort_json_number(line, "precision", result->macro.precision);
-        cohort_json_number(line, "recall", result->macro.recall);
-        cohort_json_number(line, "f1", result->macro.f1);
-    }
+    const cohort_dataset_info *info = cohort_dataset_describe(trainer->test.dataset);
+    cohort_json_integer(line, "epoch", (int64_t)trainer->progress.epoch);
+    cohort_evaluation_write(line, result, info->classes, info->class_count,
+                            result->class_count <= CLASSES_RECORDED_MAX);
     language_figures(line, trainer, "", result->loss);
     return cohort_comm_follow(trainer->comm, cohort_record_end(&trainer->record));
 }

@@ -1,0 +1,1 @@
+cohort_unit_test(report SOURCES test_report.c)
