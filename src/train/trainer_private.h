@@ -63,7 +63,8 @@ struct cohort_trainer {
     bool tested;
     bool resumed;
     bool stop_seen;
-    double launched; /* clock when created */
+    uint64_t verified_step; /* the last one after which the ranks were compared; 0 = none */
+    double launched;        /* clock when created */
 };
 
 /* Values of cohort_progress.finished. */
@@ -79,7 +80,9 @@ COHORT_NODISCARD cohort_status cohort_trainer_open(cohort_trainer *trainer);
 COHORT_NODISCARD cohort_status cohort_trainer_open_run(cohort_trainer *trainer);
 /* Parameters and state of rank 0 to all. Collective. */
 COHORT_NODISCARD cohort_status cohort_trainer_share_weights(cohort_trainer *trainer);
-/* Every verify_every steps: do all ranks hold the same parameters? Collective. */
+/* Do all ranks hold the same parameters and state? Nothing is done where verify_every is 0 or
+ * this step was looked at already. COHORT_PEER names step, ranks, hosts and the first layer
+ * that differs. Collective. */
 COHORT_NODISCARD cohort_status cohort_trainer_verify(cohort_trainer *trainer);
 /* One step: forward, backward, reduce, update. Adds to the epoch's sums. */
 COHORT_NODISCARD cohort_status cohort_trainer_step(cohort_trainer *trainer);
