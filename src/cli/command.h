@@ -21,7 +21,8 @@ typedef struct cohort_command {
 } cohort_command;
 
 extern const cohort_command cohort_command_train, cohort_command_eval, cohort_command_predict,
-    cohort_command_generate, cohort_command_init, cohort_command_inspect, cohort_command_convert;
+    cohort_command_generate, cohort_command_init, cohort_command_check, cohort_command_inspect,
+    cohort_command_convert;
 
 /* Whether this process speaks for all: rank 0, also before MPI is up. */
 bool cohort_cli_is_speaker(const cohort_comm *comm);

@@ -104,6 +104,8 @@ typedef struct cohort_shared cohort_shared;
 COHORT_NODISCARD cohort_status cohort_shared_create(cohort_shared **out, void **base,
                                                     cohort_comm *comm, size_t bytes);
 void cohort_shared_destroy(cohort_shared *shared);
+/* Bytes that shared memory can still take on this host; UINT64_MAX = no limit. */
+uint64_t cohort_shared_room(void);
 /* Barrier over the ranks of the node that also makes their writes visible. */
 COHORT_NODISCARD cohort_status cohort_comm_node_barrier(cohort_comm *comm);
 /* The worst status of the node's ranks, on each of them. Collective over the node. */

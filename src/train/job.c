@@ -273,10 +273,16 @@ static size_t affinity_cores(void)
     return online > 0 ? (size_t)online : 1;
 }
 
-size_t cohort_job_set_threads(cohort_comm *comm, size_t wanted)
+size_t cohort_job_use_threads(size_t wanted)
 {
     const size_t threads = wanted ? wanted : affinity_cores();
     omp_set_num_threads((int)threads);
+    return threads;
+}
+
+size_t cohort_job_set_threads(cohort_comm *comm, size_t wanted)
+{
+    const size_t threads = cohort_job_use_threads(wanted);
     const size_t used = threads * (size_t)cohort_comm_node_size(comm);
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
     if (online <= 0 || used <= (size_t)online)

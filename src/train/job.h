@@ -73,6 +73,8 @@ COHORT_NODISCARD cohort_status cohort_job_loader(cohort_loader **out, const coho
 /* Sets the threads of this rank: the recipe's, else the cores of its affinity mask. Returns
  * them. Warns (rank 0) when the ranks of a node use more threads than it has cores. */
 size_t cohort_job_set_threads(cohort_comm *comm, size_t wanted);
+/* The same without a word. */
+size_t cohort_job_use_threads(size_t wanted);
 
 /* A trained network, opened for inference. */
 typedef struct cohort_inference {

@@ -112,6 +112,21 @@ done:
     return status;
 }
 
+cohort_status cohort_trainer_try_run(cohort_trainer *trainer, const cohort_run_place *place)
+{
+    cohort_checkpoint *checkpoint = NULL;
+    cohort_status status = COHORT_OK;
+    if (place->last.length == 0)
+        return trainer->recipe->train.initial_weights ? load_initial_weights(trainer) : COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_checkpoint_open(&checkpoint, place->last.data));
+    const cohort_snapshot *old = cohort_checkpoint_describe(checkpoint);
+    COHORT_TRY_DONE(status, check_same_run(trainer, old, place->last.data));
+    COHORT_TRY_DONE(status, refuse_finished(trainer, &old->progress));
+done:
+    cohort_checkpoint_close(checkpoint);
+    return status;
+}
+
 static void note_resumed(const cohort_trainer *trainer, const char *path)
 {
     char text[512];

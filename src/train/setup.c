@@ -250,7 +250,8 @@ cohort_status cohort_trainer_open(cohort_trainer *trainer)
 {
     cohort_comm_set_timeout(trainer->comm, trainer->recipe->comm.timeout);
     cohort_comm_set_phase(trainer->comm, "opening the data");
-    trainer->threads = cohort_job_set_threads(trainer->comm, trainer->recipe->train.threads);
+    if (!trainer->threads)
+        trainer->threads = cohort_job_set_threads(trainer->comm, trainer->recipe->train.threads);
     COHORT_TRY(cohort_job_open_data(&trainer->train, trainer->comm, trainer->recipe, NULL,
                                     trainer->recipe->data.train,
                                     cohort_job_needs_targets(trainer->recipe)));

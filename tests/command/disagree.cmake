@@ -1,4 +1,5 @@
-# What makes one rank unlike the others, and a program of another version.
+# Ranks that are not alike, and `cohort check`. What makes one rank unlike the others, and a
+# program of another version:
 add_library(odd_rank MODULE odd_rank.c)
 target_compile_definitions(odd_rank PRIVATE _GNU_SOURCE)
 target_link_libraries(odd_rank PRIVATE PkgConfig::OPENBLAS ${CMAKE_DL_LIBS})
@@ -11,7 +12,8 @@ if(TARGET cohort)
 endif()
 
 cohort_command_test(disagree)
+cohort_command_test(check)
 if(TARGET cohort)
-  set_property(TEST command.disagree APPEND PROPERTY ENVIRONMENT
+  set_property(TEST command.disagree command.check APPEND PROPERTY ENVIRONMENT
     "ODD_RANK=$<TARGET_FILE:odd_rank>;OTHER_VERSION=$<TARGET_FILE:other_version>")
 endif()
