@@ -20,9 +20,9 @@ typedef struct cohort_command {
     cohort_status (*run_raw)(int argc, char **argv);
 } cohort_command;
 
-extern const cohort_command cohort_command_train, cohort_command_eval, cohort_command_predict,
-    cohort_command_generate, cohort_command_init, cohort_command_inspect, cohort_command_convert,
-    cohort_command_report, cohort_command_diff;
+#define X(name) extern const cohort_command cohort_command_##name;
+#include "cli/commands.def"
+#undef X
 
 /* Whether this process speaks for all: rank 0, also before MPI is up. */
 bool cohort_cli_is_speaker(const cohort_comm *comm);

@@ -15,9 +15,9 @@
 #include "recipe/recipe.h"
 
 static const cohort_command *const commands[] = {
-    &cohort_command_train,    &cohort_command_eval, &cohort_command_predict,
-    &cohort_command_generate, &cohort_command_init, &cohort_command_inspect,
-    &cohort_command_convert,  &cohort_command_report, &cohort_command_diff,
+#define X(name) &cohort_command_##name,
+#include "cli/commands.def"
+#undef X
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 

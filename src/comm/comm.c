@@ -51,6 +51,11 @@ int cohort_comm_launched_rank(void)
     return launch_read().rank;
 }
 
+int cohort_comm_job_tasks(void)
+{
+    return environment_int("SLURM_NTASKS", 0);
+}
+
 /* Maximum of doubles that is NaN if any is, so that all ranks see the same. */
 static void max_keeping_nan(void *in, void *inout, int *count, MPI_Datatype *type)
 {
@@ -291,7 +296,7 @@ cohort_status cohort_comm_open(cohort_comm **out, const void *mpi_comm)
 static void close_mpi(cohort_comm *comm)
 {
     if (comm->board && cohort_comm_barrier(comm) != COHORT_OK)
-        cohort_error_clear(); /* told already: closing comes after the message */
+        cohort_error_clear();                  /* told already: closing comes after the message */
     cohort_shared_destroy(comm->board_memory); /* leaves the window when ranks are missing */
     if (comm->is_broken)
         return;

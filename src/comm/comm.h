@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "base/text.h"
 
 typedef struct cohort_comm cohort_comm;
 
@@ -41,6 +42,8 @@ int cohort_comm_node_count(const cohort_comm *comm);
 /* This rank's number among launched processes read from the launcher's environment,
  * before or without MPI; 0 if there is none. */
 int cohort_comm_launched_rank(void);
+/* The tasks of the batch job this process is in (SLURM_NTASKS); 0 if it does not say. */
+int cohort_comm_job_tasks(void);
 
 /* The host RANK runs on; owned by COMM. */
 const char *cohort_comm_host(const cohort_comm *comm, int rank);
@@ -84,6 +87,16 @@ COHORT_NODISCARD cohort_status cohort_comm_gather_all(cohort_comm *comm, void *a
                                                       const void *mine, size_t count);
 COHORT_NODISCARD cohort_status cohort_comm_barrier(cohort_comm *comm);
 
+enum { COHORT_SAME_BYTES = 160 };
+/* Fails with COHORT_PEER on every rank unless all pass the same text MINE (what is beyond
+ * COHORT_SAME_BYTES - 1 is not looked at): the message says of WHAT ("program version") which
+ * ranks and hosts have something else than rank 0, both texts, and ADVICE. Collective. */
+COHORT_NODISCARD cohort_status cohort_comm_require_same(cohort_comm *comm, const char *what,
+                                                        const char *mine, const char *advice);
+/* Appends those r with CHOSEN[r] [size] as "rank 3" or "ranks 0, 2-5, 9"; long lists are cut
+ * ("… and 7 more"). No communication. */
+void cohort_comm_list_ranks(cohort_text *text, const bool *chosen, int size);
+
 /* Memory shared by the ranks of a node (MPI-3 window). *base is the same memory on
  * each of them, zeroed, 64-byte aligned. Collective over the NODE. Too small a /dev/shm
  * gives COHORT_MEMORY on all its ranks (checked beforehand, nothing crashes later). */
@@ -91,6 +104,8 @@ typedef struct cohort_shared cohort_shared;
 COHORT_NODISCARD cohort_status cohort_shared_create(cohort_shared **out, void **base,
                                                     cohort_comm *comm, size_t bytes);
 void cohort_shared_destroy(cohort_shared *shared);
+/* Bytes that shared memory can still take on this host; UINT64_MAX = no limit. */
+uint64_t cohort_shared_room(void);
 /* Barrier over the ranks of the node that also makes their writes visible. */
 COHORT_NODISCARD cohort_status cohort_comm_node_barrier(cohort_comm *comm);
 /* The worst status of the node's ranks, on each of them. Collective over the node. */

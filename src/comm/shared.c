@@ -27,19 +27,31 @@ static const char *backing_folder(void)
     return folder && *folder ? folder : "/dev/shm";
 }
 
-/* Refuses BYTES that the backing file system cannot hold. LIMITED: tests pretend a small
- * one by $COHORT_TEST_SHM_LIMIT. */
-static cohort_status check_room(const cohort_comm *comm, size_t bytes, bool limited)
+/* Bytes free in the backing file system. LIMITED: tests pretend a small one by
+ * $COHORT_TEST_SHM_LIMIT. */
+static uint64_t room(bool limited)
 {
-    const char *folder = backing_folder();
     uint64_t available = UINT64_MAX, limit;
     struct statvfs space;
     /* f_blocks is 0 where the size is unlimited. */
-    if (statvfs(folder, &space) == 0 && space.f_blocks > 0)
+    if (statvfs(backing_folder(), &space) == 0 && space.f_blocks > 0)
         available = (uint64_t)space.f_bavail * space.f_frsize;
     const char *pretended = limited ? getenv("COHORT_TEST_SHM_LIMIT") : NULL;
     if (pretended && cohort_parse_bytes(&limit, pretended) && limit < available)
         available = limit;
+    return available;
+}
+
+uint64_t cohort_shared_room(void)
+{
+    return room(true);
+}
+
+/* Refuses BYTES that the backing file system cannot hold. */
+static cohort_status check_room(const cohort_comm *comm, size_t bytes, bool limited)
+{
+    const char *folder = backing_folder();
+    const uint64_t available = room(limited);
     COHORT_REQUIRE(bytes <= available, COHORT_MEMORY,
                    "%s on %s has %.1f MiB free and %.1f MiB are needed: enlarge it (mount -o "
                    "remount,size=…, docker run --shm-size=…) or remove what is left there",

@@ -11,6 +11,7 @@
 #include "data/budget.h"
 #include "data/column.h"
 #include "data/convert.h"
+#include "data/same_file.h"
 #include "data/sampler.h"
 
 enum { SCAN_BYTES = 4 << 20, BLOCK_BYTES = 256 << 10, BLOCKS_HELD = 64 };
@@ -121,44 +122,31 @@ static cohort_status inspect_quietly(cohort_dataset *dataset)
     return status;
 }
 
+/* What the ranks must see alike: where a file changes under us, or a copy was taken for the
+ * same that is not. */
+static cohort_status require_same_facts(const cohort_dataset *dataset)
+{
+    const cohort_dataset_info *info = &dataset->info;
+    char shape[COHORT_SHAPE_TEXT], what[1024], mine[COHORT_SAME_BYTES];
+    snprintf(what, sizeof what, "data in %.600s, group %.100s", dataset->path, dataset->group);
+    snprintf(mine, sizeof mine,
+             "%zu samples of %s (%llu bytes, %zu classes, %zu words, blocks of %zu%s)", info->count,
+             cohort_shape_text(shape, &info->x_shape), (unsigned long long)info->bytes,
+             info->class_count, info->vocabulary_count, dataset->x.block_rows,
+             info->labels ? ", labels" : "");
+    return cohort_comm_require_same(dataset->comm, what, mine, "copy one file to every host");
+}
+
 /* Rank 0 looks first: its complaint is everyone's, one line however many ranks; the
- * others then look for themselves, and see whether they see the same. */
+ * others then see whether it is the same file, and look for themselves. */
 static cohort_status inspect_together(cohort_dataset *dataset)
 {
-    const int rank = cohort_comm_rank(dataset->comm);
-    struct {
-        cohort_status status;
-        char message[1000];
-        uint64_t facts[8];
-    } first = {.status = COHORT_OK}, mine = {.status = COHORT_OK};
-    if (rank == 0)
-        first.status = inspect_quietly(dataset);
-    if (first.status != COHORT_OK)
-        snprintf(first.message, sizeof first.message, "%s", cohort_error_message());
-    const cohort_dataset_info *info = &dataset->info;
-    for (int turn = 0; turn < 2; turn++) {
-        uint64_t *facts = turn == 0 ? first.facts : mine.facts;
-        if (turn == 1) {
-            COHORT_TRY(cohort_comm_broadcast(dataset->comm, &first, sizeof first, 0));
-            COHORT_REQUIRE(first.status == COHORT_OK, first.status, "%s", first.message);
-            if (rank != 0)
-                mine.status = inspect_quietly(dataset);
-        }
-        const uint64_t seen[8] = {info->count,
-                                  cohort_shape_count(&info->x_shape),
-                                  info->x_element,
-                                  info->labels,
-                                  info->bytes,
-                                  info->class_count,
-                                  info->vocabulary_count,
-                                  dataset->x.block_rows};
-        memcpy(facts, seen, sizeof seen);
-    }
-    if (mine.status == COHORT_OK && memcmp(first.facts, mine.facts, sizeof mine.facts) != 0)
-        mine.status =
-            COHORT_FAIL(COHORT_DATA, "%s: not the same file as on rank 0; copy it to every node",
-                        dataset->path);
-    return cohort_comm_agree(dataset->comm, mine.status);
+    cohort_comm *comm = dataset->comm;
+    const bool is_first = cohort_comm_rank(comm) == 0;
+    COHORT_TRY(cohort_comm_follow(comm, is_first ? inspect_quietly(dataset) : COHORT_OK));
+    COHORT_TRY(cohort_data_require_same_file(comm, dataset->path));
+    COHORT_TRY(cohort_comm_agree(comm, is_first ? COHORT_OK : inspect_quietly(dataset)));
+    return require_same_facts(dataset);
 }
 
 /* *everywhere = whether HERE holds on all ranks. */

@@ -52,7 +52,7 @@ typedef struct cohort_dataset_info {
  * If it does not fit on one node, all nodes stream, so that the order is the same
  * everywhere. COMM is borrowed until close. Collective over COMM; all ranks get the same
  * status. COHORT_DATA names file, dataset and reason: missing, truncated, x and y of
- * different length, NaN in x … */
+ * different length, NaN in x …; COHORT_PEER: a rank sees another file than rank 0. */
 COHORT_NODISCARD cohort_status cohort_dataset_open(cohort_dataset **out, cohort_comm *comm,
                                                    const cohort_dataset_spec *spec);
 /* Whether PATH has the group GROUP. Rank-local. */

@@ -426,7 +426,8 @@ static const cohort_key train_keys[] = {
      .type = COHORT_KEY_COUNT,
      AT(cohort_train_recipe, verify_every),
      .fallback = "500",
-     .help = "steps between comparisons of the ranks' parameters; 0 = never"},
+     .help = "steps between comparisons of the ranks' parameters, also made before each "
+             "checkpoint; 0 = never"},
     {.name = "initial_weights",
      .type = COHORT_KEY_STRING,
      AT(cohort_train_recipe, initial_weights),

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -220,6 +221,97 @@ cohort_status cohort_run_write_recipe(const cohort_run *run, const char *text)
     if (status == COHORT_OK)
         status = cohort_file_write(path.data, text, strlen(text));
     cohort_text_clear(&path);
+    return status;
+}
+
+/* ---- Looking without touching ---- */
+
+/* FOLDER's nearest folder upwards that exists, into PLACE. */
+static cohort_status find_place(cohort_text *place, const char *folder)
+{
+    cohort_text up = {0};
+    struct stat info;
+    cohort_status status;
+    cohort_text_append(place, "%s", folder);
+    COHORT_TRY_DONE(status, cohort_text_status(place));
+    while (stat(place->data, &info) != 0 && (errno == ENOENT || errno == ENOTDIR) &&
+           strcmp(place->data, "/") != 0 && strcmp(place->data, ".") != 0) {
+        COHORT_TRY_DONE(status, cohort_path_folder(&up, place->data));
+        place->length = 0;
+        cohort_text_append(place, "%s", up.data);
+        COHORT_TRY_DONE(status, cohort_text_status(place));
+    }
+    COHORT_REQUIRE_DONE(status, stat(place->data, &info) == 0, COHORT_DATA,
+                        "cannot make run folder %s: %s: %s", folder, place->data, strerror(errno));
+    COHORT_REQUIRE_DONE(status, S_ISDIR(info.st_mode), COHORT_DATA,
+                        "cannot make run folder %s: %s is not a folder", folder, place->data);
+done:
+    cohort_text_clear(&up);
+    return status;
+}
+
+/* Writes and locks a file in PLACE that has no name for long. */
+static cohort_status try_place(bool *has_locks, const char *place)
+{
+    cohort_text path = {0};
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    cohort_text_append(&path, "%s/.check-XXXXXX", place);
+    COHORT_TRY(cohort_text_status(&path));
+    int handle = mkostemp(path.data, O_CLOEXEC);
+    int reason = errno;
+    if (handle >= 0)
+        unlink(path.data);
+    cohort_text_clear(&path);
+    COHORT_REQUIRE(handle >= 0, COHORT_DATA, "cannot write in %s: %s", place, strerror(reason));
+    *has_locks = fcntl(handle, F_OFD_SETLK, &whole) == 0;
+    close(handle);
+    return COHORT_OK;
+}
+
+/* Whether another job holds FOLDER. */
+static cohort_status check_free(const char *folder)
+{
+    cohort_text path = {0};
+    char holder[HOLDER_BYTES];
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    COHORT_TRY(cohort_path_join(&path, folder, ".lock"));
+    int handle = open(path.data, O_RDWR | O_CLOEXEC);
+    cohort_text_clear(&path);
+    if (handle < 0)
+        return COHORT_OK;
+    read_holder(holder, handle);
+    const bool held = fcntl(handle, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+    close(handle);
+    COHORT_REQUIRE(!held, COHORT_USAGE,
+                   "run folder %s is in use by process %s: wait for it to end, or give another "
+                   "folder with --run",
+                   folder, holder);
+    return COHORT_OK;
+}
+
+cohort_status cohort_run_look(cohort_run_place *place, const char *folder)
+{
+    cohort_text found = {0};
+    struct statvfs space;
+    cohort_run run = {.lock = -1};
+    *place = (cohort_run_place){.free = UINT64_MAX};
+    cohort_status status;
+    COHORT_TRY_DONE(status, find_place(&found, folder));
+    place->exists = strcmp(found.data, folder) == 0;
+    COHORT_TRY_DONE(status, try_place(&place->has_locks, found.data));
+    if (statvfs(found.data, &space) == 0)
+        place->free = (uint64_t)space.f_bavail * space.f_frsize;
+    if (!place->exists)
+        goto done;
+    COHORT_TRY_DONE(status, check_free(folder));
+    COHORT_TRY_DONE(status, cohort_path_join(&run.folder, folder, ""));
+    COHORT_TRY_DONE(status, cohort_path_join(&run.checkpoints, folder, "checkpoints"));
+    if (cohort_file_exists(run.checkpoints.data))
+        status = cohort_run_latest(&place->last, &run);
+done:
+    cohort_text_clear(&found);
+    cohort_text_clear(&run.folder);
+    cohort_text_clear(&run.checkpoints);
     return status;
 }
 

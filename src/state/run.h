@@ -17,6 +17,18 @@ typedef struct cohort_run cohort_run;
  * COHORT_USAGE: another job holds the folder (the message says which), or FRESH on a folder
  * that holds something but is no run. COHORT_DATA: it cannot be made or written. */
 COHORT_NODISCARD cohort_status cohort_run_open(cohort_run **out, const char *folder, bool fresh);
+/* What opening a run folder would meet. */
+typedef struct cohort_run_place {
+    bool exists;      /* the folder is there */
+    bool has_locks;   /* the file system can lock files */
+    uint64_t free;    /* bytes there */
+    cohort_text last; /* newest checkpoint that verifies; "" if none */
+} cohort_run_place;
+
+/* Looks at FOLDER, or where it would be made, changing nothing (a file is made there and
+ * removed at once). COHORT_USAGE: another job holds it; COHORT_DATA: it cannot be made or
+ * written, or has checkpoints but none whole. Clear place->last in any case. */
+COHORT_NODISCARD cohort_status cohort_run_look(cohort_run_place *place, const char *folder);
 /* Releases the lock and frees; NULL is fine. */
 void cohort_run_close(cohort_run *run);
 

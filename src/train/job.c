@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "cohort/train.h"
 #include "data/tokenizer.h"
 
 enum { RECIPE_BYTES_MAX = 1 << 20 };
@@ -51,11 +52,60 @@ static cohort_status settle_data_file(cohort_recipe *recipe)
     return status;
 }
 
+cohort_status cohort_job_require_same_program(cohort_comm *comm)
+{
+    return cohort_comm_require_same(comm, "program version", cohort_version(),
+                                    "install one version on every host");
+}
+
+/* Length of the line of TEXT at *from, after spaces, which *from is moved behind. */
+static int line_at(const char **from)
+{
+    *from += strspn(*from, " -");
+    return (int)strcspn(*from, "\n");
+}
+
+/* The first line in which this rank's recipe is not rank 0's. */
+static cohort_status compare_recipes(const char *mine, const char *first)
+{
+    while (*mine && *first) {
+        const size_t length = strcspn(mine, "\n");
+        if (strcspn(first, "\n") != length || memcmp(mine, first, length) != 0)
+            break;
+        mine += length + (mine[length] == '\n');
+        first += length + (first[length] == '\n');
+    }
+    if (strcmp(mine, first) == 0)
+        return COHORT_OK;
+    const int mine_length = line_at(&mine), first_length = line_at(&first);
+    return COHORT_FAIL(COHORT_PEER,
+                       "the recipe is not the same on all ranks: `%.*s` here, `%.*s` on rank 0; "
+                       "start every rank with the same --set",
+                       mine_length, mine, first_length, first);
+}
+
+/* Rank 0's file is everyone's, but each rank has --set options of its own. Collective. */
+static cohort_status require_same_recipe(cohort_comm *comm, const cohort_recipe *recipe)
+{
+    cohort_text mine = {0}, first = {0};
+    cohort_status status = cohort_recipe_write(&mine, recipe);
+    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    cohort_text_append_bytes(&first, mine.data, mine.length);
+    COHORT_TRY_DONE(status, cohort_comm_agree(comm, cohort_text_status(&first)));
+    COHORT_TRY_DONE(status, cohort_job_share_text(comm, &first));
+    status = cohort_comm_agree(comm, compare_recipes(mine.data, first.data));
+done:
+    cohort_text_clear(&mine);
+    cohort_text_clear(&first);
+    return status;
+}
+
 cohort_status cohort_job_read_recipe(cohort_recipe **out, cohort_comm *comm, const char *path,
                                      const char *const *sets, size_t set_count)
 {
     *out = NULL;
     cohort_text text = {0}, folder = {0};
+    COHORT_TRY(cohort_job_require_same_program(comm));
     cohort_status status = cohort_path_folder(&folder, path);
     if (status == COHORT_OK && cohort_comm_rank(comm) == 0) {
         status = cohort_file_read(&text, path, RECIPE_BYTES_MAX);
@@ -67,6 +117,7 @@ cohort_status cohort_job_read_recipe(cohort_recipe **out, cohort_comm *comm, con
     status = cohort_recipe_parse(out, text.data ? text.data : "", path, folder.data, sets,
                                  set_count, cohort_model_catalog());
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, require_same_recipe(comm, *out));
     if (cohort_comm_rank(comm) == 0)
         status = settle_data_file(*out);
     COHORT_TRY_DONE(status, cohort_comm_follow(comm, status));
@@ -222,10 +273,16 @@ static size_t affinity_cores(void)
     return online > 0 ? (size_t)online : 1;
 }
 
-size_t cohort_job_set_threads(cohort_comm *comm, size_t wanted)
+size_t cohort_job_use_threads(size_t wanted)
 {
     const size_t threads = wanted ? wanted : affinity_cores();
     omp_set_num_threads((int)threads);
+    return threads;
+}
+
+size_t cohort_job_set_threads(cohort_comm *comm, size_t wanted)
+{
+    const size_t threads = cohort_job_use_threads(wanted);
     const size_t used = threads * (size_t)cohort_comm_node_size(comm);
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
     if (online <= 0 || used <= (size_t)online)
@@ -298,6 +355,7 @@ cohort_status cohort_inference_open(cohort_inference *inference, cohort_comm *co
                                     const char *model, size_t batch)
 {
     *inference = (cohort_inference){0};
+    COHORT_TRY(cohort_job_require_same_program(comm));
     return cohort_comm_agree(comm, open_inference(inference, model, batch));
 }
 

@@ -9,8 +9,12 @@
 #include "nn/model.h"
 #include "state/checkpoint.h"
 
+/* Every rank must run the same version of the program. Collective; COHORT_PEER. */
+COHORT_NODISCARD cohort_status cohort_job_require_same_program(cohort_comm *comm);
+
 /* *out = the recipe in file PATH with SETS applied: read on rank 0, parsed on every rank.
- * data.file is replaced by the absolute path found. Collective; COHORT_USAGE. */
+ * data.file is replaced by the absolute path found. Collective; COHORT_USAGE; COHORT_PEER when
+ * versions or SETS are not the same on all ranks. */
 COHORT_NODISCARD cohort_status cohort_job_read_recipe(cohort_recipe **out, cohort_comm *comm,
                                                       const char *path, const char *const *sets,
                                                       size_t set_count);
@@ -69,6 +73,8 @@ COHORT_NODISCARD cohort_status cohort_job_loader(cohort_loader **out, const coho
 /* Sets the threads of this rank: the recipe's, else the cores of its affinity mask. Returns
  * them. Warns (rank 0) when the ranks of a node use more threads than it has cores. */
 size_t cohort_job_set_threads(cohort_comm *comm, size_t wanted);
+/* The same without a word. */
+size_t cohort_job_use_threads(size_t wanted);
 
 /* A trained network, opened for inference. */
 typedef struct cohort_inference {

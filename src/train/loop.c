@@ -37,10 +37,12 @@ cohort_snapshot cohort_trainer_snapshot(cohort_trainer *trainer)
     };
 }
 
-/* Writes the checkpoint on rank 0. Collective. */
+/* Writes the checkpoint on rank 0, unless the ranks hold different parameters: then nobody
+ * knows whose are right, and the checkpoints there are stay. Collective. */
 static cohort_status save(cohort_trainer *trainer, bool epoch_end, bool is_best)
 {
     cohort_status status = COHORT_OK;
+    COHORT_TRY(cohort_trainer_verify(trainer));
     cohort_comm_set_phase(trainer->comm, "writing a checkpoint");
     if (is_rank_0(trainer)) {
         const cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
@@ -255,12 +257,14 @@ static cohort_status stop(cohort_trainer *trainer)
 static cohort_status train(cohort_trainer *trainer)
 {
     cohort_progress *progress = &trainer->progress;
-    const size_t every = trainer->recipe->checkpoint.every_steps;
+    const size_t every = trainer->recipe->checkpoint.every_steps,
+                 verify_every = trainer->recipe->train.verify_every;
     const cohort_train_observer *observer = &trainer->options.observer;
     cohort_loader_seek(trainer->loader, progress->epoch, progress->step_in_epoch);
     while (progress->step < trainer->total_steps && !has_stopped_early(trainer)) {
         COHORT_TRY(cohort_trainer_step(trainer));
-        COHORT_TRY(cohort_trainer_verify(trainer));
+        if (verify_every && progress->step % verify_every == 0)
+            COHORT_TRY(cohort_trainer_verify(trainer));
         if (is_rank_0(trainer) && observer->on_step) {
             cohort_train_view view;
             cohort_trainer_look(&view, trainer);

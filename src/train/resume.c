@@ -6,9 +6,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "train/trainer_private.h"
 
 cohort_status cohort_trainer_share_weights(cohort_trainer *trainer)
@@ -28,66 +26,6 @@ static cohort_status share_all(cohort_trainer *trainer)
         COHORT_TRY(cohort_comm_broadcast(trainer->comm,
                                          cohort_optimizer_slot(trainer->optimizer, i), bytes, 0));
     return cohort_comm_broadcast(trainer->comm, &trainer->progress, sizeof trainer->progress, 0);
-}
-
-/* The layer that holds position INDEX of the flat parameters. */
-static const char *layer_at(const cohort_trainer *trainer, size_t index)
-{
-    const cohort_tensors tensors = cohort_model_param_tensors(trainer->model);
-    for (size_t i = 0; i < tensors.count; i++)
-        if (index < tensors.items[i].offset + tensors.items[i].count)
-            return tensors.items[i].layer;
-    return "padding";
-}
-
-/* Finds the first tensor whose hash differs between this rank and rank 0. */
-static cohort_status name_difference(cohort_trainer *trainer, const uint64_t *hashes)
-{
-    const cohort_tensors tensors = cohort_model_param_tensors(trainer->model);
-    size_t first = SIZE_MAX;
-    for (size_t i = 0; i < tensors.count; i++) {
-        const cohort_tensor *tensor = &tensors.items[i];
-        uint64_t theirs =
-            cohort_hash(trainer->params + tensor->offset, tensor->count * sizeof(float), 0);
-        const uint64_t mine = theirs;
-        COHORT_TRY(cohort_comm_broadcast(trainer->comm, &theirs, sizeof theirs, 0));
-        double differs = mine != theirs;
-        COHORT_TRY(cohort_comm_max(trainer->comm, &differs, 1));
-        if (differs > 0 && first == SIZE_MAX)
-            first = tensor->offset;
-    }
-    char ranks[128] = "";
-    size_t used = 0;
-    for (int r = 1; r < cohort_comm_size(trainer->comm) && used + 16 < sizeof ranks; r++)
-        if (hashes[r] != hashes[0])
-            used +=
-                (size_t)snprintf(ranks + used, sizeof ranks - used, "%s%d", used ? ", " : "", r);
-    return COHORT_FAIL(COHORT_PEER,
-                       "the ranks' parameters differ at step %llu: rank %s from rank 0, first in "
-                       "layer %s; suspect a host's memory or CPU, then start again from the last "
-                       "checkpoint",
-                       (unsigned long long)trainer->progress.step, ranks,
-                       layer_at(trainer, first == SIZE_MAX ? 0 : first));
-}
-
-cohort_status cohort_trainer_verify(cohort_trainer *trainer)
-{
-    const size_t every = trainer->recipe->train.verify_every;
-    const int size = cohort_comm_size(trainer->comm);
-    if (!every || size == 1 || trainer->progress.step % every != 0)
-        return COHORT_OK;
-    uint64_t *all = NULL;
-    cohort_status status = COHORT_ALLOCATE(&all, (size_t)size);
-    COHORT_TRY_DONE(status, cohort_comm_agree(trainer->comm, status));
-    const uint64_t mine =
-        cohort_hash(trainer->params, cohort_model_params_count(trainer->model) * sizeof(float), 0);
-    COHORT_TRY_DONE(status, cohort_comm_gather_all(trainer->comm, all, &mine, sizeof mine));
-    for (int r = 1; r < size && status == COHORT_OK; r++)
-        if (all[r] != all[0])
-            status = name_difference(trainer, all);
-done:
-    cohort_free(all);
-    return status;
 }
 
 /* Whether the run saved in OLD may be continued by this recipe. Rank 0. */
@@ -171,6 +109,21 @@ done:
     cohort_checkpoint_close(checkpoint);
     cohort_text_clear(&report);
     cohort_text_clear(&path);
+    return status;
+}
+
+cohort_status cohort_trainer_try_run(cohort_trainer *trainer, const cohort_run_place *place)
+{
+    cohort_checkpoint *checkpoint = NULL;
+    cohort_status status = COHORT_OK;
+    if (place->last.length == 0)
+        return trainer->recipe->train.initial_weights ? load_initial_weights(trainer) : COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_checkpoint_open(&checkpoint, place->last.data));
+    const cohort_snapshot *old = cohort_checkpoint_describe(checkpoint);
+    COHORT_TRY_DONE(status, check_same_run(trainer, old, place->last.data));
+    COHORT_TRY_DONE(status, refuse_finished(trainer, &old->progress));
+done:
+    cohort_checkpoint_close(checkpoint);
     return status;
 }
 

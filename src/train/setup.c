@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "comm/tree.h"
+#include "kernel/choice.h"
 #include "train/trainer_private.h"
 
 /* data.validation: none, a fraction, or the name of a group. */
@@ -191,6 +193,23 @@ static cohort_status create_model(cohort_trainer *trainer)
     return COHORT_ALLOCATE(&trainer->state, state_count);
 }
 
+/* What is computed in other ways differs in its last bits, and in time the ranks' parameters
+ * with it: refused unless nobody asks that they be the same. */
+static cohort_status require_same_kernels(cohort_trainer *trainer, const uint32_t *choices,
+                                          size_t count)
+{
+    char kernels[COHORT_SAME_BYTES / 2], mine[COHORT_SAME_BYTES];
+    if (!trainer->recipe->train.verify_every)
+        return COHORT_OK;
+    cohort_kernel_choice(kernels, sizeof kernels);
+    snprintf(mine, sizeof mine, "%s, ways %08x", kernels,
+             (unsigned)cohort_hash(choices, count * sizeof *choices, 0));
+    return cohort_comm_require_same(
+        trainer->comm, "kernels", mine,
+        "use hosts of one kind of CPU, or set train.verify_every to 0 and accept that ranks "
+        "drift apart by rounding");
+}
+
 /* Every rank computes in rank 0's ways (of convolution), also on another CPU. Collective. */
 static cohort_status share_choices(cohort_trainer *trainer)
 {
@@ -202,6 +221,8 @@ static cohort_status share_choices(cohort_trainer *trainer)
     COHORT_TRY_DONE(status,
                     cohort_comm_broadcast(trainer->comm, choices, count * sizeof *choices, 0));
     cohort_model_choose(trainer->model, choices);
+    cohort_model_choices(choices, trainer->model); /* what is missing here became another way */
+    status = require_same_kernels(trainer, choices, count);
 done:
     cohort_free(choices);
     return status;
@@ -229,7 +250,8 @@ cohort_status cohort_trainer_open(cohort_trainer *trainer)
 {
     cohort_comm_set_timeout(trainer->comm, trainer->recipe->comm.timeout);
     cohort_comm_set_phase(trainer->comm, "opening the data");
-    trainer->threads = cohort_job_set_threads(trainer->comm, trainer->recipe->train.threads);
+    if (!trainer->threads)
+        trainer->threads = cohort_job_set_threads(trainer->comm, trainer->recipe->train.threads);
     COHORT_TRY(cohort_job_open_data(&trainer->train, trainer->comm, trainer->recipe, NULL,
                                     trainer->recipe->data.train,
                                     cohort_job_needs_targets(trainer->recipe)));

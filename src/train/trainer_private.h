@@ -47,7 +47,7 @@ struct cohort_trainer {
     size_t pass_count;   /* passes a part: the same on every rank */
     double target_count; /* what the loss of the step is divided by; 0 = batch x positions */
     cohort_part_sums sums;
-    size_t threads;
+    size_t threads; /* 0 until they are set */
 
     uint64_t steps_per_epoch, total_steps;
     cohort_progress progress;
@@ -63,7 +63,8 @@ struct cohort_trainer {
     bool tested;
     bool resumed;
     bool stop_seen;
-    double launched; /* clock when created */
+    uint64_t verified_step; /* the last one after which the ranks were compared; 0 = none */
+    double launched;        /* clock when created */
 };
 
 /* Values of cohort_progress.finished. */
@@ -77,9 +78,15 @@ void cohort_trainer_destroy_sums(cohort_trainer *trainer);
 COHORT_NODISCARD cohort_status cohort_trainer_open(cohort_trainer *trainer);
 /* Finds and locks the run folder, continues what is there. Collective. */
 COHORT_NODISCARD cohort_status cohort_trainer_open_run(cohort_trainer *trainer);
+/* Whether the run folder, of which PLACE is known, can be continued or begun by this run (whose
+ * `folder` is set), as opening it would find; initial weights are loaded. Rank 0. */
+COHORT_NODISCARD cohort_status cohort_trainer_try_run(cohort_trainer *trainer,
+                                                      const cohort_run_place *place);
 /* Parameters and state of rank 0 to all. Collective. */
 COHORT_NODISCARD cohort_status cohort_trainer_share_weights(cohort_trainer *trainer);
-/* Every verify_every steps: do all ranks hold the same parameters? Collective. */
+/* Do all ranks hold the same parameters and state? Nothing is done where verify_every is 0 or
+ * this step was looked at already. COHORT_PEER names step, ranks, hosts and the first layer
+ * that differs. Collective. */
 COHORT_NODISCARD cohort_status cohort_trainer_verify(cohort_trainer *trainer);
 /* One step: forward, backward, reduce, update. Adds to the epoch's sums. */
 COHORT_NODISCARD cohort_status cohort_trainer_step(cohort_trainer *trainer);

@@ -1,0 +1,333 @@
+/* Preflight: the order of things. Every phase ends with one finding or several; where
+ * nothing after it can be looked at, the preflight ends there. */
+#include "train/preflight.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/build.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "data/budget.h"
+#include "data/same_file.h"
+#include "train/preflight_private.h"
+
+enum { STEPS_LEAST = 3, STEPS_MOST = 50, WARM_UP = 2 };
+static const double STEP_SECONDS = 2, READ_SECONDS = 0.3;
+/* Training data beyond this are streamed during the preflight, to be done in seconds. */
+static const uint64_t HELD_MOST = (uint64_t)256 << 20;
+
+void cohort_find(cohort_findings *findings, cohort_finding_level level, const char *subject,
+                 const char *format, ...)
+{
+    char text[1200];
+    va_list arguments;
+    if (!findings->report)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    findings->good += level == COHORT_FINDING_GOOD;
+    findings->warnings += level == COHORT_FINDING_WARNING;
+    findings->problems += level == COHORT_FINDING_PROBLEM;
+    findings->report(findings->context, level, subject, text);
+}
+
+/* A failure becomes a finding; *on is false then. COHORT_PEER when ranks are lost. */
+static cohort_status note_failure(bool *on, cohort_preflight_run *run, const char *subject,
+                                  cohort_status status)
+{
+    *on = status == COHORT_OK;
+    if (status == COHORT_OK)
+        return COHORT_OK;
+    if (cohort_comm_is_broken(run->comm))
+        return status;
+    cohort_find(run->findings, COHORT_FINDING_PROBLEM, subject, "%s", cohort_error_message());
+    cohort_error_clear();
+    return COHORT_OK;
+}
+
+/* --- Ranks ------------------------------------------------------------------------ */
+
+static cohort_status gather_facts(cohort_preflight_run *run, size_t threads)
+{
+    const size_t size = (size_t)cohort_comm_size(run->comm);
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    cohort_rank_facts mine = {.build = cohort_build_number(),
+                              .node = (uint64_t)cohort_comm_node_index(run->comm),
+                              .host_cores = cores > 0 ? (uint64_t)cores : 1,
+                              .threads = threads,
+                              .memory_free = cohort_memory_available(),
+                              .shared_free = cohort_shared_room()};
+    snprintf(mine.host, sizeof mine.host, "%s",
+             cohort_comm_host(run->comm, cohort_comm_rank(run->comm)));
+    cohort_comm_library(mine.mpi, sizeof mine.mpi);
+    CPU_ZERO(&mine.cores);
+    if (sched_getaffinity(0, sizeof mine.cores, &mine.cores) != 0)
+        for (size_t i = 0; i < mine.host_cores && i < CPU_SETSIZE; i++)
+            CPU_SET(i, &mine.cores);
+    cohort_status status = COHORT_ALLOCATE(&run->facts, size);
+    COHORT_TRY(cohort_comm_agree(run->comm, status));
+    return cohort_comm_gather_all(run->comm, run->facts, &mine, sizeof mine);
+}
+
+static cohort_status check_ranks(cohort_preflight_run *run)
+{
+    const size_t size = (size_t)cohort_comm_size(run->comm);
+    COHORT_TRY(gather_facts(run, cohort_job_use_threads(run->recipe->train.threads)));
+    cohort_judge_launch(run->findings, run->facts, size, (size_t)cohort_comm_job_tasks());
+    cohort_judge_programs(run->findings, run->facts, size);
+    cohort_judge_cores(run->findings, run->facts, size);
+    return COHORT_OK;
+}
+
+/* --- Run folder --------------------------------------------------------------------- */
+
+static cohort_status folder_of(cohort_text *folder, const cohort_preflight_run *run)
+{
+    if (run->options->run_folder)
+        cohort_text_append(folder, "%s", run->options->run_folder);
+    else
+        cohort_text_append(folder, "runs/%s", run->recipe->name);
+    return cohort_text_status(folder);
+}
+
+/* Bytes of one checkpoint: parameters, state, optimizer slots, and what is around them. */
+static double checkpoint_bytes(const cohort_trainer *trainer)
+{
+    const double vectors = 1 + (double)cohort_optimizer_slot_count(trainer->optimizer);
+    return 4 * (vectors * (double)cohort_model_params_count(trainer->model) +
+                (double)cohort_model_state_count(trainer->model)) +
+           0x1p17;
+}
+
+static void judge_disk(cohort_preflight_run *run, const cohort_run_place *place)
+{
+    /* The epochs' that are kept and a new one, last, best, and one being written. */
+    const double files = (double)run->recipe->checkpoint.keep + 4,
+                 need = files * checkpoint_bytes(run->trainer);
+    char wanted[24], each[24], have[24];
+    cohort_bytes_text(wanted, need);
+    cohort_bytes_text(each, checkpoint_bytes(run->trainer));
+    cohort_bytes_text(have, (double)place->free);
+    if (need > (double)place->free)
+        cohort_find(run->findings, COHORT_FINDING_PROBLEM, "disk",
+                    "checkpoints need %s (%g of %s), but there are %s free at %s: make room, lower "
+                    "checkpoint.keep, or give another folder with --run",
+                    wanted, files, each, have, run->trainer->folder.data);
+    else
+        cohort_find(run->findings, COHORT_FINDING_GOOD, "disk",
+                    "%s for up to %g checkpoints of %s, %s free", wanted, files, each, have);
+    if (!place->has_locks)
+        cohort_find(run->findings, COHORT_FINDING_WARNING, "locks",
+                    "the file system of %s cannot lock files: see to it that no two jobs use that "
+                    "run folder",
+                    run->trainer->folder.data);
+}
+
+/* Rank 0's part. Initial weights are loaded. */
+static cohort_status check_folder_here(cohort_preflight_run *run)
+{
+    cohort_run_place place = {0};
+    cohort_trainer *trainer = run->trainer;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, folder_of(&trainer->folder, run));
+    COHORT_TRY_DONE(status, cohort_run_look(&place, trainer->folder.data));
+    judge_disk(run, &place);
+    if (run->options->fresh)
+        place.last.length = 0;
+    /* A run is continued in the way it reads data, which here is another. */
+    if (run->held)
+        trainer->progress.chunk_rows = 0;
+    COHORT_TRY_DONE(status, cohort_trainer_try_run(trainer, &place));
+    cohort_find(run->findings, COHORT_FINDING_GOOD, "run",
+                place.last.length ? "%s would be continued" : "%s would be begun",
+                trainer->folder.data);
+done:
+    cohort_text_clear(&place.last);
+    return status;
+}
+
+static cohort_status check_folder(cohort_preflight_run *run)
+{
+    bool unused;
+    cohort_status status = COHORT_OK;
+    if (cohort_comm_rank(run->comm) == 0)
+        status = check_folder_here(run);
+    COHORT_TRY(note_failure(&unused, run, "run", cohort_comm_follow(run->comm, status)));
+    return cohort_trainer_share_weights(run->trainer);
+}
+
+/* --- Data and network ----------------------------------------------------------------- */
+
+/* Looks at the training data on every rank; lowers the recipe's limit where holding them
+ * would take long. */
+static cohort_status survey(cohort_preflight_run *run)
+{
+    cohort_data_recipe *data = &run->recipe->data;
+    const cohort_dataset_spec spec = {
+        .path = data->file,
+        .group = data->train,
+        .x = data->x,
+        .y = cohort_job_needs_targets(run->recipe) ? data->y : NULL,
+    };
+    COHORT_TRY(cohort_data_require_same_file(run->comm, data->file));
+    COHORT_TRY(cohort_comm_agree(run->comm, cohort_data_survey(&run->survey, &spec, READ_SECONDS)));
+    double slow = -run->survey.bytes_per_s,
+           scarce = -(double)cohort_memory_budget(data->memory_limit);
+    COHORT_TRY(cohort_comm_max(run->comm, &slow, 1));
+    COHORT_TRY(cohort_comm_max(run->comm, &scarce, 1));
+    run->survey.bytes_per_s = -slow;
+    const uint64_t budget = (uint64_t)-scarce;
+    cohort_judge_survey(run, budget);
+    const uint64_t blocks =
+                       32 * run->survey.block_bytes * (uint64_t)cohort_comm_node_size(run->comm),
+                   most = blocks > HELD_MOST ? blocks : HELD_MOST;
+    double limit = (double)most; /* hosts may differ in ranks */
+    COHORT_TRY(cohort_comm_max(run->comm, &limit, 1));
+    run->held = run->survey.bytes <= budget;
+    if (run->held && (double)run->survey.bytes > limit)
+        data->memory_limit = (uint64_t)limit;
+    return COHORT_OK;
+}
+
+static void judge_model(cohort_preflight_run *run)
+{
+    const cohort_trainer *trainer = run->trainer;
+    char shape[COHORT_SHAPE_TEXT], out[COHORT_SHAPE_TEXT];
+    cohort_find(run->findings, COHORT_FINDING_GOOD, "model", "%zu parameters, %s to %s",
+                cohort_model_parameter_count(trainer->model),
+                cohort_shape_text(shape, &cohort_model_input(trainer->model)->shape),
+                cohort_shape_text(out, cohort_model_output_shape(trainer->model)));
+}
+
+/* --- Steps ---------------------------------------------------------------------------- */
+
+/* Trains some steps; *steps of them took *seconds, *waits of it for others and data. */
+static cohort_status time_steps(size_t *steps, double *seconds, double waits[2],
+                                cohort_preflight_run *run)
+{
+    cohort_trainer *trainer = run->trainer;
+    double start = 0, spent = 0;
+    cohort_loader_seek(trainer->loader, 0, 0);
+    for (*steps = 0; *steps < STEPS_MOST + WARM_UP; ++*steps) {
+        if (*steps == WARM_UP) {
+            start = cohort_clock_seconds();
+            trainer->wait_comm = trainer->wait_data = 0;
+        }
+        COHORT_TRY(cohort_trainer_step(trainer));
+        spent = start > 0 ? cohort_clock_seconds() - start : 0;
+        COHORT_TRY(cohort_comm_broadcast(run->comm, &spent, sizeof spent, 0));
+        if (*steps + 1 >= WARM_UP + STEPS_LEAST && spent > STEP_SECONDS) {
+            ++*steps;
+            break;
+        }
+    }
+    *steps -= WARM_UP;
+    *seconds = spent;
+    waits[0] = trainer->wait_comm;
+    waits[1] = trainer->wait_data;
+    return cohort_comm_max(run->comm, waits, 2);
+}
+
+static void judge_steps(cohort_preflight_run *run, size_t steps, double seconds,
+                        const double waits[2])
+{
+    const cohort_trainer *trainer = run->trainer;
+    const double each = seconds / (double)steps, total = each * (double)trainer->total_steps;
+    char epoch[16], whole[16], left[16];
+    const char *end = getenv("SLURM_JOB_END_TIME");
+    double until = 0;
+    cohort_find(run->findings, COHORT_FINDING_GOOD, "speed",
+                "%.3g ms a step (over %zu): an epoch of %llu steps takes some %s, all %llu steps "
+                "%s, without evaluation",
+                1000 * each, steps, (unsigned long long)trainer->steps_per_epoch,
+                cohort_duration_text(epoch, each * (double)trainer->steps_per_epoch),
+                (unsigned long long)trainer->total_steps, cohort_duration_text(whole, total));
+    if (waits[0] > seconds / 2)
+        cohort_find(run->findings, COHORT_FINDING_WARNING, "speed",
+                    "ranks wait for each other %.0f %% of the time: start fewer, raise "
+                    "train.global_batch_size, or see to it that each has cores of its own",
+                    100 * waits[0] / seconds);
+    if (waits[1] > seconds / 4)
+        cohort_find(run->findings, COHORT_FINDING_WARNING, "speed",
+                    "ranks wait for data %.0f %% of the time: put the file on a faster disk, raise "
+                    "data.memory_limit, or augment less",
+                    100 * waits[1] / seconds);
+    if (end && cohort_parse_double(&until, end) && until - (double)time(NULL) < total)
+        cohort_find(run->findings, COHORT_FINDING_WARNING, "time",
+                    "the job ends in %s, the run takes some %s: ask for more time, or let the job "
+                    "requeue (launch/README.md)",
+                    cohort_duration_text(left, fmax(0, until - (double)time(NULL))), whole);
+}
+
+static cohort_status check_steps(cohort_preflight_run *run)
+{
+    size_t steps = 0;
+    double seconds = 0, waits[2] = {0, 0};
+    bool on = false;
+    COHORT_TRY(note_failure(&on, run, "training", time_steps(&steps, &seconds, waits, run)));
+    if (on)
+        judge_steps(run, steps, seconds, waits);
+    return COHORT_OK;
+}
+
+/* --- All of it ------------------------------------------------------------------------ */
+
+static cohort_status open_trainer(cohort_preflight_run *run)
+{
+    run->trainer = calloc(1, sizeof *run->trainer);
+    COHORT_TRY(cohort_comm_agree(
+        run->comm, run->trainer ? COHORT_OK : COHORT_FAIL(COHORT_MEMORY, "out of memory")));
+    run->trainer->comm = run->comm;
+    run->trainer->recipe = run->recipe;
+    run->trainer->progress.best_metric = NAN;
+    run->trainer->threads = cohort_job_use_threads(run->recipe->train.threads);
+    COHORT_TRY(cohort_trainer_open(run->trainer));
+    cohort_status status = cohort_recipe_write(&run->trainer->recipe_text, run->recipe);
+    return cohort_comm_agree(run->comm, status);
+}
+
+static cohort_status go_through(cohort_preflight_run *run)
+{
+    const cohort_preflight_options *options = run->options;
+    bool on = true;
+    COHORT_TRY(note_failure(&on, run, "recipe",
+                            cohort_job_read_recipe(&run->recipe, run->comm, options->recipe,
+                                                   options->sets, options->set_count)));
+    if (!on)
+        return COHORT_OK;
+    cohort_comm_set_timeout(run->comm, run->recipe->comm.timeout);
+    COHORT_TRY(check_ranks(run));
+    cohort_comm_set_phase(run->comm, "looking at the data");
+    COHORT_TRY(note_failure(&on, run, "data", survey(run)));
+    if (!on)
+        return COHORT_OK;
+    COHORT_TRY(note_failure(&on, run, "setup", open_trainer(run)));
+    if (!on)
+        return COHORT_OK;
+    judge_model(run);
+    cohort_judge_batch(run);
+    if (run->findings->report)
+        cohort_judge_values(run);
+    cohort_judge_memory(run);
+    COHORT_TRY(check_folder(run));
+    return check_steps(run);
+}
+
+cohort_status cohort_preflight(cohort_findings *findings, cohort_comm *comm,
+                               const cohort_preflight_options *options)
+{
+    cohort_preflight_run run = {.findings = findings, .comm = comm, .options = options};
+    if (cohort_comm_rank(comm) != 0)
+        findings->report = NULL;
+    cohort_status status = go_through(&run);
+    cohort_trainer_destroy(run.trainer);
+    cohort_recipe_destroy(run.recipe);
+    cohort_free(run.facts);
+    return status;
+}

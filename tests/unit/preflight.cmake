@@ -1,0 +1,1 @@
+cohort_unit_test(preflight SOURCES test_preflight.c)
