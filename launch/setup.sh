@@ -55,6 +55,7 @@ find_missing() {
     need libhdf5-dev has_hdf5
     need libyaml-dev pkg-config --exists yaml-0.1
     need libjansson-dev pkg-config --exists jansson
+    need libsodium-dev pkg-config --exists libsodium
     need zlib1g-dev pkg-config --exists zlib
     if [ $tests = ON ]; then
         need libcmocka-dev pkg-config --exists cmocka

@@ -19,7 +19,7 @@ install(FILES ${PROJECT_BINARY_DIR}/cohort-config.cmake
   ${PROJECT_BINARY_DIR}/cohort-config-version.cmake DESTINATION ${package_folder})
 
 # For static linking: what the rooms use.
-set(COHORT_STATIC_REQUIRES "openblas yaml-0.1 zlib ompi-c")
+set(COHORT_STATIC_REQUIRES "openblas yaml-0.1 libsodium zlib ompi-c")
 list(JOIN HDF5_C_LIBRARIES " " COHORT_STATIC_LIBS)
 if(dnnl_FOUND)
   string(APPEND COHORT_STATIC_LIBS " -ldnnl")

@@ -1,0 +1,2 @@
+cohort_unit_test(account SOURCES test_account.c)
+cohort_unit_test(privacy SOURCES test_privacy.c)
