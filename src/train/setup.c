@@ -191,22 +191,6 @@ static cohort_status create_model(cohort_trainer *trainer)
     return COHORT_ALLOCATE(&trainer->state, state_count);
 }
 
-/* Every rank computes in rank 0's ways (of convolution), also on another CPU. Collective. */
-static cohort_status share_choices(cohort_trainer *trainer)
-{
-    const size_t count = cohort_model_choice_count(trainer->model);
-    uint32_t *choices = NULL;
-    cohort_status status = COHORT_ALLOCATE(&choices, count);
-    COHORT_TRY_DONE(status, cohort_comm_agree(trainer->comm, status));
-    cohort_model_choices(choices, trainer->model);
-    COHORT_TRY_DONE(status,
-                    cohort_comm_broadcast(trainer->comm, choices, count * sizeof *choices, 0));
-    cohort_model_choose(trainer->model, choices);
-done:
-    cohort_free(choices);
-    return status;
-}
-
 static cohort_status create_vectors(cohort_trainer *trainer)
 {
     const cohort_recipe *recipe = trainer->recipe;
@@ -235,7 +219,6 @@ cohort_status cohort_trainer_open(cohort_trainer *trainer)
                                     cohort_job_needs_targets(trainer->recipe)));
     COHORT_TRY(cohort_comm_agree(trainer->comm, choose_samples(trainer)));
     COHORT_TRY(cohort_comm_agree(trainer->comm, create_model(trainer)));
-    COHORT_TRY(share_choices(trainer));
     COHORT_TRY(create_vectors(trainer));
     return open_splits(trainer);
 }
@@ -264,6 +247,7 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_evaluation_clear(&trainer->test_result);
     cohort_text_clear(&trainer->recipe_text);
     cohort_text_clear(&trainer->folder);
+    cohort_text_clear(&trainer->ways);
     cohort_trainer_destroy_sums(trainer);
     cohort_free(trainer->params);
     cohort_free(trainer->state);

@@ -55,6 +55,7 @@ struct cohort_trainer {
     cohort_run *run;         /* rank 0 only */
     cohort_record record;
     cohort_text folder;
+    cohort_text ways; /* how layers are computed, as kept with the run; empty: by rule */
 
     /* The epoch under way: seconds this part of the run spent, and where. */
     double wait_comm, wait_data, epoch_started;
@@ -77,6 +78,11 @@ void cohort_trainer_destroy_sums(cohort_trainer *trainer);
 COHORT_NODISCARD cohort_status cohort_trainer_open(cohort_trainer *trainer);
 /* Finds and locks the run folder, continues what is there. Collective. */
 COHORT_NODISCARD cohort_status cohort_trainer_open_run(cohort_trainer *trainer);
+/* Chooses how layers are computed: as the run did before it was resumed, else by rule and
+ * measurement on rank 0; the same on every rank. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_choose_ways(cohort_trainer *trainer);
+/* Appends them to the record LINE, as an array of texts; nothing where there are none. */
+void cohort_trainer_record_ways(cohort_text *line, const cohort_trainer *trainer);
 /* Parameters and state of rank 0 to all. Collective. */
 COHORT_NODISCARD cohort_status cohort_trainer_share_weights(cohort_trainer *trainer);
 /* Every verify_every steps: do all ranks hold the same parameters? Collective. */
