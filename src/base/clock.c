@@ -12,6 +12,13 @@ double cohort_clock_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+double cohort_clock_cpu_seconds(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (double)used.tv_sec + 1e-9 * (double)used.tv_nsec;
+}
+
 double cohort_clock_since_launch(void)
 {
     /* Field 22 of /proc/self/stat: start time in ticks since boot. The program

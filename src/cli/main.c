@@ -148,7 +148,8 @@ static int run_parallel(const cohort_command *command, const cohort_options *opt
     cohort_comm *comm = NULL;
     cohort_status status = cohort_comm_start(&comm);
     if (status == COHORT_OK) {
-        cohort_log_set_sink(print_message, comm, COHORT_LOG_WARNING);
+        const bool verbose = cohort_options_given(options, "verbose");
+        cohort_log_set_sink(print_message, comm, verbose ? COHORT_LOG_INFO : COHORT_LOG_WARNING);
         status = command->run(comm, options);
         cohort_log_set_sink(NULL, NULL, COHORT_LOG_ERROR);
     }

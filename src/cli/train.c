@@ -12,6 +12,8 @@ static const cohort_option options[] = {
     {"fresh", NULL, "move an existing run folder aside and start anew", false},
     {"resume", "FILE", "continue from this checkpoint instead of the run folder's newest", false},
     {"quiet", NULL, "print the result only", false},
+    {"verbose", NULL, "say on stderr how layers are computed, and what else is decided at start",
+     false},
 };
 
 static bool signalled(void *context)

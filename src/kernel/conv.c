@@ -141,8 +141,18 @@ static bool has_wide_registers(void)
 #endif
 }
 
-/* What is fastest on most shapes, for those who do not measure: direct, where its tiles
- * fit the registers, but for dx, where it meets padding most. */
+/* Whether the direct way would spend much on the frame of zeros around many channels. */
+static bool is_framed(const cohort_conv *conv)
+{
+    const cohort_window *w = &conv->shape.window;
+    const bool padded = w->pad_top || w->pad_left ||
+                        (w->out_height - 1) * w->stride_y + w->height > w->in_height ||
+                        (w->out_width - 1) * w->stride_x + w->width > w->in_width;
+    return padded && conv->shape.in_channels * sizeof(real) >= 64;
+}
+
+/* What is fastest on most shapes, or nearly: direct, where its tiles fit the registers, but
+ * for dx, where it meets padding most, and images of many channels that have padding. */
 static void choose_by_rule(cohort_conv *conv)
 {
     static const cohort_conv_way orders[][COHORT_CONV_WAY_COUNT] = {
@@ -152,9 +162,10 @@ static void choose_by_rule(cohort_conv *conv)
     };
     for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++) {
         const cohort_conv_direction direction = (cohort_conv_direction)d;
-        const cohort_conv_way *order = !has_wide_registers()           ? orders[2]
-                                       : direction == COHORT_CONV_DATA ? orders[1]
-                                                                       : orders[0];
+        const bool framed = direction == COHORT_CONV_DATA || is_framed(conv);
+        const cohort_conv_way *order = !has_wide_registers() ? orders[2]
+                                       : framed              ? orders[1]
+                                                             : orders[0];
         while (!cohort_conv_can(conv, direction, *order))
             order++; /* gemm always can */
         conv->ways[d] = *order;
@@ -594,7 +605,51 @@ const char *cohort_conv_way_name(cohort_conv_way way)
     return way < COHORT_CONV_WAY_COUNT ? names[way] : "unknown";
 }
 
+void cohort_conv_write_choice(cohort_text *text, unsigned choice)
+{
+    for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++)
+        cohort_text_append(
+            text, "%s%s", d ? " " : "",
+            cohort_conv_way_name(cohort_conv_choice_way(choice, (cohort_conv_direction)d)));
+}
+
+/* Takes the name of a way off *WORDS; COHORT_CONV_WAY_COUNT when there is none. */
+static cohort_conv_way read_way(const char **words)
+{
+    const size_t length = strcspn(*words, " ");
+    int way = 0;
+    while (way < COHORT_CONV_WAY_COUNT &&
+           (strlen(cohort_conv_way_name((cohort_conv_way)way)) != length ||
+            strncmp(cohort_conv_way_name((cohort_conv_way)way), *words, length) != 0))
+        way++;
+    *words += length + ((*words)[length] == ' ');
+    return (cohort_conv_way)way;
+}
+
+bool cohort_conv_read_choice(unsigned *choice, const char *words)
+{
+    *choice = 0;
+    for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++) {
+        const cohort_conv_way way = read_way(&words);
+        if (way == COHORT_CONV_WAY_COUNT)
+            return false;
+        *choice = cohort_conv_choice_with(*choice, (cohort_conv_direction)d, way);
+    }
+    return *words == '\0';
+}
+
 /* Measuring. */
+
+/* About TUNE_OPERATIONS are measured at a time: enough for the clock, and to be like a
+ * step's. A way that takes TUNE_HOPELESS times as long as another is not run again. */
+enum {
+    TUNE_OPERATIONS = 20000000,
+    TUNE_SAMPLES_LEAST = 4,
+    TUNE_SAMPLES_MOST = 32,
+    TUNE_ROUNDS_LEAST = 3,
+    TUNE_ROUNDS_MOST = 30,
+    TUNE_HOPELESS = 4
+};
 
 typedef struct tune_buffers {
     real *x, *y, *dx, *dy, *kernel, *dkernel, *scratch;
@@ -650,61 +705,108 @@ static void tune_once(cohort_conv *conv, const tune_buffers *b, cohort_conv_dire
     cohort_conv_backward(conv, &grads, b->dy, b->x, b->y, b->kernel, conv->batch, b->scratch);
 }
 
-/* The least of the times of single runs, over about SECONDS: what others on the
- * machine add is never part of the least. */
-static double tune_measure(cohort_conv *conv, const tune_buffers *b,
-                           cohort_conv_direction direction, double seconds)
-{
-    tune_once(conv, b, direction);
-    double best = 0, now = cohort_clock_seconds();
-    const double end = now + seconds;
-    do {
-        const double start = now;
-        tune_once(conv, b, direction);
-        now = cohort_clock_seconds();
-        if (best == 0 || now - start < best)
-            best = now - start;
-    } while (now < end);
-    return best > 0 ? best : 1e-9;
-}
-
 static bool tune_wants(const cohort_conv *conv, cohort_conv_direction direction)
 {
     return direction == COHORT_CONV_FORWARD ||
            (conv->training && (direction == COHORT_CONV_WEIGHTS || conv->needs_dx));
 }
 
-cohort_status cohort_conv_tune(cohort_conv *conv, double seconds,
-                               double flops[COHORT_CONV_DIRECTION_COUNT][COHORT_CONV_WAY_COUNT])
+static double tune_time(cohort_conv *probe, const tune_buffers *b, cohort_conv_direction direction,
+                        int way)
 {
-    const double operations =
-        2.0 * (double)conv->batch * (double)conv->sizes.pixels * (double)conv->sizes.kernel_count;
-    const double share = seconds / (COHORT_CONV_DIRECTION_COUNT * COHORT_CONV_WAY_COUNT);
-    tune_buffers buffers = {0};
-    cohort_status status;
-    if (flops)
-        memset(flops, 0, sizeof(double) * COHORT_CONV_DIRECTION_COUNT * COHORT_CONV_WAY_COUNT);
-    COHORT_TRY_DONE(status, tune_allocate(&buffers, conv));
-    for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++) {
-        const cohort_conv_direction direction = (cohort_conv_direction)d;
-        cohort_conv_way fastest = COHORT_CONV_GEMM;
-        double least = 0;
-        for (int w = 0; w < COHORT_CONV_WAY_COUNT; w++) {
-            const cohort_conv_way way = (cohort_conv_way)w;
-            if (!tune_wants(conv, direction) || !cohort_conv_can(conv, direction, way))
-                continue;
-            conv->ways[d] = way;
-            const double time = tune_measure(conv, &buffers, direction, share);
-            if (flops)
-                flops[d][w] = operations / time;
-            if (least == 0 || time < least) {
-                least = time;
-                fastest = way;
-            }
-        }
-        conv->ways[d] = fastest;
+    probe->ways[direction] = (cohort_conv_way)way;
+    const double start = cohort_clock_cpu_seconds();
+    tune_once(probe, b, direction);
+    const double time = cohort_clock_cpu_seconds() - start;
+    return time > 0 ? time : 1e-9;
+}
+
+/* TIMES [way]: the least of several runs, the ways taking turns, for about SECONDS: what
+ * disturbs a run is then no part of it, and what disturbs for longer is part of all. */
+static void tune_direction(double *times, cohort_conv *probe, const tune_buffers *b,
+                           cohort_conv_direction direction, double seconds)
+{
+    const double end = cohort_clock_cpu_seconds() + seconds;
+    double fastest = 0;
+    for (int way = 0; way < COHORT_CONV_WAY_COUNT; way++) {
+        if (!cohort_conv_can(probe, direction, (cohort_conv_way)way))
+            continue;
+        (void)tune_time(probe, b, direction, way); /* prepares itself, fills caches */
+        times[way] = tune_time(probe, b, direction, way);
+        if (fastest == 0 || times[way] < fastest)
+            fastest = times[way];
     }
-done:
+    for (int round = 0; round < TUNE_ROUNDS_MOST; round++) {
+        if (round >= TUNE_ROUNDS_LEAST && cohort_clock_cpu_seconds() >= end)
+            return;
+        for (int way = 0; way < COHORT_CONV_WAY_COUNT; way++) {
+            if (times[way] == 0 || times[way] > TUNE_HOPELESS * fastest)
+                continue;
+            const double time = tune_time(probe, b, direction, way);
+            times[way] = time < times[way] ? time : times[way];
+        }
+    }
+}
+
+static size_t tune_samples(const cohort_conv *conv)
+{
+    const double sample = 2.0 * (double)conv->sizes.pixels * (double)conv->sizes.kernel_count;
+    const double wanted = TUNE_OPERATIONS / sample;
+    const size_t most = least(conv->batch, TUNE_SAMPLES_MOST);
+    return wanted >= (double)most ? most : least(larger((size_t)wanted, TUNE_SAMPLES_LEAST), most);
+}
+
+/* The way to take in DIRECTION by TIMES [way]. */
+static cohort_conv_way tune_choose(const cohort_conv *conv, int direction, const double *times,
+                                   double gain)
+{
+    const cohort_conv_way now = conv->ways[direction];
+    int fastest = now;
+    for (int way = 0; way < COHORT_CONV_WAY_COUNT; way++)
+        if (times[way] > 0 && times[way] < times[fastest])
+            fastest = way;
+    return times[now] >= gain * times[fastest] ? (cohort_conv_way)fastest : now;
+}
+
+static cohort_status tune_probe(cohort_conv_times *times, cohort_conv *probe, double seconds)
+{
+    const double share = seconds / COHORT_CONV_DIRECTION_COUNT;
+    tune_buffers buffers = {0};
+    const cohort_status status = tune_allocate(&buffers, probe);
+    for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT && status == COHORT_OK; d++) {
+        if (!tune_wants(probe, (cohort_conv_direction)d))
+            continue;
+        tune_direction(times->seconds[d], probe, &buffers, (cohort_conv_direction)d, share);
+        for (int way = 0; way < COHORT_CONV_WAY_COUNT; way++)
+            times->seconds[d][way] /= (double)probe->batch;
+    }
     tune_free(&buffers);
     return status;
+}
+
+cohort_status cohort_conv_tune(cohort_conv *conv, double seconds, double gain,
+                               cohort_conv_times *times)
+{
+    const int threads = omp_get_max_threads();
+    cohort_conv *probe = NULL;
+    *times = (cohort_conv_times){0};
+    omp_set_num_threads(1);
+    cohort_status status = cohort_conv_create(&probe, &conv->shape, tune_samples(conv),
+                                              conv->training, conv->needs_dx);
+    if (status == COHORT_OK)
+        status = tune_probe(times, probe, seconds);
+    omp_set_num_threads(threads);
+    cohort_conv_destroy(probe);
+    for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT && status == COHORT_OK; d++)
+        conv->ways[d] = tune_choose(conv, d, times->seconds[d], gain);
+    return status;
+}
+
+bool cohort_conv_is_alike(const cohort_conv *a, const cohort_conv *b)
+{
+    const cohort_conv_shape *s = &a->shape, *t = &b->shape;
+    return memcmp(&s->window, &t->window, sizeof s->window) == 0 &&
+           s->in_channels == t->in_channels && s->out_channels == t->out_channels &&
+           s->relu == t->relu && a->batch == b->batch && a->training == b->training &&
+           a->needs_dx == b->needs_dx;
 }

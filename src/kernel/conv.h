@@ -7,8 +7,8 @@
  * Images [batch][height][width][channels], kernels [height][width][in][out] (Keras's
  * layout), zeros outside the image; no flip (a correlation), as in all frameworks.
  *
- * Three ways compute it, each direction for itself; which is fastest depends on shapes
- * and machine, and cohort_conv_tune measures it:
+ * Three ways compute it, each direction for itself. Which is fastest depends on shapes and
+ * machine: a rule takes one, and cohort_conv_tune measures:
  *   gemm    blocks of windows are laid out as matrix rows in cache, OpenBLAS multiplies
  *           them (Chellapilla, Puri and Simard 2006);
  *   direct  register tiles of pixels by channels straight on image and kernel, nothing
@@ -25,6 +25,7 @@
 
 #include "base/real.h"
 #include "base/status.h"
+#include "base/text.h"
 #include "kernel/window.h"
 
 typedef enum cohort_conv_way {
@@ -95,11 +96,23 @@ const char *cohort_conv_way_name(cohort_conv_way way);
 /* Version of oneDNN, or that this build is without it. TEXT [BYTES]. */
 void cohort_conv_library(char *text, size_t bytes);
 
-/* Measures every way of every direction on made-up images for about SECONDS in all and
- * takes the fastest. FLOPS, if not NULL, receives floating-point operations a second
- * [direction][way], 0 where not available. */
-COHORT_NODISCARD cohort_status
-cohort_conv_tune(cohort_conv *conv, double seconds,
-                 double flops[COHORT_CONV_DIRECTION_COUNT][COHORT_CONV_WAY_COUNT]);
+/* The choice in words, "direct dnnl gemm" for forward, dx and kernel gradient, into TEXT
+ * (appended), and back: false unless all of WORDS is that. */
+void cohort_conv_write_choice(cohort_text *text, unsigned choice);
+bool cohort_conv_read_choice(unsigned *choice, const char *words);
+
+/* Seconds a sample, by direction and way; 0 where not measured. */
+typedef struct cohort_conv_times {
+    double seconds[COHORT_CONV_DIRECTION_COUNT][COHORT_CONV_WAY_COUNT];
+} cohort_conv_times;
+
+/* Measures every way of every direction wanted on a few made-up images, for about SECONDS of
+ * CPU in all on one thread, whatever threads and batch CONV has. In each direction the
+ * fastest way is taken if it is at least GAIN (1 or more) times as fast as the one taken
+ * so far. Results to TIMES. COHORT_MEMORY. */
+COHORT_NODISCARD cohort_status cohort_conv_tune(cohort_conv *conv, double seconds, double gain,
+                                                cohort_conv_times *times);
+/* Whether A and B are alike for cohort_conv_tune: times of one are those of the other. */
+bool cohort_conv_is_alike(const cohort_conv *a, const cohort_conv *b);
 
 #endif

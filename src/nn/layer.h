@@ -15,6 +15,7 @@
 #include "base/real.h"
 #include "base/shape.h"
 #include "base/status.h"
+#include "base/text.h"
 #include "nn/init.h"
 #include "recipe/keys.h"
 
@@ -88,6 +89,23 @@ typedef struct cohort_layer_common {
         .help = "how kernels start"                                                                \
     }
 
+/* What layers have that can be computed in several ways whose results differ in the last
+ * bits. A choice is a small number that means the same on every rank; 0 is available
+ * everywhere. */
+typedef struct cohort_layer_ways {
+    /* Measures the ways for about SECONDS of CPU; takes what is at least GAIN times as fast
+     * as the way taken so far. Appends the times to REPORT, without a line end. */
+    cohort_status (*tune)(cohort_layer *layer, double seconds, double gain, cohort_text *report);
+    /* Whether what `tune` finds for one of the two, of this type, holds for the other. */
+    bool (*is_alike)(const cohort_layer *a, const cohort_layer *b);
+    unsigned (*choice)(const cohort_layer *layer);
+    /* Takes a choice made elsewhere; what is not available here becomes another way. */
+    void (*choose)(cohort_layer *layer, unsigned choice);
+    /* A choice in words, appended, and back (false: they are none). */
+    void (*write)(cohort_text *text, unsigned choice);
+    bool (*read)(unsigned *choice, const char *words);
+} cohort_layer_ways;
+
 typedef struct cohort_layer_type cohort_layer_type;
 struct cohort_layer_type {
     cohort_key_table keys; /* .name is the layer's name in recipes */
@@ -107,13 +125,7 @@ struct cohort_layer_type {
     bool reads_tokens;
     /* Frees what `plan` allocated outside the bookings; NULL if nothing. */
     void (*destroy)(cohort_layer *layer);
-    /* Layers that can be computed in several ways have these three, others NULL.
-     * Measures the ways for about SECONDS and takes the fastest. */
-    cohort_status (*tune)(cohort_layer *layer, double seconds);
-    /* The ways taken, as a small number that means the same on every rank. */
-    unsigned (*choice)(const cohort_layer *layer);
-    /* Takes a choice made elsewhere; what is not available here becomes another way. */
-    void (*choose)(cohort_layer *layer, unsigned choice);
+    const cohort_layer_ways *ways; /* how it can be computed; NULL: in one way */
 };
 
 /* The public part of every layer; private structs begin with it. */

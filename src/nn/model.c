@@ -156,29 +156,53 @@ void cohort_model_destroy(cohort_model *model)
 
 /* The first layer from NOTE on that can be computed in several ways, NULL if none;
  * *note moves behind it. */
-static cohort_layer *next_with_choice(const cohort_model *model, size_t *note)
+static cohort_layer *next_with_ways(const cohort_model *model, size_t *note)
 {
     while (*note < model->planner.note_count) {
         cohort_layer *layer = (cohort_layer *)model->planner.notes[(*note)++].layer;
-        if (layer->type->tune)
+        if (layer->type->ways)
             return layer;
     }
     return NULL;
 }
 
-cohort_status cohort_model_tune(cohort_model *model, double seconds)
+/* The first layer like LAYER; LAYER itself if there is none before it. */
+static cohort_layer *first_alike(const cohort_model *model, cohort_layer *layer)
 {
-    const double share = seconds / (double)(cohort_model_choice_count(model) + 1);
     size_t note = 0;
-    for (cohort_layer *layer; (layer = next_with_choice(model, &note));)
-        COHORT_TRY(layer->type->tune(layer, share));
-    return COHORT_OK;
+    cohort_layer *other = next_with_ways(model, &note);
+    while (other != layer &&
+           (other->type != layer->type || !layer->type->ways->is_alike(other, layer)))
+        other = next_with_ways(model, &note);
+    return other;
+}
+
+cohort_status cohort_model_tune(cohort_model *model, double seconds, double gain,
+                                cohort_text *report)
+{
+    size_t note = 0, distinct = 0;
+    for (cohort_layer *layer; (layer = next_with_ways(model, &note));)
+        distinct += first_alike(model, layer) == layer;
+    note = 0;
+    for (cohort_layer *layer; (layer = next_with_ways(model, &note));) {
+        const cohort_layer_ways *ways = layer->type->ways;
+        const cohort_layer *like = first_alike(model, layer);
+        cohort_text_append(report, "%s:", layer->path);
+        if (like == layer) {
+            COHORT_TRY(ways->tune(layer, seconds / (double)distinct, gain, report));
+        } else {
+            ways->choose(layer, ways->choice(like));
+            cohort_text_append(report, " as %s", like->path);
+        }
+        cohort_text_append(report, "\n");
+    }
+    return cohort_text_status(report);
 }
 
 size_t cohort_model_choice_count(const cohort_model *model)
 {
     size_t count = 0, note = 0;
-    while (next_with_choice(model, &note))
+    while (next_with_ways(model, &note))
         count++;
     return count;
 }
@@ -186,15 +210,69 @@ size_t cohort_model_choice_count(const cohort_model *model)
 void cohort_model_choices(uint32_t *choices, const cohort_model *model)
 {
     size_t note = 0;
-    for (cohort_layer *layer; (layer = next_with_choice(model, &note));)
-        *choices++ = layer->type->choice(layer);
+    for (cohort_layer *layer; (layer = next_with_ways(model, &note));)
+        *choices++ = layer->type->ways->choice(layer);
 }
 
 void cohort_model_choose(cohort_model *model, const uint32_t *choices)
 {
     size_t note = 0;
-    for (cohort_layer *layer; (layer = next_with_choice(model, &note));)
-        layer->type->choose(layer, *choices++);
+    for (cohort_layer *layer; (layer = next_with_ways(model, &note));)
+        layer->type->ways->choose(layer, *choices++);
+}
+
+void cohort_model_write_choices(cohort_text *text, const cohort_model *model)
+{
+    size_t note = 0;
+    for (cohort_layer *layer; (layer = next_with_ways(model, &note));) {
+        cohort_text_append(text, "%s ", layer->path);
+        layer->type->ways->write(text, layer->type->ways->choice(layer));
+        cohort_text_append(text, "\n");
+    }
+}
+
+/* The layer whose path is the first LENGTH bytes of PATH; NULL if none with ways. */
+static cohort_layer *find_with_ways(const cohort_model *model, const char *path, size_t length)
+{
+    size_t note = 0;
+    cohort_layer *layer;
+    while ((layer = next_with_ways(model, &note)))
+        if (strlen(layer->path) == length && memcmp(layer->path, path, length) == 0)
+            break;
+    return layer;
+}
+
+/* One line, "PATH WORDS"; a layer's name may hold spaces, words do not begin with its rest. */
+static cohort_status read_choice(bool *whole, cohort_model *model, const char *line)
+{
+    for (const char *gap = strchr(line, ' '); gap; gap = strchr(gap + 1, ' ')) {
+        cohort_layer *layer = find_with_ways(model, line, (size_t)(gap - line));
+        unsigned choice;
+        if (!layer || !layer->type->ways->read(&choice, gap + 1))
+            continue;
+        layer->type->ways->choose(layer, choice);
+        *whole &= layer->type->ways->choice(layer) == choice;
+        return COHORT_OK;
+    }
+    return COHORT_FAIL(COHORT_DATA, "'%s' is no way of computing a layer of this network", line);
+}
+
+cohort_status cohort_model_read_choices(bool *whole, cohort_model *model, const char *text)
+{
+    cohort_text line = {0};
+    cohort_status status = COHORT_OK;
+    *whole = true;
+    while (*text && status == COHORT_OK) {
+        const size_t length = strcspn(text, "\n");
+        line.length = 0;
+        cohort_text_append_bytes(&line, text, length);
+        status = cohort_text_status(&line);
+        if (status == COHORT_OK && length)
+            status = read_choice(whole, model, line.data);
+        text += length + (text[length] == '\n');
+    }
+    cohort_text_clear(&line);
+    return status;
 }
 
 size_t cohort_model_params_count(const cohort_model *model)

@@ -95,14 +95,23 @@ void cohort_model_backward(cohort_model *model, const cohort_pass *pass);
  * last bits. Without tuning a rule chooses. To be fast and the same on every rank and
  * after resuming: tune on rank 0, broadcast and keep the choices, choose elsewhere.
  *
- * Measures the ways of every such layer for about SECONDS in all, on made-up data, and
- * takes the fastest. Rank-local. Params and grads are not touched. COHORT_MEMORY. */
-COHORT_NODISCARD cohort_status cohort_model_tune(cohort_model *model, double seconds);
+ * Measures the ways of every such layer (once for those alike) for about SECONDS of CPU in
+ * all, on made-up data, and takes what is at least GAIN times as fast as the rule's way.
+ * Appends a line a layer to REPORT. Rank-local. Params and grads are not touched.
+ * COHORT_MEMORY. */
+COHORT_NODISCARD cohort_status cohort_model_tune(cohort_model *model, double seconds, double gain,
+                                                 cohort_text *report);
 /* How many such layers there are: the same on every rank. */
 size_t cohort_model_choice_count(const cohort_model *model);
 /* CHOICES [choice_count], in the order of layers. */
 void cohort_model_choices(uint32_t *choices, const cohort_model *model);
 void cohort_model_choose(cohort_model *model, const uint32_t *choices);
+/* Appends the choices in words, "0_conv2d direct dnnl direct", a line a layer. */
+void cohort_model_write_choices(cohort_text *text, const cohort_model *model);
+/* Takes choices from such TEXT; *whole: each was available here. COHORT_DATA names a line that
+ * is none of a layer's choices; layers that are not named keep theirs. */
+COHORT_NODISCARD cohort_status cohort_model_read_choices(bool *whole, cohort_model *model,
+                                                         const char *text);
 
 /* Appends a table of layers: path, output shape, parameters. */
 void cohort_model_describe(cohort_text *text, const cohort_model *model);

@@ -6,7 +6,7 @@
 static const char *const free_keys[] = {
     "name",       "train.epochs",          "train.max_steps",    "train.threads",
     "checkpoint", "train.log_every_steps", "train.verify_every", "train.microbatch_size",
-    "comm",       "data.memory_limit",
+    "comm",       "data.memory_limit",     "train.tune",
 };
 
 static bool is_free(const char *path)

@@ -98,10 +98,18 @@ typedef struct cohort_early_stopping_recipe {
     double min_delta;
 } cohort_early_stopping_recipe;
 
+/* Whether the ways of computing a layer are measured at start. */
+typedef enum cohort_tune_type {
+    COHORT_TUNE_OFF,     /* a rule chooses */
+    COHORT_TUNE_GUARDED, /* the rule is overruled where it is far from the fastest */
+    COHORT_TUNE_FASTEST
+} cohort_tune_type;
+
 typedef struct cohort_train_recipe {
     size_t epochs, max_steps, global_batch_size, microbatch_size, parts, threads, log_every_steps;
     size_t verify_every;         /* steps between comparisons of the ranks' parameters; 0 = never */
     const char *initial_weights; /* a checkpoint, by name; NULL = none */
+    int tune;                    /* cohort_tune_type */
     cohort_early_stopping_recipe early_stopping;
 } cohort_train_recipe;
 

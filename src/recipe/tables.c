@@ -378,6 +378,7 @@ static const cohort_key_table early_stopping_table =
     TABLE("early_stopping", "stop when a metric no longer improves", cohort_early_stopping_recipe,
           early_stopping_keys, .main_key = "metric");
 
+static const char *const tunings[] = {"off", "guarded", "fastest", NULL};
 static const cohort_key train_keys[] = {
     {.name = "epochs",
      .type = COHORT_KEY_COUNT,
@@ -417,6 +418,14 @@ static const cohort_key train_keys[] = {
      .max = 4096,
      .fallback = "0",
      .help = "per rank; 0 = the cores of its affinity mask"},
+    {.name = "tune",
+     .type = COHORT_KEY_CHOICE,
+     AT(cohort_train_recipe, tune),
+     .choices = tunings,
+     .fallback = "guarded",
+     .help = "how each convolution is computed; off: by a rule. guarded: measured at start, the "
+             "rule overruled where another way is twice as fast. fastest: as measured, so that "
+             "runs anew may differ in the last bits"},
     {.name = "log_every_steps",
      .type = COHORT_KEY_COUNT,
      AT(cohort_train_recipe, log_every_steps),

@@ -303,6 +303,13 @@ static cohort_status read_description(cohort_checkpoint *checkpoint)
                        COHORT_DATA, "%s: attribute tokenizer is damaged", checkpoint->path);
         snapshot->tokenizer = tokenizer;
     }
+    if (H5Aexists(checkpoint->file, "ways") > 0) {
+        char *ways = NULL;
+        COHORT_REQUIRE(get_text(&ways, checkpoint->arena, checkpoint->file, "ways") &&
+                           strlen(ways) <= COHORT_CHECKPOINT_WAYS_MAX,
+                       COHORT_DATA, "%s: attribute ways is damaged", checkpoint->path);
+        snapshot->ways = ways;
+    }
     COHORT_TRY(get_progress(&snapshot->progress, checkpoint));
     COHORT_TRY(get_list(&snapshot->classes, &snapshot->class_count, checkpoint, "classes"));
     return get_list(&snapshot->vocabulary, &snapshot->vocabulary_count, checkpoint, "vocabulary");

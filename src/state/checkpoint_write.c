@@ -194,6 +194,8 @@ static cohort_status put_snapshot(const file_image *image, const cohort_snapshot
                        COHORT_CHECKPOINT_TOKENIZER_MAX >> 10);
         good = good && put_text(image->file, "tokenizer", snapshot->tokenizer);
     }
+    if (snapshot->ways)
+        good = good && put_text(image->file, "ways", snapshot->ways);
     COHORT_REQUIRE(good, COHORT_MEMORY, "no memory for the attributes of the checkpoint");
     COHORT_TRY(put_list(image, "classes", snapshot->classes, snapshot->class_count));
     COHORT_TRY(put_list(image, "vocabulary", snapshot->vocabulary, snapshot->vocabulary_count));

@@ -14,9 +14,10 @@
 
 enum {
     COHORT_CHECKPOINT_VERSION = 1,
-    COHORT_CHECKPOINT_TEXT_MAX = 16 << 20,     /* bytes of the recipe */
-    COHORT_CHECKPOINT_LIST_MAX = 256 << 20,    /* bytes of classes, of vocabulary */
-    COHORT_CHECKPOINT_TOKENIZER_MAX = 32 << 10 /* bytes */
+    COHORT_CHECKPOINT_TEXT_MAX = 16 << 20,      /* bytes of the recipe */
+    COHORT_CHECKPOINT_LIST_MAX = 256 << 20,     /* bytes of classes, of vocabulary */
+    COHORT_CHECKPOINT_TOKENIZER_MAX = 32 << 10, /* bytes */
+    COHORT_CHECKPOINT_WAYS_MAX = 1 << 20        /* bytes */
 };
 
 /* A field of cohort_progress: uint64_t, or double when `is_real`. */

@@ -335,6 +335,10 @@ static cohort_status open_inference(cohort_inference *inference, const char *mod
                                .vocabulary = inference->about->vocabulary_count};
     COHORT_TRY_DONE(
         status, cohort_model_create(&inference->model, inference->recipe, &input, batch, false));
+    bool whole; /* else last bits may differ from what the trainer printed */
+    if (inference->about->ways)
+        COHORT_TRY_DONE(
+            status, cohort_model_read_choices(&whole, inference->model, inference->about->ways));
     COHORT_TRY_DONE(
         status, COHORT_ALLOCATE(&inference->params, cohort_model_params_count(inference->model)));
     COHORT_TRY_DONE(status,

@@ -32,6 +32,7 @@ cohort_snapshot cohort_trainer_snapshot(cohort_trainer *trainer)
         .vocabulary = info->vocabulary,
         .vocabulary_count = info->vocabulary_count,
         .tokenizer = info->tokenizer,
+        .ways = trainer->ways.data,
         .input_shape = input->shape,
         .input_tokens = input->tokens,
     };
@@ -114,6 +115,7 @@ static cohort_status record_start(cohort_trainer *trainer)
     cohort_json_integer(line, "steps_per_epoch", (int64_t)trainer->steps_per_epoch);
     cohort_json_boolean(line, "streamed", info->streamed);
     cohort_json_string(line, "reducer", cohort_reducer_describe(trainer->reducer));
+    cohort_trainer_record_ways(line, trainer);
     cohort_json_boolean(line, "resumed", trainer->resumed);
     cohort_json_integer(line, "epoch", (int64_t)trainer->progress.epoch);
     cohort_json_integer(line, "step", (int64_t)trainer->progress.step);

@@ -83,6 +83,9 @@ static cohort_status load(cohort_trainer *trainer, const char *path)
     COHORT_TRY_DONE(status, refuse_finished(trainer, &old->progress));
     cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
     COHORT_TRY_DONE(status, cohort_checkpoint_load(checkpoint, &snapshot));
+    if (old->ways)
+        cohort_text_append(&trainer->ways, "%s", old->ways);
+    COHORT_TRY_DONE(status, cohort_text_status(&trainer->ways));
     trainer->progress = snapshot.progress;
     trainer->progress.finished = 0;
     trainer->resumed = true;
@@ -178,6 +181,7 @@ cohort_status cohort_trainer_open_run(cohort_trainer *trainer)
         status = open_run(trainer);
     COHORT_TRY(cohort_comm_follow(trainer->comm, status));
     COHORT_TRY(cohort_comm_broadcast(trainer->comm, &trainer->resumed, sizeof trainer->resumed, 0));
+    COHORT_TRY(cohort_trainer_choose_ways(trainer));
     return share_all(trainer);
 }
 

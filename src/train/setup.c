@@ -6,11 +6,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "comm/tree.h"
-#include "kernel/choice.h"
 #include "train/trainer_private.h"
 
 /* data.validation: none, a fraction, or the name of a group. */
@@ -193,41 +191,6 @@ static cohort_status create_model(cohort_trainer *trainer)
     return COHORT_ALLOCATE(&trainer->state, state_count);
 }
 
-/* What is computed in other ways differs in its last bits, and in time the ranks' parameters
- * with it: refused unless nobody asks that they be the same. */
-static cohort_status require_same_kernels(cohort_trainer *trainer, const uint32_t *choices,
-                                          size_t count)
-{
-    char kernels[COHORT_SAME_BYTES / 2], mine[COHORT_SAME_BYTES];
-    if (!trainer->recipe->train.verify_every)
-        return COHORT_OK;
-    cohort_kernel_choice(kernels, sizeof kernels);
-    snprintf(mine, sizeof mine, "%s, ways %08x", kernels,
-             (unsigned)cohort_hash(choices, count * sizeof *choices, 0));
-    return cohort_comm_require_same(
-        trainer->comm, "kernels", mine,
-        "use hosts of one kind of CPU, or set train.verify_every to 0 and accept that ranks "
-        "drift apart by rounding");
-}
-
-/* Every rank computes in rank 0's ways (of convolution), also on another CPU. Collective. */
-static cohort_status share_choices(cohort_trainer *trainer)
-{
-    const size_t count = cohort_model_choice_count(trainer->model);
-    uint32_t *choices = NULL;
-    cohort_status status = COHORT_ALLOCATE(&choices, count);
-    COHORT_TRY_DONE(status, cohort_comm_agree(trainer->comm, status));
-    cohort_model_choices(choices, trainer->model);
-    COHORT_TRY_DONE(status,
-                    cohort_comm_broadcast(trainer->comm, choices, count * sizeof *choices, 0));
-    cohort_model_choose(trainer->model, choices);
-    cohort_model_choices(choices, trainer->model); /* what is missing here became another way */
-    status = require_same_kernels(trainer, choices, count);
-done:
-    cohort_free(choices);
-    return status;
-}
-
 static cohort_status create_vectors(cohort_trainer *trainer)
 {
     const cohort_recipe *recipe = trainer->recipe;
@@ -257,7 +220,6 @@ cohort_status cohort_trainer_open(cohort_trainer *trainer)
                                     cohort_job_needs_targets(trainer->recipe)));
     COHORT_TRY(cohort_comm_agree(trainer->comm, choose_samples(trainer)));
     COHORT_TRY(cohort_comm_agree(trainer->comm, create_model(trainer)));
-    COHORT_TRY(share_choices(trainer));
     COHORT_TRY(create_vectors(trainer));
     return open_splits(trainer);
 }
@@ -286,6 +248,7 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_evaluation_clear(&trainer->test_result);
     cohort_text_clear(&trainer->recipe_text);
     cohort_text_clear(&trainer->folder);
+    cohort_text_clear(&trainer->ways);
     cohort_trainer_destroy_sums(trainer);
     cohort_free(trainer->params);
     cohort_free(trainer->state);

@@ -55,6 +55,7 @@ struct cohort_trainer {
     cohort_run *run;         /* rank 0 only */
     cohort_record record;
     cohort_text folder;
+    cohort_text ways; /* how layers are computed, as kept with the run; empty: by rule */
 
     /* The epoch under way: seconds this part of the run spent, and where. */
     double wait_comm, wait_data, epoch_started;
@@ -82,6 +83,11 @@ COHORT_NODISCARD cohort_status cohort_trainer_open_run(cohort_trainer *trainer);
  * `folder` is set), as opening it would find; initial weights are loaded. Rank 0. */
 COHORT_NODISCARD cohort_status cohort_trainer_try_run(cohort_trainer *trainer,
                                                       const cohort_run_place *place);
+/* Chooses how layers are computed: as the run did before it was resumed, else by rule and
+ * measurement on rank 0; the same on every rank. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_choose_ways(cohort_trainer *trainer);
+/* Appends them to the record LINE, as an array of texts; nothing where there are none. */
+void cohort_trainer_record_ways(cohort_text *line, const cohort_trainer *trainer);
 /* Parameters and state of rank 0 to all. Collective. */
 COHORT_NODISCARD cohort_status cohort_trainer_share_weights(cohort_trainer *trainer);
 /* Do all ranks hold the same parameters and state? Nothing is done where verify_every is 0 or

@@ -40,6 +40,7 @@ static inline void sample_make(sample *s, const char *recipe, double start)
                                .vocabulary = sample_vocabulary,
                                .vocabulary_count = 3,
                                .tokenizer = "{\"type\":\"characters\",\"length\":64}",
+                               .ways = "0_conv2d direct dnnl gemm\n",
                                .input_shape = {3, {28, 28, 1}}}};
     s->snapshot.params_data = s->params;
     s->snapshot.state_data = s->state;

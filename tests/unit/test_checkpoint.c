@@ -101,6 +101,7 @@ static void round_trip(void **state)
     assert_string_equal(told->classes[1], sample_classes[1]);
     assert_int_equal(told->vocabulary_count, 3);
     assert_string_equal(told->tokenizer, "{\"type\":\"characters\",\"length\":64}");
+    assert_string_equal(told->ways, "0_conv2d direct dnnl gemm\n");
     for (size_t i = 0; i < 3; i++)
         assert_string_equal(told->vocabulary[i], sample_vocabulary[i]);
     assert_true(cohort_shape_equal(&told->input_shape, &written.snapshot.input_shape));

@@ -71,7 +71,11 @@ static void test_choices_are_taken_over(void **state)
     set_up(&a);
     set_up(&b);
     assert_int_equal(cohort_model_choice_count(a.model), CONVOLUTIONS);
-    assert_ok(cohort_model_tune(a.model, 0.02));
+    cohort_text report = {0};
+    assert_ok(cohort_model_tune(a.model, 0.02, 1, &report));
+    assert_non_null(strstr(report.data, "0_conv2d: forward "));
+    assert_non_null(strstr(report.data, "1_residual/0_conv2d: forward "));
+    cohort_text_clear(&report);
     cohort_model_choices(choices, a.model);
     cohort_model_choose(b.model, choices);
     cohort_model_choices(taken, b.model);
@@ -79,6 +83,36 @@ static void test_choices_are_taken_over(void **state)
     run(&a);
     run(&b);
     assert_memory_equal(a.grads, b.grads, a.count * sizeof *a.grads);
+    tear_down(&a);
+    tear_down(&b);
+}
+
+/* What the second of the convolutions is told in words, it takes; the others stay. */
+static void test_choices_in_words(void **state)
+{
+    (void)state;
+    fixture a = {0}, b = {0};
+    uint32_t before[CONVOLUTIONS], after[CONVOLUTIONS];
+    bool whole = false;
+    cohort_text text = {0}, again = {0};
+    set_up(&a);
+    set_up(&b);
+    cohort_model_choices(before, b.model);
+    assert_ok(cohort_model_read_choices(&whole, b.model, "1_residual/0_conv2d gemm gemm direct\n"));
+    assert_true(whole);
+    cohort_model_choices(after, b.model);
+    assert_int_equal(after[0], before[0]);
+    assert_int_not_equal(after[1], before[1]);
+    assert_int_equal(after[2], before[2]);
+    cohort_model_write_choices(&text, b.model);
+    assert_ok(cohort_model_read_choices(&whole, a.model, text.data));
+    cohort_model_write_choices(&again, a.model);
+    assert_string_equal(text.data, again.data);
+    static const char *const wrong[] = {"4_flatten gemm gemm gemm\n", "0_conv2d gemm gemm\n", "x"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(cohort_model_read_choices(&whole, a.model, wrong[i]), COHORT_DATA);
+    cohort_text_clear(&text);
+    cohort_text_clear(&again);
     tear_down(&a);
     tear_down(&b);
 }
@@ -110,6 +144,7 @@ int main(void)
     omp_set_num_threads(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_choices_are_taken_over),
+        cmocka_unit_test(test_choices_in_words),
         cmocka_unit_test(test_every_choice_computes_the_same),
     };
     return cmocka_run_group_tests_name("choices", tests, NULL, NULL);

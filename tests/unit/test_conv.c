@@ -290,15 +290,20 @@ static void test_choice(void **state)
 {
     (void)state;
     fixture f;
+    cohort_conv_times times;
     fixture_make(&f, &cases[14], 2);
-    double flops[COHORT_CONV_DIRECTION_COUNT][COHORT_CONV_WAY_COUNT];
-    assert_ok(cohort_conv_tune(f.conv, 0.01, flops));
+    const unsigned rule = cohort_conv_choice(f.conv);
+    assert_ok(cohort_conv_tune(f.conv, 0.01, 1e9, &times)); /* nothing is so much faster */
+    assert_int_equal(cohort_conv_choice(f.conv), rule);
+    assert_ok(cohort_conv_tune(f.conv, 0.01, 1, &times));
     const unsigned choice = cohort_conv_choice(f.conv);
     for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++) {
-        assert_true(flops[d][COHORT_CONV_GEMM] > 0);
         const cohort_conv_way way = cohort_conv_choice_way(choice, (cohort_conv_direction)d);
+        assert_true(times.seconds[d][COHORT_CONV_GEMM] > 0);
+        assert_true(times.seconds[d][way] > 0);
         for (int other = 0; other < COHORT_CONV_WAY_COUNT; other++)
-            assert_true(flops[d][way] >= flops[d][other]);
+            assert_true(times.seconds[d][other] == 0 ||
+                        times.seconds[d][way] <= times.seconds[d][other]);
     }
     cohort_conv_choose(f.conv, 0);
     assert_int_equal(cohort_conv_choice(f.conv), 0);
@@ -307,6 +312,29 @@ static void test_choice(void **state)
     cohort_conv_choose(f.conv, ~0u); /* from another build: what is unknown is gemm */
     assert_int_equal(cohort_conv_choice(f.conv), 0);
     fixture_free(&f);
+}
+
+static void test_choice_in_words(void **state)
+{
+    (void)state;
+    for (unsigned choice = 0; choice < 64; choice++) {
+        cohort_text text = {0};
+        unsigned again = ~0u;
+        bool known = true;
+        for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++)
+            known &=
+                cohort_conv_choice_way(choice, (cohort_conv_direction)d) < COHORT_CONV_WAY_COUNT;
+        cohort_conv_write_choice(&text, choice);
+        assert_int_equal(cohort_conv_read_choice(&again, text.data), known);
+        if (known)
+            assert_int_equal(again, choice);
+        cohort_text_clear(&text);
+    }
+    static const char *const wrong[] = {
+        "", "gemm", "gemm gemm", "gemm gemm direct x", "gemm gemm dire", "gemm  gemm gemm"};
+    unsigned choice;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(cohort_conv_read_choice(&choice, wrong[i]));
 }
 
 static void test_window(void **state)
@@ -329,10 +357,11 @@ int main(void)
 {
     omp_set_num_threads(1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_window),         cmocka_unit_test(test_gemm),
-        cmocka_unit_test(test_direct),         cmocka_unit_test(test_dnnl),
-        cmocka_unit_test(test_threads),        cmocka_unit_test(test_smaller_batches),
-        cmocka_unit_test(test_parts_left_out), cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_window),          cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_direct),          cmocka_unit_test(test_dnnl),
+        cmocka_unit_test(test_threads),         cmocka_unit_test(test_smaller_batches),
+        cmocka_unit_test(test_parts_left_out),  cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_choice_in_words),
     };
     return cmocka_run_group_tests_name("conv", tests, NULL, NULL);
 }

@@ -703,7 +703,7 @@ static void wrong_sets_are_named(void **state)
         {"model=[]", "--set model: model is empty; give at least one layer"},
         {"data.augment.0.padding=1", "--set data.augment.0.padding: data.augment has no entries"},
         {"train..epochs=1", "--set train..epochs: unknown key '' in train; its keys are epochs, "
-                            "max_steps, global_batch_size, parts, microbatch_size, threads, "
+                            "max_steps, global_batch_size, parts, microbatch_size, threads, tune, "
                             "log_every_steps, verify_every, initial_weights, early_stopping"},
         {"optimizer.momentum=0.9", "--set optimizer.momentum: optimizer.momentum is not used by "
                                    "adam; remove it or choose sgd or rmsprop"},
@@ -739,9 +739,16 @@ static void same_runs_are_told_apart(void **state)
 {
     (void)state;
     static const char *const free_to_change[] = {
-        "name=other",           "train.epochs=9",       "train.max_steps=3",
-        "train.threads=2",      "comm.timeout=1",       "train.log_every_steps=1",
-        "checkpoint.keep=9",    "data.memory_limit=1G", "train.microbatch_size=8",
+        "name=other",
+        "train.epochs=9",
+        "train.max_steps=3",
+        "train.threads=2",
+        "train.tune=off",
+        "comm.timeout=1",
+        "train.log_every_steps=1",
+        "checkpoint.keep=9",
+        "data.memory_limit=1G",
+        "train.microbatch_size=8",
         "train.verify_every=0",
     };
     for (size_t i = 0; i < sizeof free_to_change / sizeof *free_to_change; i++)
