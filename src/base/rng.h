@@ -24,7 +24,8 @@ typedef enum cohort_rng_purpose {
     COHORT_RNG_GENERATE,
     COHORT_RNG_DIGITS,
     COHORT_RNG_CONVERT,
-    COHORT_RNG_TEST
+    COHORT_RNG_TEST,
+    COHORT_RNG_COMPRESS
 } cohort_rng_purpose;
 
 /* A stream; copyable, no resources behind it. */

@@ -20,8 +20,9 @@ static void append(char *text, size_t size, const char *format, double value)
 
 static void describe(char *text, size_t size, const cohort_train_view *view)
 {
-    snprintf(text, size, "epoch %llu/%llu  step %llu/%llu", (unsigned long long)view->epoch,
-             (unsigned long long)view->epochs, (unsigned long long)view->step_in_epoch,
+    snprintf(text, size, "%s %llu/%llu  %s %llu/%llu", view->by_rounds ? "round" : "epoch",
+             (unsigned long long)view->epoch, (unsigned long long)view->epochs,
+             view->by_rounds ? "clients" : "step", (unsigned long long)view->step_in_epoch,
              (unsigned long long)view->steps_per_epoch);
     append(text, size, "  loss %.4f", view->loss);
     append(text, size, "  accuracy %.2f%%", 100 * view->accuracy);
@@ -77,6 +78,8 @@ static void on_epoch(void *context, const cohort_train_view *view)
     describe(text, sizeof text, view);
     append(text, sizeof text, "  validation loss %.4f", view->validation_loss);
     append(text, sizeof text, "  validation accuracy %.2f%%", 100 * view->validation_accuracy);
+    append(text, sizeof text, "  test loss %.4f", view->test_loss);
+    append(text, sizeof text, "  test accuracy %.2f%%", 100 * view->test_accuracy);
     printf("%s  %s\n", text, cohort_duration_text(seconds, view->seconds));
     line->last_shown = cohort_clock_seconds();
     fflush(stdout);

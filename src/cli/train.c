@@ -4,7 +4,7 @@
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/signals.h"
-#include "train/trainer.h"
+#include "federated/federated.h"
 
 static const cohort_option options[] = {
     {"set", "KEY=VALUE", "override a recipe key, e.g. optimizer.lr=0.01", true},
@@ -22,16 +22,45 @@ static bool signalled(void *context)
     return cohort_signals_pending() != 0;
 }
 
-static void print_result(const cohort_trainer *trainer)
+static void print_result(const cohort_evaluation *test, const char *folder)
 {
-    const cohort_evaluation *test = cohort_trainer_test(trainer);
     if (test) {
         printf("test: loss %.4f", test->loss);
         if (!isnan(test->accuracy))
             printf("  accuracy %.2f%%", 100 * test->accuracy);
         printf("  (%llu samples)\n", (unsigned long long)test->samples);
     }
-    printf("run folder: %s\n", cohort_trainer_folder(trainer));
+    printf("run folder: %s\n", folder);
+}
+
+static cohort_status train(cohort_comm *comm, cohort_recipe *recipe,
+                           const cohort_trainer_options *how, cohort_progress_line *line)
+{
+    cohort_trainer *trainer = NULL;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_trainer_create(&trainer, comm, recipe, how));
+    COHORT_TRY_DONE(status, cohort_trainer_run(trainer));
+    cohort_progress_hide(line);
+    if (cohort_cli_is_speaker(comm))
+        print_result(cohort_trainer_test(trainer), cohort_trainer_folder(trainer));
+done:
+    cohort_trainer_destroy(trainer);
+    return status;
+}
+
+static cohort_status train_federated(cohort_comm *comm, cohort_recipe *recipe,
+                                     const cohort_trainer_options *how, cohort_progress_line *line)
+{
+    cohort_federated *federated = NULL;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_federated_create(&federated, comm, recipe, how));
+    COHORT_TRY_DONE(status, cohort_federated_run(federated));
+    cohort_progress_hide(line);
+    if (cohort_cli_is_speaker(comm))
+        print_result(cohort_federated_test(federated), cohort_federated_folder(federated));
+done:
+    cohort_federated_destroy(federated);
+    return status;
 }
 
 static cohort_status run(cohort_comm *comm, const cohort_options *given)
@@ -39,7 +68,6 @@ static cohort_status run(cohort_comm *comm, const cohort_options *given)
     size_t set_count = 0;
     const char *const *sets = cohort_options_list(&set_count, given, "set");
     cohort_recipe *recipe = NULL;
-    cohort_trainer *trainer = NULL;
     cohort_progress_line line = {0};
     cohort_trainer_options how = {
         .run_folder = cohort_options_get(given, "run"),
@@ -53,13 +81,10 @@ static cohort_status run(cohort_comm *comm, const cohort_options *given)
     cohort_status status = COHORT_OK;
     COHORT_TRY_DONE(status,
                     cohort_job_read_recipe(&recipe, comm, given->positional[0], sets, set_count));
-    COHORT_TRY_DONE(status, cohort_trainer_create(&trainer, comm, recipe, &how));
-    COHORT_TRY_DONE(status, cohort_trainer_run(trainer));
-    if (cohort_cli_is_speaker(comm))
-        print_result(trainer);
+    status = cohort_federated_is(recipe) ? train_federated(comm, recipe, &how, &line)
+                                         : train(comm, recipe, &how, &line);
 done:
     cohort_progress_hide(&line);
-    cohort_trainer_destroy(trainer);
     cohort_recipe_destroy(recipe);
     return status;
 }

@@ -81,19 +81,21 @@ cohort_status cohort_comm_follow(cohort_comm *comm, cohort_status mine)
     return COHORT_OK;
 }
 
-static cohort_status reduce(cohort_comm *comm, double *values, size_t count, MPI_Op op,
-                            const char *what)
+/* VALUES [count] of TYPE, of eight bytes each. */
+static cohort_status reduce(cohort_comm *comm, void *values, size_t count, MPI_Datatype type,
+                            MPI_Op op, const char *what)
 {
+    char *bytes = values;
     if (comm->size == 1 || count == 0)
         return COHORT_OK;
     COHORT_TRY(cohort_comm_enter(comm, COHORT_SCOPE_ALL));
-    const size_t most = comm->chunk_bytes / sizeof *values;
+    const size_t most = comm->chunk_bytes / 8;
     for (size_t done = 0; done < count;) {
         size_t chunk = count - done < most ? count - done : most;
         MPI_Request request;
         COHORT_TRY(cohort_comm_check(comm,
-                                     MPI_Iallreduce(MPI_IN_PLACE, values + done, (int)chunk,
-                                                    MPI_DOUBLE, op, comm->world, &request),
+                                     MPI_Iallreduce(MPI_IN_PLACE, bytes + done * 8, (int)chunk,
+                                                    type, op, comm->world, &request),
                                      what));
         COHORT_TRY(cohort_comm_wait(comm, &request, 1, COHORT_SCOPE_ALL, what));
         done += chunk;
@@ -103,12 +105,17 @@ static cohort_status reduce(cohort_comm *comm, double *values, size_t count, MPI
 
 cohort_status cohort_comm_sum(cohort_comm *comm, double *values, size_t count)
 {
-    return reduce(comm, values, count, MPI_SUM, "a sum over ranks");
+    return reduce(comm, values, count, MPI_DOUBLE, MPI_SUM, "a sum over ranks");
+}
+
+cohort_status cohort_comm_sum_integers(cohort_comm *comm, uint64_t *values, size_t count)
+{
+    return reduce(comm, values, count, MPI_UINT64_T, MPI_SUM, "a sum over ranks");
 }
 
 cohort_status cohort_comm_max(cohort_comm *comm, double *values, size_t count)
 {
-    return reduce(comm, values, count, comm->max, "a maximum over ranks");
+    return reduce(comm, values, count, MPI_DOUBLE, comm->max, "a maximum over ranks");
 }
 
 cohort_status cohort_comm_gather_all(cohort_comm *comm, void *all, const void *mine, size_t count)

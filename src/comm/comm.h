@@ -82,6 +82,9 @@ COHORT_NODISCARD cohort_status cohort_comm_broadcast(cohort_comm *comm, void *by
 /* Element-wise sum (or maximum) over ranks, in place, the same bits on every rank. */
 COHORT_NODISCARD cohort_status cohort_comm_sum(cohort_comm *comm, double *values, size_t count);
 COHORT_NODISCARD cohort_status cohort_comm_max(cohort_comm *comm, double *values, size_t count);
+/* The same for whole numbers, modulo 2^64: exact in any order. */
+COHORT_NODISCARD cohort_status cohort_comm_sum_integers(cohort_comm *comm, uint64_t *values,
+                                                        size_t count);
 /* ALL [size][count] receives every rank's MINE [count] bytes, in rank order, on all ranks. */
 COHORT_NODISCARD cohort_status cohort_comm_gather_all(cohort_comm *comm, void *all,
                                                       const void *mine, size_t count);

@@ -234,6 +234,29 @@ void cohort_loader_seek(cohort_loader *loader, uint64_t epoch, uint64_t step)
     pthread_mutex_unlock(&loader->lock);
 }
 
+static bool is_filling(const cohort_loader *loader)
+{
+    for (int i = 0; i < SLOTS; i++)
+        if (loader->slots[i].state == SLOT_FILLING)
+            return true;
+    return false;
+}
+
+void cohort_loader_set_subset(cohort_loader *loader, const cohort_subset *subset, uint64_t seed)
+{
+    pthread_mutex_lock(&loader->lock);
+    loader->paused = true;
+    loader->wanted = loader->produced;
+    while (is_filling(loader))
+        pthread_cond_wait(&loader->ready, &loader->lock);
+    for (int i = 0; i < SLOTS; i++)
+        loader->slots[i].state = SLOT_EMPTY;
+    loader->sampler.subset = *subset;
+    loader->sampler.seed = loader->seed = seed;
+    loader->positioned = false;
+    pthread_mutex_unlock(&loader->lock);
+}
+
 /* Waits until the wanted slot is ready, or prepares it here. With the lock held. */
 static slot *obtain(cohort_loader *loader)
 {

@@ -51,6 +51,11 @@ void cohort_loader_destroy(cohort_loader *loader);
 /* The next batches are those of EPOCH from STEP on, then of the following epochs without
  * a pause; an earlier sequence is dropped. Without a seek: epoch 0 from step 0. */
 void cohort_loader_seek(cohort_loader *loader, uint64_t epoch, uint64_t step);
+/* The batches are drawn from SUBSET by SEED from now on, in batches of the same size; seek
+ * before the next one. The list of a subset of rows is borrowed until the next call. SUBSET
+ * must not be empty, nor its first batch larger than that of the subset the loader was made
+ * with. Cheap: nothing is allocated. */
+void cohort_loader_set_subset(cohort_loader *loader, const cohort_subset *subset, uint64_t seed);
 /* *batch = the next batch. Waits for the thread; the first call after a seek has to.
  * COHORT_DATA when streamed data cannot be read or a token is out of range; again until the
  * next seek. */

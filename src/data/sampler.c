@@ -57,6 +57,11 @@ cohort_subset cohort_subset_limit(const cohort_subset *subset, uint64_t limit, u
     return part;
 }
 
+cohort_subset cohort_subset_list(const uint64_t *rows, uint64_t count)
+{
+    return (cohort_subset){.row_count = count, .end = count, .split = true, .rows = rows};
+}
+
 uint64_t cohort_subset_count(const cohort_subset *subset)
 {
     const uint64_t positions = subset->end - subset->begin;
@@ -70,6 +75,8 @@ uint64_t cohort_subset_row(const cohort_subset *subset, uint64_t index)
 {
     if (!subset->split)
         return index;
+    if (subset->rows)
+        return subset->rows[subset->begin + index];
     if (!subset->chunk_rows)
         return cohort_permutation_at(&subset->order, subset->begin + index);
     /* Member chunks in drawn order, the short last chunk of the file behind them. */

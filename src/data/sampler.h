@@ -19,6 +19,7 @@ typedef struct cohort_subset {
     bool split;          /* false: the whole split in file order */
     size_t chunk_rows;   /* 0: rows are drawn; else chunks of so many rows */
     bool tail;           /* with chunks: the short last one belongs to it */
+    const uint64_t *rows; /* the members one by one (borrowed), at `begin` to `end`; else NULL */
     cohort_permutation order;
 } cohort_subset;
 
@@ -30,6 +31,9 @@ cohort_subset cohort_subset_validation(uint64_t row_count, double validation_fra
 /* At most LIMIT rows of SUBSET, drawn by SEED (whole chunks where it has them, as few as
  * reach that many). */
 cohort_subset cohort_subset_limit(const cohort_subset *subset, uint64_t limit, uint64_t seed);
+/* The COUNT rows ROWS, which are borrowed: what one client has, say. They are shuffled
+ * freely, also when streamed. */
+cohort_subset cohort_subset_list(const uint64_t *rows, uint64_t count);
 uint64_t cohort_subset_count(const cohort_subset *subset);
 /* The dataset row of member INDEX of the subset. */
 uint64_t cohort_subset_row(const cohort_subset *subset, uint64_t index);

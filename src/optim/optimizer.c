@@ -3,6 +3,7 @@
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "kernel/update.h"
@@ -183,6 +184,16 @@ void cohort_optimizer_destroy(cohort_optimizer *optimizer)
     cohort_free(optimizer->spans);
     cohort_free(optimizer->sums);
     cohort_free(optimizer);
+}
+
+void cohort_optimizer_restart(cohort_optimizer *optimizer)
+{
+    for (size_t i = 0; i < optimizer->slot_count; i++) {
+        memset(optimizer->slots[i], 0, optimizer->count * sizeof(real));
+        for (size_t k = 0; k < optimizer->span_count && optimizer->type->start != 0; k++)
+            for (size_t j = optimizer->spans[k].begin; j < optimizer->spans[k].end; j++)
+                optimizer->slots[i][j] = (real)optimizer->type->start;
+    }
 }
 
 /* The first span that ends after AT; span_count if none. */

@@ -38,6 +38,9 @@ COHORT_NODISCARD cohort_status cohort_optimizer_create(cohort_optimizer **out,
                                                        const cohort_tensors *tensors, size_t count);
 void cohort_optimizer_destroy(cohort_optimizer *optimizer);
 
+/* Its slots as after creation. */
+void cohort_optimizer_restart(cohort_optimizer *optimizer);
+
 /* One step: updates PARAMS in one fused pass with learning rate LR from GRADS, clipped by
  * the whole norm or by value (GRADS itself stays). STEP counts from 1 (bias correction).
  * Runs on the OpenMP threads of the caller; their number does not change the result.

@@ -1,5 +1,6 @@
 #include "recipe/check.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The node of PATH ("optimizer.schedule.final"), or the nearest one above it. */
@@ -117,27 +118,30 @@ static cohort_status check_usage(const cohort_fill *fill, const cohort_node *roo
     return COHORT_OK;
 }
 
-static cohort_status check_schedule(const cohort_fill *fill, const cohort_recipe *recipe,
-                                    const cohort_node *root)
+/* A schedule at WHERE ("optimizer.schedule") of a run of EPOCHS, in messages SPAN. */
+static cohort_status check_schedule(const cohort_fill *fill, const cohort_node *root,
+                                    const char *where, const cohort_schedule_recipe *schedule,
+                                    size_t epochs, const char *span)
 {
-    const cohort_schedule_recipe *schedule = &recipe->optimizer.schedule;
     const cohort_reals *milestones = &schedule->milestones;
+    char key[64];
+    COHORT_TRY(check_usage(fill, root, where, &cohort_schedule_table, schedule_usage, schedule,
+                           schedule->type));
     if (schedule->type == COHORT_SCHEDULE_STEP && milestones->count == 0)
-        return REFUSE(fill, root, "optimizer.schedule",
+        return REFUSE(fill, root, where,
                       "a step schedule needs milestones, e.g. milestones: [30, 60]");
+    snprintf(key, sizeof key, "%s.milestones", where);
     for (size_t i = 1; i < milestones->count; i++)
         if (milestones->items[i] <= milestones->items[i - 1])
-            return REFUSE(fill, root, "optimizer.schedule.milestones",
-                          "optimizer.schedule.milestones must be in ascending order");
+            return REFUSE(fill, root, key, "%s must be in ascending order", key);
     if (schedule->type != COHORT_SCHEDULE_ONE_CYCLE)
         return COHORT_OK;
     if (!(schedule->peak_epoch > 0))
-        return REFUSE(fill, root, "optimizer.schedule",
+        return REFUSE(fill, root, where,
                       "a one_cycle schedule needs peak_epoch, the epoch at which lr is highest");
-    if (schedule->peak_epoch >= (double)recipe->train.epochs)
-        return REFUSE(fill, root, "optimizer.schedule.peak_epoch",
-                      "optimizer.schedule.peak_epoch must be below train.epochs (%zu)",
-                      recipe->train.epochs);
+    snprintf(key, sizeof key, "%s.peak_epoch", where);
+    if (schedule->peak_epoch >= (double)epochs)
+        return REFUSE(fill, root, key, "%s must be below %s (%zu)", key, span, epochs);
     return COHORT_OK;
 }
 
@@ -146,15 +150,15 @@ static cohort_status check_optimizer(const cohort_fill *fill, const cohort_recip
 {
     const cohort_optimizer_recipe *optimizer = &recipe->optimizer;
     const cohort_key_table *table = cohort_table_find(&cohort_recipe_table, "optimizer")->table;
-    const cohort_key_table *schedule_table = cohort_table_find(table, "schedule")->table;
     COHORT_TRY(
         check_usage(fill, root, "optimizer", table, optimizer_usage, optimizer, optimizer->type));
     if (optimizer->nesterov && !(optimizer->momentum > 0))
         return REFUSE(fill, root, "optimizer.nesterov",
                       "optimizer.nesterov needs momentum above 0; set momentum or remove it");
-    COHORT_TRY(check_usage(fill, root, "optimizer.schedule", schedule_table, schedule_usage,
-                           &optimizer->schedule, optimizer->schedule.type));
-    return check_schedule(fill, recipe, root);
+    const bool by_rounds = recipe->federated.rounds > 0;
+    return check_schedule(fill, root, "optimizer.schedule", &optimizer->schedule,
+                          by_rounds ? recipe->federated.rounds : recipe->train.epochs,
+                          by_rounds ? "federated.rounds" : "train.epochs");
 }
 
 static cohort_status check_objective(const cohort_fill *fill, const cohort_recipe *recipe,
@@ -208,6 +212,83 @@ static cohort_status check_early_stopping(const cohort_fill *fill, const cohort_
     return COHORT_OK;
 }
 
+static bool is_named(const cohort_variant *variant, const char *name)
+{
+    return variant->table && strcmp(variant->table->name, name) == 0;
+}
+
+/* Keys of steps and epochs that mean nothing where a run goes by rounds. */
+static cohort_status check_round_keys(const cohort_fill *fill, const cohort_recipe *recipe,
+                                      const cohort_node *root)
+{
+    const struct {
+        const char *key;
+        bool given;
+    } keys[] = {
+        {"train.max_steps", recipe->train.max_steps > 0},
+        {"train.parts", recipe->train.parts > 0},
+        {"train.log_every_steps", recipe->train.log_every_steps > 0},
+        {"checkpoint.every_steps", recipe->checkpoint.every_steps > 0},
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (keys[i].given)
+            return REFUSE(fill, root, keys[i].key,
+                          "%s does not apply to a federated run, which goes by rounds; remove it",
+                          keys[i].key);
+    return COHORT_OK;
+}
+
+/* What a client's optimizer must be for the strategy's formulas to hold. */
+static cohort_status check_strategy(const cohort_fill *fill, const cohort_recipe *recipe,
+                                    const cohort_node *root)
+{
+    const cohort_federated_recipe *federated = &recipe->federated;
+    const bool scaffold = is_named(&federated->strategy, "scaffold"),
+               fedsgd = is_named(&federated->strategy, "fedsgd");
+    const bool plain = recipe->optimizer.type == COHORT_SGD && !(recipe->optimizer.momentum > 0);
+    if ((scaffold || fedsgd) && !plain)
+        return REFUSE(fill, root, "federated.strategy",
+                      "strategy %s is defined for clients with plain SGD; set optimizer: {type: "
+                      "sgd} without momentum",
+                      federated->strategy.table->name);
+    if (scaffold && !(recipe->optimizer.lr > 0))
+        return REFUSE(fill, root, "optimizer.lr", "strategy scaffold divides by optimizer.lr");
+    if (fedsgd && (federated->local_batch_size != 0 || federated->local_epochs != 1))
+        return REFUSE(fill, root, "federated.strategy",
+                      "strategy fedsgd takes one step on all of a client's rows; set "
+                      "local_batch_size: 0 and local_epochs: 1");
+    if (scaffold && !is_named(&federated->compression, "none"))
+        return REFUSE(fill, root, "federated.compression",
+                      "federated.compression is not for scaffold, whose control variates must "
+                      "agree with the updates; remove it");
+    return COHORT_OK;
+}
+
+static cohort_status check_federated(const cohort_fill *fill, const cohort_recipe *recipe,
+                                     const cohort_node *root)
+{
+    const cohort_federated_recipe *federated = &recipe->federated;
+    if (federated->rounds == 0)
+        return COHORT_OK;
+    COHORT_TRY(check_round_keys(fill, recipe, root));
+    COHORT_TRY(check_strategy(fill, recipe, root));
+    if (federated->clients && federated->min_clients > federated->clients)
+        return REFUSE(fill, root, "federated.min_clients",
+                      "federated.min_clients (%zu) is more than there are clients (%zu)",
+                      federated->min_clients, federated->clients);
+    if (!federated->clients &&
+        (is_named(&federated->partition, "shards") || is_named(&federated->partition, "dirichlet")))
+        return REFUSE(fill, root, "federated.partition",
+                      "partition %s deals rows to simulated clients; set federated.clients",
+                      federated->partition.table->name);
+    if (federated->personalize_epochs && !(federated->client_test > 0))
+        return REFUSE(fill, root, "federated.personalize_epochs",
+                      "personalize_epochs is judged on rows a client keeps apart; set "
+                      "federated.client_test, e.g. to 0.2");
+    return check_schedule(fill, root, "federated.server_schedule", &federated->server_schedule,
+                          federated->rounds, "federated.rounds");
+}
+
 /* The name becomes a folder's. */
 static cohort_status check_name(const cohort_fill *fill, const cohort_recipe *recipe,
                                 const cohort_node *root)
@@ -228,5 +309,6 @@ cohort_status cohort_recipe_check(const cohort_fill *fill, const cohort_recipe *
     COHORT_TRY(check_validation(fill, recipe, root));
     COHORT_TRY(check_optimizer(fill, recipe, root));
     COHORT_TRY(check_objective(fill, recipe, root));
+    COHORT_TRY(check_federated(fill, recipe, root));
     return check_early_stopping(fill, recipe, root);
 }

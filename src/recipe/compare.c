@@ -4,9 +4,21 @@
 
 /* What may change between the parts of one run: a key, or a section with all in it. */
 static const char *const free_keys[] = {
-    "name",       "train.epochs",          "train.max_steps",    "train.threads",
-    "checkpoint", "train.log_every_steps", "train.verify_every", "train.microbatch_size",
-    "comm",       "data.memory_limit",     "train.tune",
+    "name",
+    "train.epochs",
+    "train.max_steps",
+    "train.threads",
+    "checkpoint",
+    "train.log_every_steps",
+    "train.verify_every",
+    "train.microbatch_size",
+    "comm",
+    "data.memory_limit",
+    "train.tune",
+    "federated.rounds",
+    "federated.round_timeout",
+    "federated.evaluate_every",
+    "federated.target_accuracy",
 };
 
 static bool is_free(const char *path)

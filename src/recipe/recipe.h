@@ -123,6 +123,54 @@ typedef struct cohort_comm_recipe {
     uint64_t bucket; /* bytes of a gradient bucket; 0 = tuned */
 } cohort_comm_recipe;
 
+/* How training rows are dealt to simulated clients: `partition`. */
+typedef struct cohort_shards_recipe {
+    size_t per_client;
+} cohort_shards_recipe;
+typedef struct cohort_dirichlet_recipe {
+    double alpha;
+} cohort_dirichlet_recipe;
+typedef struct cohort_by_recipe {
+    const char *dataset; /* inside the training group: equal values are one client's */
+} cohort_by_recipe;
+
+/* `strategy`: one struct for all, each type has the keys that mean something to it. */
+typedef struct cohort_strategy_recipe {
+    double mu;                /* fedprox */
+    double momentum;          /* fedavgm */
+    double beta1, beta2, tau; /* fedadam, fedyogi, fedadagrad */
+    double trim;              /* trimmed_mean: share cut off at either end */
+    size_t byzantine, keep;   /* krum */
+    double limit;             /* norm_bound */
+} cohort_strategy_recipe;
+
+/* `compression` of what clients send. */
+typedef struct cohort_compression_recipe {
+    size_t bits;     /* quantize */
+    double fraction; /* top_k */
+} cohort_compression_recipe;
+
+typedef enum cohort_weighting { COHORT_WEIGHT_SAMPLES, COHORT_WEIGHT_UNIFORM } cohort_weighting;
+typedef enum cohort_norm_policy { COHORT_NORM_AVERAGE, COHORT_NORM_LOCAL } cohort_norm_policy;
+
+typedef struct cohort_federated_recipe {
+    size_t rounds;            /* 0: there is no such section */
+    size_t clients;           /* 0: as many as there are ranks but 0, or values of `by` */
+    cohort_variant partition; /* iid, shards, dirichlet, by */
+    double fraction, over_selection;
+    size_t min_clients, local_epochs, local_batch_size;
+    cohort_variant strategy; /* config cohort_strategy_recipe */
+    int weighting;           /* cohort_weighting */
+    int batch_norm;          /* cohort_norm_policy */
+    double server_lr;
+    cohort_schedule_recipe server_schedule;
+    cohort_variant compression; /* none, or config cohort_compression_recipe */
+    double update_limit, round_timeout;
+    size_t evaluate_every;
+    double target_accuracy, client_test;
+    size_t personalize_epochs;
+} cohort_federated_recipe;
+
 typedef struct cohort_recipe {
     const char *name;
     int64_t seed;
@@ -135,6 +183,7 @@ typedef struct cohort_recipe {
     cohort_train_recipe train;
     cohort_checkpoint_recipe checkpoint;
     cohort_comm_recipe comm;
+    cohort_federated_recipe federated;
     /* Where it came from. */
     const char *path;   /* the file, for messages */
     const char *folder; /* relative paths start here */

@@ -4,14 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
-#define TABLE(label, about, type, keys_array, ...)                                                 \
-    {                                                                                              \
-        .name = label, .help = about, .config_bytes = sizeof(type), .keys = keys_array,            \
-        .key_count = COUNT_OF(keys_array), __VA_ARGS__                                             \
-    }
-#define AT(type, member) .offset = offsetof(type, member)
-
 /* Augmentation. */
 
 static const cohort_key random_crop_keys[] = {
@@ -248,7 +240,7 @@ static const cohort_key schedule_keys[] = {
      .open_min = true,
      .help = "one_cycle: epoch at which lr is highest"},
 };
-static const cohort_key_table schedule_table =
+const cohort_key_table cohort_schedule_table =
     TABLE("schedule", "the learning rate over the run", cohort_schedule_recipe, schedule_keys,
           .main_key = "type");
 
@@ -343,7 +335,7 @@ static const cohort_key optimizer_keys[] = {
     {.name = "schedule",
      .type = COHORT_KEY_SECTION,
      AT(cohort_optimizer_recipe, schedule),
-     .table = &schedule_table,
+     .table = &cohort_schedule_table,
      .fallback = "{}",
      .help = "the learning rate over the run"},
 };
@@ -565,6 +557,11 @@ static const cohort_key recipe_keys[] = {
      .table = &comm_table,
      .fallback = "{}",
      .help = "how ranks talk"},
+    {.name = "federated",
+     .type = COHORT_KEY_SECTION,
+     AT(cohort_recipe, federated),
+     .table = &cohort_federated_table,
+     .help = "train by rounds: chosen clients on their own rows, then the mean of their updates"},
 };
 const cohort_key_table cohort_recipe_table =
     TABLE("recipe", "a training run", cohort_recipe, recipe_keys);

@@ -6,6 +6,19 @@
 #include "base/text.h"
 #include "recipe/recipe.h"
 
+/* Shorthands of the tables' files. */
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
+#define TABLE(label, about, type, keys_array, ...)                                                 \
+    {                                                                                              \
+        .name = label, .help = about, .config_bytes = sizeof(type), .keys = keys_array,            \
+        .key_count = COUNT_OF(keys_array), __VA_ARGS__                                             \
+    }
+#define AT(type, member) .offset = offsetof(type, member)
+
+/* Sections that stand in files of their own or in several places. */
+extern const cohort_key_table cohort_schedule_table;
+extern const cohort_key_table cohort_federated_table;
+
 /* The whole recipe; its struct is cohort_recipe. */
 extern const cohort_key_table cohort_recipe_table;
 

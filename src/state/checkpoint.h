@@ -2,7 +2,8 @@
  *
  * Layout: root attributes format = "cohort-checkpoint", version, recipe (text), input_shape,
  * input_tokens, tokenizer (text, if any), ways (text); /params/<layer>/<tensor>,
- * /state/<layer>/<tensor>, /optimizer/<slot>/<layer>/<tensor> float32; /progress attributes, one a
+ * /state/<layer>/<tensor>, /optimizer/<slot>/<layer>/<tensor> float32, and so under /server and
+ * /clients/<number> what a federated run keeps; /progress attributes, one a
  * field of cohort_progress (int64 or float64); /classes and /vocabulary fixed-length UTF-8 strings.
  * Texts are variable-length UTF-8 (str in h5py). Every tensor has an attribute xxh64, the XXH64 of
  * its little-endian float32 bytes, verified on load; tensors without one (from other tools) are
@@ -14,6 +15,9 @@
 
 #include "nn/model.h"
 #include "optim/optimizer.h"
+
+/* Values of cohort_progress.finished. */
+enum { COHORT_RUN_FINISHED = 1, COHORT_RUN_FINISHED_EARLY = 2 };
 
 /* Where a run stands; saved as attributes of /progress. Plain numbers only. */
 typedef struct cohort_progress {
@@ -34,12 +38,22 @@ typedef struct cohort_progress {
     double seconds; /* training time so far, over all parts of the run */
 } cohort_progress;
 
+/* A further vector, laid out as TENSORS: /<group>/<slot>/<layer>/<tensor>. GROUP begins with
+ * "server" or "clients" (of a federated run). */
+typedef struct cohort_attachment {
+    const char *group, *slot;
+    cohort_tensors tensors;
+    real *data;
+} cohort_attachment;
+
 /* What a checkpoint is written from and read into. */
 typedef struct cohort_snapshot {
     const char *recipe; /* resolved recipe text */
     cohort_tensors params, state;
     real *params_data, *state_data;
     cohort_optimizer *optimizer; /* NULL: without slots */
+    const cohort_attachment *attachments;
+    size_t attachment_count;
     cohort_progress progress;
     /* Of the data set the model was trained on, so that predict and generate work from the
      * checkpoint alone; NULL/0 if none. */
@@ -79,6 +93,8 @@ COHORT_NODISCARD cohort_status cohort_checkpoint_load(const cohort_checkpoint *c
 COHORT_NODISCARD cohort_status cohort_checkpoint_load_matching(const cohort_checkpoint *checkpoint,
                                                                cohort_snapshot *snapshot,
                                                                cohort_text *report);
+/* Whether it holds GROUP ("clients/3/control"). */
+bool cohort_checkpoint_has(const cohort_checkpoint *checkpoint, const char *group);
 /* Lists its tensors: calls VISIT with "params/0_conv2d/kernel" and the shape. */
 typedef void cohort_checkpoint_visitor(void *context, const char *name, const cohort_shape *shape);
 COHORT_NODISCARD cohort_status cohort_checkpoint_visit(const cohort_checkpoint *checkpoint,

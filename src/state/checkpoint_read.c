@@ -384,6 +384,14 @@ cohort_status cohort_checkpoint_is(bool *is, const char *path)
     return status;
 }
 
+bool cohort_checkpoint_has(const cohort_checkpoint *checkpoint, const char *group)
+{
+    cohort_hdf5_begin();
+    const bool has = cohort_hdf5_exists(checkpoint->file, group);
+    cohort_hdf5_end();
+    return has;
+}
+
 /* ---- Loading ---- */
 
 /* How a tensor of ours compares with the file. */
@@ -529,9 +537,10 @@ static cohort_status collect_group(name_list *list, const cohort_checkpoint *che
 
 static cohort_status collect_names(name_list *list, const cohort_checkpoint *checkpoint)
 {
-    COHORT_TRY(collect_group(list, checkpoint, "params"));
-    COHORT_TRY(collect_group(list, checkpoint, "state"));
-    return collect_group(list, checkpoint, "optimizer");
+    static const char *const groups[] = {"params", "state", "optimizer", "server", "clients"};
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+        COHORT_TRY(collect_group(list, checkpoint, groups[i]));
+    return COHORT_OK;
 }
 
 static bool is_group(hid_t file, const char *name)
@@ -668,7 +677,7 @@ static cohort_status note_unused(void *context, const cohort_checkpoint *checkpo
     match_state *matching = context;
     cohort_text path = {0};
     cohort_status status = COHORT_OK;
-    bool used = strncmp(name, "optimizer/", 10) == 0;
+    bool used = strncmp(name, "params/", 7) != 0 && strncmp(name, "state/", 6) != 0;
     (void)checkpoint;
     (void)set;
     (void)shape;

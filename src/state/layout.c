@@ -38,7 +38,8 @@ _Static_assert(sizeof(real) == 4, "checkpoints hold float32");
 
 size_t cohort_section_count(const cohort_snapshot *snapshot)
 {
-    return 2 + (snapshot->optimizer ? cohort_optimizer_slot_count(snapshot->optimizer) : 0);
+    return 2 + (snapshot->optimizer ? cohort_optimizer_slot_count(snapshot->optimizer) : 0) +
+           snapshot->attachment_count;
 }
 
 cohort_section cohort_section_at(const cohort_snapshot *snapshot, size_t index)
@@ -47,6 +48,11 @@ cohort_section cohort_section_at(const cohort_snapshot *snapshot, size_t index)
         return (cohort_section){&snapshot->params, snapshot->params_data, "params", NULL};
     if (index == 1)
         return (cohort_section){&snapshot->state, snapshot->state_data, "state", NULL};
+    const size_t first = cohort_section_count(snapshot) - snapshot->attachment_count;
+    if (index >= first) {
+        const cohort_attachment *at = &snapshot->attachments[index - first];
+        return (cohort_section){&at->tensors, at->data, at->group, at->slot};
+    }
     return (cohort_section){&snapshot->params,
                             cohort_optimizer_slot(snapshot->optimizer, index - 2), "optimizer",
                             cohort_optimizer_slot_name(snapshot->optimizer, index - 2)};

@@ -35,11 +35,11 @@ extern const size_t cohort_progress_field_count;
 typedef struct cohort_section {
     const cohort_tensors *tensors;
     real *data;
-    const char *group; /* "params", "state", "optimizer" */
-    const char *slot;  /* NULL, or the optimizer's slot */
+    const char *group; /* "params", "state", "optimizer"; an attachment's */
+    const char *slot;  /* NULL, or the optimizer's slot; an attachment's */
 } cohort_section;
 
-/* Section INDEX of section_count: params, state, optimizer slots. */
+/* Section INDEX of section_count: params, state, optimizer slots, attachments. */
 size_t cohort_section_count(const cohort_snapshot *snapshot);
 cohort_section cohort_section_at(const cohort_snapshot *snapshot, size_t index);
 /* "optimizer/m/0_dense/kernel" into PATH (replaced). */

@@ -144,28 +144,87 @@ static cohort_status detail(cohort_evaluation *result, const tally *t)
     return COHORT_OK;
 }
 
-cohort_status cohort_evaluate(cohort_evaluation *result, cohort_comm *comm, cohort_model *model,
-                              const cohort_loss *loss, cohort_loader *loader, uint64_t batch_count,
-                              bool detailed)
+static cohort_status begin(cohort_evaluation *result, tally *t, cohort_comm *comm,
+                           const cohort_loss *loss, bool *detailed)
 {
     *result = (cohort_evaluation){.class_count = loss->class_count};
     if (loss->class_count > DETAILED_CLASSES_MAX)
         result->class_count = 0;
-    detailed = detailed && result->class_count > 0;
+    *detailed = *detailed && result->class_count > 0;
     cohort_comm_set_phase(comm, "evaluating");
-    tally t = {.count = SUM_COUNT + (detailed ? loss->class_count * loss->class_count : 0)};
-    cohort_status status = COHORT_ALLOCATE(&t.sums, t.count);
+    *t = (tally){.count = SUM_COUNT + (*detailed ? loss->class_count * loss->class_count : 0)};
+    return COHORT_ALLOCATE(&t->sums, t->count);
+}
+
+/* What T has summed, as the result. */
+static cohort_status conclude(cohort_evaluation *result, const tally *t, const cohort_loss *loss,
+                              bool detailed)
+{
+    result->samples = (uint64_t)(t->sums[SUM_SAMPLES] + 0.5);
+    result->positions = t->sums[SUM_POSITIONS];
+    result->loss = t->sums[SUM_LOSS] / t->sums[SUM_POSITIONS];
+    result->accuracy = loss->counts_correct ? t->sums[SUM_CORRECT] / t->sums[SUM_POSITIONS] : NAN;
+    return detailed ? detail(result, t) : COHORT_OK;
+}
+
+cohort_status cohort_evaluate(cohort_evaluation *result, cohort_comm *comm, cohort_model *model,
+                              const cohort_loss *loss, cohort_loader *loader, uint64_t batch_count,
+                              bool detailed)
+{
+    tally t;
+    cohort_status status = begin(result, &t, comm, loss, &detailed);
     if (status == COHORT_OK)
         status = tally_all(&t, model, loss, loader, batch_count, detailed);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
     COHORT_TRY_DONE(status, cohort_comm_sum(comm, t.sums, t.count));
-    result->samples = (uint64_t)(t.sums[SUM_SAMPLES] + 0.5);
-    result->positions = t.sums[SUM_POSITIONS];
-    result->loss = t.sums[SUM_LOSS] / t.sums[SUM_POSITIONS];
-    result->accuracy = loss->counts_correct ? t.sums[SUM_CORRECT] / t.sums[SUM_POSITIONS] : NAN;
-    if (detailed)
-        COHORT_TRY_DONE(status, detail(result, &t));
+    COHORT_TRY_DONE(status, conclude(result, &t, loss, detailed));
 done:
+    tally_clear(&t);
+    if (status != COHORT_OK)
+        cohort_evaluation_clear(result);
+    return status;
+}
+
+/* This rank's run of blocks, the sums of each apart in BLOCKS [block_count][SUM_COUNT]. */
+static cohort_status tally_blocks(tally *t, double *blocks, cohort_comm *comm, cohort_model *model,
+                                  const cohort_loss *loss, cohort_loader *loader,
+                                  uint64_t block_count, bool detailed)
+{
+    const size_t rank = (size_t)cohort_comm_rank(comm), size = (size_t)cohort_comm_size(comm);
+    const size_t first = cohort_part_begin((size_t)block_count, rank, size),
+                 last = cohort_part_begin((size_t)block_count, rank + 1, size);
+    cohort_loader_seek(loader, 0, first);
+    for (size_t block = first; block < last; block++) {
+        const cohort_batch *batch = NULL;
+        COHORT_TRY(cohort_loader_next(loader, &batch));
+        memset(t->sums, 0, SUM_COUNT * sizeof *t->sums);
+        COHORT_TRY(tally_batch(t, model, loss, batch, detailed));
+        memcpy(blocks + block * SUM_COUNT, t->sums, SUM_COUNT * sizeof *t->sums);
+    }
+    return COHORT_OK;
+}
+
+cohort_status cohort_evaluate_blocks(cohort_evaluation *result, cohort_comm *comm,
+                                     cohort_model *model, const cohort_loss *loss,
+                                     cohort_loader *loader, uint64_t block_count, bool detailed)
+{
+    tally t;
+    double *blocks = NULL;
+    const size_t count = (size_t)block_count * SUM_COUNT;
+    cohort_status status = begin(result, &t, comm, loss, &detailed);
+    if (status == COHORT_OK)
+        status = COHORT_ALLOCATE(&blocks, count);
+    if (status == COHORT_OK)
+        status = tally_blocks(&t, blocks, comm, model, loss, loader, block_count, detailed);
+    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, cohort_comm_sum(comm, blocks, count));
+    COHORT_TRY_DONE(status, cohort_comm_sum(comm, t.sums + SUM_COUNT, t.count - SUM_COUNT));
+    memset(t.sums, 0, SUM_COUNT * sizeof *t.sums);
+    for (size_t i = 0; i < count; i++)
+        t.sums[i % SUM_COUNT] += blocks[i];
+    COHORT_TRY_DONE(status, conclude(result, &t, loss, detailed));
+done:
+    cohort_free(blocks);
     tally_clear(&t);
     if (status != COHORT_OK)
         cohort_evaluation_clear(result);

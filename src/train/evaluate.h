@@ -23,6 +23,13 @@ COHORT_NODISCARD cohort_status cohort_evaluate(cohort_evaluation *result, cohort
                                                cohort_model *model, const cohort_loss *loss,
                                                cohort_loader *loader, uint64_t batch_count,
                                                bool detailed);
+/* The same to the bit on any number of ranks: LOADER brings whole blocks of the data (all
+ * parts of its batches), of which each rank takes a run; the sums of BLOCK_COUNT blocks are
+ * added in their order. Collective. */
+COHORT_NODISCARD cohort_status cohort_evaluate_blocks(cohort_evaluation *result, cohort_comm *comm,
+                                                      cohort_model *model, const cohort_loss *loss,
+                                                      cohort_loader *loader, uint64_t block_count,
+                                                      bool detailed);
 void cohort_evaluation_clear(cohort_evaluation *result);
 
 /* Appends the members of a JSON object that is open in TEXT: samples, loss, accuracy,

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -150,6 +151,107 @@ cohort_status cohort_job_open_data(cohort_dataset **out, cohort_comm *comm,
     return cohort_dataset_open(out, comm, &spec);
 }
 
+cohort_status cohort_job_check_same_run(const cohort_snapshot *old, const char *where,
+                                        const cohort_recipe *recipe, const char *folder)
+{
+    cohort_recipe *before = NULL;
+    cohort_text key = {0};
+    bool same = false;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_recipe_parse(&before, old->recipe, where, ".", NULL, 0,
+                                                cohort_model_catalog()));
+    COHORT_TRY_DONE(status, cohort_recipe_is_same_run(&same, &key, before, recipe));
+    COHORT_REQUIRE_DONE(status, same, COHORT_USAGE,
+                        "%s holds a run of another recipe (%s); use --fresh to move it aside and "
+                        "start anew, or --run for another folder",
+                        folder, key.data);
+done:
+    cohort_text_clear(&key);
+    cohort_recipe_destroy(before);
+    return status;
+}
+
+cohort_status cohort_job_load_weights(cohort_snapshot *snapshot, const char *path)
+{
+    cohort_checkpoint *checkpoint = NULL;
+    cohort_status status = cohort_checkpoint_open(&checkpoint, path);
+    if (status == COHORT_OK)
+        status = cohort_checkpoint_load(checkpoint, snapshot);
+    cohort_checkpoint_close(checkpoint);
+    return status;
+}
+
+cohort_status cohort_job_load_initial_weights(cohort_snapshot *snapshot,
+                                              const cohort_recipe *recipe,
+                                              void (*on_note)(void *context, const char *text),
+                                              void *context)
+{
+    cohort_checkpoint *checkpoint = NULL;
+    cohort_text path = {0}, report = {0};
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_recipe_find_file(&path, recipe, recipe->train.initial_weights));
+    COHORT_TRY_DONE(status, cohort_checkpoint_open(&checkpoint, path.data));
+    COHORT_TRY_DONE(status, cohort_checkpoint_load_matching(checkpoint, snapshot, &report));
+    if (report.length > 0 && report.data[report.length - 1] == '\n')
+        report.data[--report.length] = '\0'; /* a note comes without a line end */
+    if (on_note && report.data)
+        on_note(context, report.data);
+done:
+    cohort_checkpoint_close(checkpoint);
+    cohort_text_clear(&report);
+    cohort_text_clear(&path);
+    return status;
+}
+
+bool cohort_job_validation_fraction(double *fraction, const cohort_recipe *recipe)
+{
+    *fraction = 0;
+    return recipe->data.validation && cohort_parse_double(fraction, recipe->data.validation);
+}
+
+cohort_status cohort_job_training_subset(cohort_subset *subset, const cohort_recipe *recipe,
+                                         const cohort_dataset_info *info)
+{
+    const uint64_t seed = (uint64_t)recipe->seed;
+    double fraction = 0;
+    *subset = cohort_subset_all(info->count);
+    if (cohort_job_validation_fraction(&fraction, recipe))
+        *subset = cohort_subset_training(info->count, fraction, info->chunk_rows, seed);
+    if (recipe->data.limit)
+        *subset = cohort_subset_limit(subset, recipe->data.limit, seed);
+    COHORT_REQUIRE(cohort_subset_count(subset) > 0, COHORT_DATA,
+                   "data.validation: %s leaves no sample to train on; lower it",
+                   recipe->data.validation);
+    return COHORT_OK;
+}
+
+cohort_status cohort_job_has_test(bool *has, cohort_comm *comm, const cohort_recipe *recipe,
+                                  const char *file)
+{
+    cohort_status status = COHORT_OK;
+    file = file ? file : recipe->data.file;
+    *has = false;
+    if (cohort_comm_rank(comm) == 0)
+        status = cohort_dataset_has_group(has, file, recipe->data.test);
+    COHORT_TRY(cohort_comm_follow(comm, status));
+    COHORT_TRY(cohort_comm_broadcast(comm, has, sizeof *has, 0));
+    COHORT_REQUIRE(*has || strcmp(recipe->data.test, "test") == 0, COHORT_DATA,
+                   "%s has no group '%s' (data.test)", file, recipe->data.test);
+    return COHORT_OK;
+}
+
+cohort_status cohort_job_open_split(cohort_dataset **out, cohort_comm *comm,
+                                    const cohort_recipe *recipe, const char *file,
+                                    const char *group, const cohort_flow *input,
+                                    const cohort_loss *loss)
+{
+    char name[128];
+    COHORT_TRY(
+        cohort_job_open_data(out, comm, recipe, file, group, cohort_job_needs_targets(recipe)));
+    snprintf(name, sizeof name, "%s/%s", file ? file : recipe->data.file, group);
+    return cohort_comm_agree(comm, cohort_job_check_data(*out, name, input, loss));
+}
+
 bool cohort_job_needs_targets(const cohort_recipe *recipe)
 {
     return recipe->objective.type == COHORT_OBJECTIVE_LABELS;
@@ -261,6 +363,17 @@ cohort_status cohort_job_loader(cohort_loader **out, const cohort_recipe *recipe
         .resident_thread = true,
     };
     return cohort_loader_create(out, dataset, &config);
+}
+
+double cohort_job_peak_rss_mb(cohort_comm *comm)
+{
+    struct rusage usage;
+    double peak = 0;
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        peak = (double)usage.ru_maxrss / 1024;
+    if (cohort_comm_max(comm, &peak, 1) != COHORT_OK)
+        cohort_error_clear(); /* a figure for the log is not worth failing for */
+    return peak;
 }
 
 /* The cores this process may run on. */

@@ -28,6 +28,43 @@ COHORT_NODISCARD cohort_status cohort_job_open_data(cohort_dataset **out, cohort
                                                     const cohort_recipe *recipe, const char *file,
                                                     const char *group, bool with_targets);
 
+/* Whether the run saved as OLD in checkpoint WHERE may be continued by RECIPE in run folder
+ * FOLDER. Rank-local. COHORT_USAGE names the key that differs. */
+COHORT_NODISCARD cohort_status cohort_job_check_same_run(const cohort_snapshot *old,
+                                                         const char *where,
+                                                         const cohort_recipe *recipe,
+                                                         const char *folder);
+
+/* Reads checkpoint PATH into SNAPSHOT's vectors and progress. Rank-local. COHORT_DATA. */
+COHORT_NODISCARD cohort_status cohort_job_load_weights(cohort_snapshot *snapshot, const char *path);
+
+/* Takes what fits of train.initial_weights into SNAPSHOT's vectors and tells ON_NOTE (NULL:
+ * nobody) what was taken. Rank-local. COHORT_DATA. */
+COHORT_NODISCARD cohort_status
+cohort_job_load_initial_weights(cohort_snapshot *snapshot, const cohort_recipe *recipe,
+                                void (*on_note)(void *context, const char *text), void *context);
+
+/* Whether data.validation is a fraction of the training samples, then *fraction; else 0. */
+bool cohort_job_validation_fraction(double *fraction, const cohort_recipe *recipe);
+
+/* *subset = the samples of INFO's split that RECIPE trains on: without those drawn for
+ * validation, within data.limit. Rank-local; COHORT_DATA when none is left. */
+COHORT_NODISCARD cohort_status cohort_job_training_subset(cohort_subset *subset,
+                                                          const cohort_recipe *recipe,
+                                                          const cohort_dataset_info *info);
+
+/* Whether FILE (NULL: data.file) has the group data.test; it may only be missing when the
+ * recipe leaves it to the default. Rank 0 looks. Collective; COHORT_DATA. */
+COHORT_NODISCARD cohort_status cohort_job_has_test(bool *has, cohort_comm *comm,
+                                                   const cohort_recipe *recipe, const char *file);
+
+/* Opens GROUP of FILE (NULL: data.file) to evaluate a network with INPUT by LOSS on it.
+ * Collective; COHORT_DATA. */
+COHORT_NODISCARD cohort_status cohort_job_open_split(cohort_dataset **out, cohort_comm *comm,
+                                                     const cohort_recipe *recipe, const char *file,
+                                                     const char *group, const cohort_flow *input,
+                                                     const cohort_loss *loss);
+
 /* Whether RECIPE reads targets from the data; else the loader makes them. */
 bool cohort_job_needs_targets(const cohort_recipe *recipe);
 
@@ -75,6 +112,9 @@ COHORT_NODISCARD cohort_status cohort_job_loader(cohort_loader **out, const coho
 size_t cohort_job_set_threads(cohort_comm *comm, size_t wanted);
 /* The same without a word. */
 size_t cohort_job_use_threads(size_t wanted);
+
+/* The most memory a rank has had so far. Collective. */
+double cohort_job_peak_rss_mb(cohort_comm *comm);
 
 /* A trained network, opened for inference. */
 typedef struct cohort_inference {

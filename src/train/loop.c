@@ -1,10 +1,6 @@
 /* Epochs: training, evaluation, early stopping, checkpoints, records. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -64,41 +60,6 @@ static cohort_status save(cohort_trainer *trainer, bool epoch_end, bool is_best)
     return cohort_comm_follow(trainer->comm, status);
 }
 
-/* Of the figures per class and the confusion matrix in the `test` record. */
-enum { CLASSES_RECORDED_MAX = 64 };
-
-/* Where and when, for those who compare runs: the host and the processor of rank 0, UTC. */
-static void record_machine(cohort_text *line)
-{
-    char host[256] = "", model[256] = "", text[64];
-    const time_t now = time(NULL);
-    struct tm utc;
-    gethostname(host, sizeof host - 1);
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    for (char row[512]; file && fgets(row, sizeof row, file);)
-        if (sscanf(row, "model name : %255[^\n]", model) == 1)
-            break;
-    if (file)
-        fclose(file);
-    cohort_json_string(line, "host", host);
-    if (model[0])
-        cohort_json_string(line, "processor", model);
-    cohort_json_integer(line, "cores", (int64_t)sysconf(_SC_NPROCESSORS_ONLN));
-    if (gmtime_r(&now, &utc) && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc))
-        cohort_json_string(line, "time", text);
-}
-
-static double peak_rss_mb(cohort_trainer *trainer)
-{
-    struct rusage usage;
-    double peak = 0;
-    if (getrusage(RUSAGE_SELF, &usage) == 0)
-        peak = (double)usage.ru_maxrss / 1024;
-    if (cohort_comm_max(trainer->comm, &peak, 1) != COHORT_OK)
-        cohort_error_clear(); /* a figure for the log is not worth failing for */
-    return peak;
-}
-
 static cohort_status record_start(cohort_trainer *trainer)
 {
     const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
@@ -119,30 +80,15 @@ static cohort_status record_start(cohort_trainer *trainer)
     cohort_json_boolean(line, "resumed", trainer->resumed);
     cohort_json_integer(line, "epoch", (int64_t)trainer->progress.epoch);
     cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
-    record_machine(line);
+    cohort_record_machine(line);
     cohort_json_number(line, "startup_seconds", cohort_clock_seconds() - trainer->launched);
     return cohort_record_end(&trainer->record);
-}
-
-/* Loss of a sequence model, in the units language models are compared by. */
-static void language_figures(cohort_text *line, const cohort_trainer *trainer, const char *prefix,
-                             double loss)
-{
-    const char *tokenizer = cohort_dataset_describe(trainer->train)->tokenizer;
-    cohort_language_figures figures;
-    char name[64];
-    if (!cohort_language_figures_of(&figures, &trainer->loss, tokenizer, loss))
-        return;
-    snprintf(name, sizeof name, "%sperplexity", prefix);
-    cohort_json_number(line, name, figures.perplexity);
-    snprintf(name, sizeof name, "%sbits_per_%s", prefix,
-             figures.per_character ? "character" : "token");
-    cohort_json_number(line, name, figures.bits);
 }
 
 static cohort_status record_epoch(cohort_trainer *trainer, const cohort_train_view *view)
 {
     const double seconds = trainer->progress.epoch_seconds;
+    const char *tokenizer = cohort_dataset_describe(trainer->train)->tokenizer;
     double waits[2] = {trainer->wait_comm, trainer->wait_data};
     COHORT_TRY(cohort_comm_max(trainer->comm, waits, 2));
     cohort_text *line = cohort_record_begin(&trainer->record, "epoch");
@@ -151,19 +97,20 @@ static cohort_status record_epoch(cohort_trainer *trainer, const cohort_train_vi
     cohort_json_number(line, "loss", view->loss);
     if (trainer->loss.counts_correct)
         cohort_json_number(line, "accuracy", view->accuracy);
-    language_figures(line, trainer, "", view->loss);
+    cohort_record_language(line, &trainer->loss, tokenizer, "", view->loss);
     if (trainer->validation.dataset) {
         cohort_json_number(line, "validation_loss", view->validation_loss);
         if (trainer->loss.counts_correct)
             cohort_json_number(line, "validation_accuracy", view->validation_accuracy);
-        language_figures(line, trainer, "validation_", view->validation_loss);
+        cohort_record_language(line, &trainer->loss, tokenizer, "validation_",
+                               view->validation_loss);
     }
     cohort_json_number(line, "lr", view->lr);
     cohort_json_number(line, "seconds", seconds);
     cohort_json_number(line, "samples_per_s", view->samples_per_s);
     cohort_json_number(line, "communication_fraction", seconds > 0 ? waits[0] / seconds : 0);
     cohort_json_number(line, "data_fraction", seconds > 0 ? waits[1] / seconds : 0);
-    cohort_json_number(line, "peak_rss_mb", peak_rss_mb(trainer));
+    cohort_json_number(line, "peak_rss_mb", cohort_job_peak_rss_mb(trainer->comm));
     return cohort_record_end(&trainer->record);
 }
 
@@ -291,15 +238,11 @@ static cohort_status restore_best(cohort_trainer *trainer)
     cohort_status status = COHORT_OK;
     if (is_rank_0(trainer)) {
         cohort_text path = {0};
-        cohort_checkpoint *best = NULL;
         cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
         snapshot.optimizer = NULL;
         status = cohort_run_path(&path, trainer->run, "checkpoints/best.h5");
         if (status == COHORT_OK)
-            status = cohort_checkpoint_open(&best, path.data);
-        if (status == COHORT_OK)
-            status = cohort_checkpoint_load(best, &snapshot);
-        cohort_checkpoint_close(best);
+            status = cohort_job_load_weights(&snapshot, path.data);
         cohort_text_clear(&path);
     }
     COHORT_TRY(cohort_comm_follow(trainer->comm, status));
@@ -314,13 +257,10 @@ static cohort_status test(cohort_trainer *trainer)
     COHORT_TRY(cohort_evaluate(result, trainer->comm, trainer->model, &trainer->loss,
                                trainer->test.loader, trainer->test.batch_count, true));
     trainer->tested = true;
-    cohort_text *line = cohort_record_begin(&trainer->record, "test");
-    const cohort_dataset_info *info = cohort_dataset_describe(trainer->test.dataset);
-    cohort_json_integer(line, "epoch", (int64_t)trainer->progress.epoch);
-    cohort_evaluation_write(line, result, info->classes, info->class_count,
-                            result->class_count <= CLASSES_RECORDED_MAX);
-    language_figures(line, trainer, "", result->loss);
-    return cohort_comm_follow(trainer->comm, cohort_record_end(&trainer->record));
+    return cohort_comm_follow(trainer->comm,
+                              cohort_record_test(&trainer->record, result, &trainer->loss,
+                                                 cohort_dataset_describe(trainer->test.dataset),
+                                                 "epoch", trainer->progress.epoch));
 }
 
 /* The record of a max_steps run that ends inside an epoch. */
@@ -347,9 +287,9 @@ cohort_status cohort_trainer_run(cohort_trainer *trainer)
     const bool early = has_stopped_early(trainer);
     COHORT_TRY(restore_best(trainer));
     COHORT_TRY(test(trainer));
-    trainer->progress.finished = early ? COHORT_FINISHED_EARLY : COHORT_FINISHED;
+    trainer->progress.finished = early ? COHORT_RUN_FINISHED_EARLY : COHORT_RUN_FINISHED;
     COHORT_TRY(save(trainer, false, isnan(trainer->progress.best_metric)));
-    const double peak = peak_rss_mb(trainer);
+    const double peak = cohort_job_peak_rss_mb(trainer->comm);
     cohort_text *line = cohort_record_begin(&trainer->record, "end");
     cohort_json_string(line, "status", "finished");
     if (early)

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 static cohort_status append(const cohort_record *record, const char *bytes, size_t count)
 {
@@ -49,6 +51,20 @@ cohort_text *cohort_record_begin(cohort_record *record, const char *event)
     return &record->line;
 }
 
+void cohort_record_language(cohort_text *line, const cohort_loss *loss, const char *tokenizer,
+                            const char *prefix, double value)
+{
+    cohort_language_figures figures;
+    char name[64];
+    if (!cohort_language_figures_of(&figures, loss, tokenizer, value))
+        return;
+    snprintf(name, sizeof name, "%sperplexity", prefix);
+    cohort_json_number(line, name, figures.perplexity);
+    snprintf(name, sizeof name, "%sbits_per_%s", prefix,
+             figures.per_character ? "character" : "token");
+    cohort_json_number(line, name, figures.bits);
+}
+
 cohort_status cohort_record_end(cohort_record *record)
 {
     if (!record->path)
@@ -57,4 +73,39 @@ cohort_status cohort_record_end(cohort_record *record)
     cohort_text_append(&record->line, "\n");
     COHORT_TRY(cohort_text_status(&record->line));
     return append(record, record->line.data, record->line.length);
+}
+
+void cohort_record_machine(cohort_text *line)
+{
+    char host[256] = "", model[256] = "", text[64];
+    const time_t now = time(NULL);
+    struct tm utc;
+    gethostname(host, sizeof host - 1);
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    for (char row[512]; file && fgets(row, sizeof row, file);)
+        if (sscanf(row, "model name : %255[^\n]", model) == 1)
+            break;
+    if (file)
+        fclose(file);
+    cohort_json_string(line, "host", host);
+    if (model[0])
+        cohort_json_string(line, "processor", model);
+    cohort_json_integer(line, "cores", (int64_t)sysconf(_SC_NPROCESSORS_ONLN));
+    if (gmtime_r(&now, &utc) && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc))
+        cohort_json_string(line, "time", text);
+}
+
+/* Of the figures per class and the confusion matrix in the `test` record. */
+enum { CLASSES_RECORDED_MAX = 64 };
+
+cohort_status cohort_record_test(cohort_record *record, const cohort_evaluation *result,
+                                 const cohort_loss *loss, const cohort_dataset_info *info,
+                                 const char *unit, uint64_t at)
+{
+    cohort_text *line = cohort_record_begin(record, "test");
+    cohort_json_integer(line, unit, (int64_t)at);
+    cohort_evaluation_write(line, result, info->classes, info->class_count,
+                            result->class_count <= CLASSES_RECORDED_MAX);
+    cohort_record_language(line, loss, info->tokenizer, "", result->loss);
+    return cohort_record_end(record);
 }

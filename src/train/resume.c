@@ -32,37 +32,23 @@ static cohort_status share_all(cohort_trainer *trainer)
 static cohort_status check_same_run(const cohort_trainer *trainer, const cohort_snapshot *old,
                                     const char *where)
 {
-    cohort_recipe *before = NULL;
-    cohort_text key = {0};
-    bool same = false;
-    cohort_status status = COHORT_OK;
-    COHORT_TRY_DONE(status, cohort_recipe_parse(&before, old->recipe, where, ".", NULL, 0,
-                                                cohort_model_catalog()));
-    COHORT_TRY_DONE(status, cohort_recipe_is_same_run(&same, &key, before, trainer->recipe));
-    COHORT_REQUIRE_DONE(status, same, COHORT_USAGE,
-                        "%s holds a run of another recipe (%s); use --fresh to move it aside and "
-                        "start anew, or --run for another folder",
-                        trainer->folder.data, key.data);
-    COHORT_REQUIRE_DONE(status,
-                        old->progress.train_samples == trainer->progress.train_samples &&
-                            old->progress.chunk_rows == trainer->progress.chunk_rows,
-                        COHORT_USAGE,
-                        "%s was trained on %llu samples, but the data file now gives %llu%s; use "
-                        "--fresh to start anew",
-                        trainer->folder.data, (unsigned long long)old->progress.train_samples,
-                        (unsigned long long)trainer->progress.train_samples,
-                        old->progress.chunk_rows != trainer->progress.chunk_rows
-                            ? " or is read another way (data.memory_limit)"
-                            : "");
-done:
-    cohort_text_clear(&key);
-    cohort_recipe_destroy(before);
-    return status;
+    COHORT_TRY(cohort_job_check_same_run(old, where, trainer->recipe, trainer->folder.data));
+    COHORT_REQUIRE(old->progress.train_samples == trainer->progress.train_samples &&
+                       old->progress.chunk_rows == trainer->progress.chunk_rows,
+                   COHORT_USAGE,
+                   "%s was trained on %llu samples, but the data file now gives %llu%s; use "
+                   "--fresh to start anew",
+                   trainer->folder.data, (unsigned long long)old->progress.train_samples,
+                   (unsigned long long)trainer->progress.train_samples,
+                   old->progress.chunk_rows != trainer->progress.chunk_rows
+                       ? " or is read another way (data.memory_limit)"
+                       : "");
+    return COHORT_OK;
 }
 
 static cohort_status refuse_finished(const cohort_trainer *trainer, const cohort_progress *old)
 {
-    const bool is_over = old->finished == COHORT_FINISHED_EARLY ||
+    const bool is_over = old->finished == COHORT_RUN_FINISHED_EARLY ||
                          (old->finished && old->step >= trainer->total_steps);
     COHORT_REQUIRE(!is_over, COHORT_USAGE,
                    "the run in %s is finished (%llu epochs, %llu steps); use --fresh to move it "
@@ -96,23 +82,10 @@ done:
 
 static cohort_status load_initial_weights(cohort_trainer *trainer)
 {
-    cohort_checkpoint *checkpoint = NULL;
-    cohort_text path = {0}, report = {0};
     cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
-    cohort_status status = COHORT_OK;
-    COHORT_TRY_DONE(status, cohort_recipe_find_file(&path, trainer->recipe,
-                                                    trainer->recipe->train.initial_weights));
-    COHORT_TRY_DONE(status, cohort_checkpoint_open(&checkpoint, path.data));
-    COHORT_TRY_DONE(status, cohort_checkpoint_load_matching(checkpoint, &snapshot, &report));
-    if (report.length > 0 && report.data[report.length - 1] == '\n')
-        report.data[--report.length] = '\0'; /* a note comes without a line end */
-    if (trainer->options.observer.on_note && report.data)
-        trainer->options.observer.on_note(trainer->options.observer.context, report.data);
-done:
-    cohort_checkpoint_close(checkpoint);
-    cohort_text_clear(&report);
-    cohort_text_clear(&path);
-    return status;
+    return cohort_job_load_initial_weights(&snapshot, trainer->recipe,
+                                           trainer->options.observer.on_note,
+                                           trainer->options.observer.context);
 }
 
 cohort_status cohort_trainer_try_run(cohort_trainer *trainer, const cohort_run_place *place)

@@ -11,13 +11,6 @@
 #include "comm/tree.h"
 #include "train/trainer_private.h"
 
-/* data.validation: none, a fraction, or the name of a group. */
-static bool validation_fraction(double *fraction, const cohort_recipe *recipe)
-{
-    *fraction = 0;
-    return recipe->data.validation && cohort_parse_double(fraction, recipe->data.validation);
-}
-
 /* A loader that walks SUBSET of the split in order, in passes of one microbatch. */
 static cohort_status open_eval(cohort_eval_split *split, cohort_trainer *trainer,
                                const cohort_subset *subset)
@@ -32,13 +25,8 @@ static cohort_status open_eval(cohort_eval_split *split, cohort_trainer *trainer
 static cohort_status open_group(cohort_eval_split *split, cohort_trainer *trainer,
                                 const char *group)
 {
-    char name[128];
-    COHORT_TRY(cohort_job_open_data(&split->dataset, trainer->comm, trainer->recipe, NULL, group,
-                                    cohort_job_needs_targets(trainer->recipe)));
-    snprintf(name, sizeof name, "%s/%s", trainer->recipe->data.file, group);
-    COHORT_TRY(cohort_comm_agree(
-        trainer->comm, cohort_job_check_data(split->dataset, name,
-                                             cohort_model_input(trainer->model), &trainer->loss)));
+    COHORT_TRY(cohort_job_open_split(&split->dataset, trainer->comm, trainer->recipe, NULL, group,
+                                     cohort_model_input(trainer->model), &trainer->loss));
     const cohort_subset all = cohort_subset_all(cohort_dataset_describe(split->dataset)->count);
     return cohort_comm_agree(trainer->comm, open_eval(split, trainer, &all));
 }
@@ -47,7 +35,7 @@ static cohort_status open_splits(cohort_trainer *trainer)
 {
     const cohort_recipe *recipe = trainer->recipe;
     double fraction = 0;
-    if (validation_fraction(&fraction, recipe)) {
+    if (cohort_job_validation_fraction(&fraction, recipe)) {
         const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
         const cohort_subset held = cohort_subset_validation(info->count, fraction, info->chunk_rows,
                                                             (uint64_t)recipe->seed);
@@ -62,13 +50,7 @@ static cohort_status open_splits(cohort_trainer *trainer)
         COHORT_TRY(open_group(&trainer->validation, trainer, recipe->data.validation));
     }
     bool has_test = false;
-    cohort_status status = COHORT_OK;
-    if (cohort_comm_rank(trainer->comm) == 0)
-        status = cohort_dataset_has_group(&has_test, recipe->data.file, recipe->data.test);
-    COHORT_TRY(cohort_comm_follow(trainer->comm, status));
-    COHORT_TRY(cohort_comm_broadcast(trainer->comm, &has_test, sizeof has_test, 0));
-    COHORT_REQUIRE(has_test || strcmp(recipe->data.test, "test") == 0, COHORT_DATA,
-                   "%s has no group '%s' (data.test)", recipe->data.file, recipe->data.test);
+    COHORT_TRY(cohort_job_has_test(&has_test, trainer->comm, recipe, NULL));
     return has_test ? open_group(&trainer->test, trainer, recipe->data.test) : COHORT_OK;
 }
 
@@ -77,17 +59,9 @@ static cohort_status choose_samples(cohort_trainer *trainer)
 {
     const cohort_recipe *recipe = trainer->recipe;
     const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
-    double fraction = 0;
-    cohort_subset subset = cohort_subset_all(info->count);
-    if (validation_fraction(&fraction, recipe))
-        subset =
-            cohort_subset_training(info->count, fraction, info->chunk_rows, (uint64_t)recipe->seed);
-    if (recipe->data.limit)
-        subset = cohort_subset_limit(&subset, recipe->data.limit, (uint64_t)recipe->seed);
+    cohort_subset subset;
+    COHORT_TRY(cohort_job_training_subset(&subset, recipe, info));
     const size_t samples = (size_t)cohort_subset_count(&subset);
-    COHORT_REQUIRE(samples > 0, COHORT_DATA,
-                   "data.validation: %s leaves no sample to train on; lower it",
-                   recipe->data.validation);
     size_t global = recipe->train.global_batch_size;
     global = global < samples ? global : samples;
     trainer->progress.train_samples = samples;

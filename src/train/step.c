@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "kernel/vector.h"
+#include "train/pass.h"
 #include "train/trainer_private.h"
 
 /* What rides along with the gradients, in floats of the reducer's extras. */
@@ -88,18 +89,14 @@ static void end_part(cohort_trainer *trainer, const cohort_loss_sums *part)
 static void run_pass(cohort_loss_sums *sums, cohort_trainer *trainer, const cohort_batch *batch,
                      size_t begin, size_t end, bool is_first, bool is_last)
 {
-    const size_t positions = trainer->loss.positions, width = trainer->loss.width;
     const double divisor = trainer->target_count > 0
                                ? trainer->target_count
-                               : (double)batch->global_count * (double)positions;
-    const size_t sample_bytes = cohort_shape_count(&cohort_model_input(trainer->model)->shape) * 4;
+                               : (double)batch->global_count * (double)trainer->loss.positions;
     cohort_pass pass = {
-        .batch = end - begin,
         .training = true,
         .accumulate = !is_first,
         .seed = (uint64_t)trainer->recipe->seed,
         .step = trainer->progress.step,
-        .samples = batch->rows + begin,
     };
     if (cohort_comm_size(trainer->comm) > 1) {
         pass.sum = sum_over_ranks;
@@ -109,14 +106,7 @@ static void run_pass(cohort_loss_sums *sums, cohort_trainer *trainer, const coho
         pass.ready = tell_ready;
         pass.ready_context = trainer;
     }
-    const cohort_targets targets = {
-        .labels = batch->labels ? batch->labels + begin * positions : NULL,
-        .values = batch->values ? batch->values + begin * positions * width : NULL};
-    const float *logits =
-        cohort_model_forward(trainer->model, (const char *)batch->x + begin * sample_bytes, &pass);
-    cohort_loss_run(sums, cohort_model_output_grad(trainer->model), &trainer->loss, logits,
-                    &targets, pass.batch, 1.0 / divisor);
-    cohort_model_backward(trainer->model, &pass);
+    cohort_pass_run(sums, trainer->model, &trainer->loss, batch, begin, end, divisor, &pass);
 }
 
 /* Where part PART of the global batch begins among this rank's samples. */
@@ -289,5 +279,7 @@ void cohort_trainer_look(cohort_train_view *view, const cohort_trainer *trainer)
                       progress->epoch_seconds
                 : 0,
         .seconds = progress->epoch_seconds,
+        .test_loss = NAN,
+        .test_accuracy = NAN,
     };
 }

@@ -20,8 +20,10 @@ typedef struct cohort_train_view {
     double loss, accuracy; /* means over the epoch so far; accuracy NaN for a regression */
     double validation_loss, validation_accuracy; /* NaN where there is none */
     double lr;
-    double samples_per_s; /* of the epoch so far, training time only */
-    double seconds;       /* of this epoch so far */
+    double samples_per_s;            /* of the epoch so far, training time only */
+    double seconds;                  /* of this epoch so far */
+    bool by_rounds;                  /* federated: an epoch is a round, a step one of its clients */
+    double test_loss, test_accuracy; /* after a round; NaN where there is none */
 } cohort_train_view;
 
 /* Called on rank 0 only. */

@@ -68,9 +68,6 @@ struct cohort_trainer {
     double launched;        /* clock when created */
 };
 
-/* Values of cohort_progress.finished. */
-enum { COHORT_FINISHED = 1, COHORT_FINISHED_EARLY = 2 };
-
 /* Memory for the sums over this rank's parts. Rank-local. */
 COHORT_NODISCARD cohort_status cohort_trainer_create_sums(cohort_trainer *trainer);
 void cohort_trainer_destroy_sums(cohort_trainer *trainer);

@@ -1,0 +1,144 @@
+#include "data/groups.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "data/hdf5.h"
+
+/* The column as it lies in memory: numbers, or texts of WIDTH bytes or variable ones. */
+typedef struct column {
+    hid_t set, type, space;
+    size_t count;
+    size_t width; /* of a text; 0: variable */
+    int64_t *numbers;
+    char *cells;  /* [count][width + 1] */
+    char **texts; /* [count], HDF5's, or into cells */
+    bool is_variable;
+} column;
+
+static cohort_status open_column(column *c, hid_t file, const char *path, const char *group,
+                                 const char *name, size_t row_count)
+{
+    hid_t location = H5I_INVALID_HID;
+    COHORT_TRY(cohort_hdf5_open_group(&location, file, path, group));
+    cohort_status status = cohort_hdf5_open_dataset(&c->set, location, path, group, name);
+    H5Gclose(location);
+    COHORT_TRY(status);
+    c->type = H5Dget_type(c->set);
+    c->space = H5Dget_space(c->set);
+    const H5T_class_t class = H5Tget_class(c->type);
+    const hssize_t count = H5Sget_simple_extent_npoints(c->space);
+    COHORT_REQUIRE(class == H5T_INTEGER || class == H5T_STRING, COHORT_DATA,
+                   "%s: %s/%s tells clients apart, so it must hold integers or texts", path, group,
+                   name);
+    COHORT_REQUIRE(count == (hssize_t)row_count, COHORT_DATA,
+                   "%s: %s/%s holds %lld values for %zu rows; store one a row", path, group, name,
+                   (long long)count, row_count);
+    c->count = row_count;
+    c->is_variable = class == H5T_STRING && H5Tis_variable_str(c->type) > 0;
+    c->width = class == H5T_STRING && !c->is_variable ? H5Tget_size(c->type) : 0;
+    return COHORT_OK;
+}
+
+static cohort_status read_values(column *c)
+{
+    if (H5Tget_class(c->type) == H5T_INTEGER) {
+        COHORT_TRY(COHORT_ALLOCATE(&c->numbers, c->count));
+        return H5Dread(c->set, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, c->numbers) >= 0
+                   ? COHORT_OK
+                   : COHORT_DATA;
+    }
+    COHORT_TRY(COHORT_ALLOCATE(&c->texts, c->count));
+    if (c->is_variable)
+        return H5Dread(c->set, c->type, H5S_ALL, H5S_ALL, H5P_DEFAULT, c->texts) >= 0 ? COHORT_OK
+                                                                                      : COHORT_DATA;
+    char *packed = NULL;
+    COHORT_TRY(cohort_allocate((void **)&c->cells, c->count, c->width + 1));
+    COHORT_TRY(cohort_allocate((void **)&packed, c->count, c->width));
+    const bool good = H5Dread(c->set, c->type, H5S_ALL, H5S_ALL, H5P_DEFAULT, packed) >= 0;
+    for (size_t i = 0; i < c->count; i++) {
+        c->texts[i] = c->cells + i * (c->width + 1);
+        memcpy(c->texts[i], packed + i * c->width, c->width);
+    }
+    cohort_free(packed);
+    return good ? COHORT_OK : COHORT_DATA;
+}
+
+static void close_column(column *c)
+{
+    if (c->is_variable && c->texts)
+        H5Dvlen_reclaim(c->type, c->space, H5P_DEFAULT, c->texts);
+    if (c->set >= 0) {
+        H5Tclose(c->type);
+        H5Sclose(c->space);
+        H5Dclose(c->set);
+    }
+    cohort_free(c->texts);
+    cohort_free(c->cells);
+    cohort_free(c->numbers);
+}
+
+/* A row with its value, to be sorted. */
+typedef struct member {
+    const char *text;
+    int64_t number;
+    size_t row;
+} member;
+
+static int compare(const void *a, const void *b)
+{
+    const member *left = a, *right = b;
+    if (left->text)
+        return strcmp(left->text, right->text);
+    return left->number < right->number ? -1 : left->number > right->number;
+}
+
+static cohort_status number_groups(int32_t *ids, size_t *group_count, const column *c)
+{
+    member *members = NULL;
+    COHORT_TRY(COHORT_ALLOCATE(&members, c->count));
+    for (size_t i = 0; i < c->count; i++)
+        members[i] = (member){.text = !c->texts     ? NULL
+                                      : c->texts[i] ? c->texts[i]
+                                                    : "",
+                              .number = c->numbers ? c->numbers[i] : 0,
+                              .row = i};
+    qsort(members, c->count, sizeof *members, compare);
+    int32_t id = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        id += i > 0 && compare(&members[i - 1], &members[i]) != 0;
+        ids[members[i].row] = id;
+    }
+    *group_count = c->count ? (size_t)id + 1 : 0;
+    cohort_free(members);
+    return COHORT_OK;
+}
+
+cohort_status cohort_groups_read(int32_t **ids, size_t *group_count, const char *path,
+                                 const char *group, const char *name, size_t row_count)
+{
+    column c = {.set = H5I_INVALID_HID};
+    hid_t file = H5I_INVALID_HID;
+    cohort_status status = COHORT_OK;
+    *ids = NULL;
+    cohort_hdf5_begin();
+    COHORT_TRY_DONE(status, cohort_hdf5_open(&file, path));
+    COHORT_TRY_DONE(status, open_column(&c, file, path, group, name, row_count));
+    status = read_values(&c);
+    COHORT_REQUIRE_DONE(status, status != COHORT_DATA, COHORT_DATA,
+                        "%s: %s/%s cannot be read: the file is damaged", path, group, name);
+    COHORT_TRY_DONE(status, status);
+    COHORT_TRY_DONE(status, COHORT_ALLOCATE(ids, row_count));
+    COHORT_TRY_DONE(status, number_groups(*ids, group_count, &c));
+done:
+    close_column(&c);
+    if (file >= 0)
+        H5Fclose(file);
+    cohort_hdf5_end();
+    if (status != COHORT_OK) {
+        cohort_free(*ids);
+        *ids = NULL;
+    }
+    return status;
+}
