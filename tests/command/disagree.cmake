@@ -5,9 +5,9 @@ target_compile_definitions(odd_rank PRIVATE _GNU_SOURCE)
 target_link_libraries(odd_rank PRIVATE PkgConfig::OPENBLAS ${CMAKE_DL_LIBS})
 
 if(TARGET cohort)
-  add_executable(other_version ${CMAKE_SOURCE_DIR}/src/cli/main.c ${CMAKE_SOURCE_DIR}/src/train/api.c)
+  add_executable(other_version ${CMAKE_SOURCE_DIR}/src/cli/main.c ${CMAKE_SOURCE_DIR}/src/federated/api.c)
   target_link_libraries(other_version PRIVATE cohort_options cohort_cli cohort_static)
-  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/train/api.c PROPERTIES
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/federated/api.c PROPERTIES
     COMPILE_OPTIONS "-UCOHORT_VERSION;-DCOHORT_VERSION=\"0.0.0-other\"")
 endif()
 
