@@ -6,7 +6,8 @@
 static const char *const free_keys[] = {
     "name",       "train.epochs",          "train.max_steps",    "train.threads",
     "checkpoint", "train.log_every_steps", "train.verify_every", "train.microbatch_size",
-    "comm",       "data.memory_limit",     "train.tune",
+    "comm",       "data.memory_limit",     "train.on_nonfinite", "train.max_skipped",
+    "train.tune",
 };
 
 static bool is_free(const char *path)

@@ -140,6 +140,13 @@ static void language_figures(cohort_text *line, const cohort_trainer *trainer, c
     cohort_json_number(line, name, figures.bits);
 }
 
+/* Only where steps were left out. */
+static void skipped_figure(cohort_text *line, const cohort_trainer *trainer)
+{
+    if (trainer->progress.skipped)
+        cohort_json_integer(line, "skipped", (int64_t)trainer->progress.skipped);
+}
+
 static cohort_status record_epoch(cohort_trainer *trainer, const cohort_train_view *view)
 {
     const double seconds = trainer->progress.epoch_seconds;
@@ -164,6 +171,7 @@ static cohort_status record_epoch(cohort_trainer *trainer, const cohort_train_vi
     cohort_json_number(line, "communication_fraction", seconds > 0 ? waits[0] / seconds : 0);
     cohort_json_number(line, "data_fraction", seconds > 0 ? waits[1] / seconds : 0);
     cohort_json_number(line, "peak_rss_mb", peak_rss_mb(trainer));
+    skipped_figure(line, trainer);
     return cohort_record_end(&trainer->record);
 }
 
@@ -358,5 +366,6 @@ cohort_status cohort_trainer_run(cohort_trainer *trainer)
     cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
     cohort_json_number(line, "seconds", cohort_clock_seconds() - trainer->launched);
     cohort_json_number(line, "peak_rss_mb", peak);
+    skipped_figure(line, trainer);
     return cohort_comm_follow(trainer->comm, cohort_record_end(&trainer->record));
 }

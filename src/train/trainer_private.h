@@ -27,6 +27,9 @@ typedef struct cohort_part_sums {
     bool is_last;  /* the last part: what is merged is ready to be reduced */
 } cohort_part_sums;
 
+/* Looks where a batch first has values that are not finite. */
+typedef struct cohort_search cohort_search;
+
 struct cohort_trainer {
     cohort_comm *comm;
     cohort_recipe *recipe;
@@ -64,9 +67,30 @@ struct cohort_trainer {
     bool tested;
     bool resumed;
     bool stop_seen;
+    cohort_search *search;  /* looks at every pass; NULL but after a step that was not finite */
+    float *state_before;    /* copy of `state` before the step; NULL unless steps may be skipped */
     uint64_t verified_step; /* the last one after which the ranks were compared; 0 = none */
     double launched;        /* clock when created */
 };
+
+/* For cohort_pass.visit; CONTEXT is the search. */
+void cohort_search_visit(void *context, const cohort_layer *layer, const cohort_pass *pass,
+                         bool is_backward);
+/* Forward of the pass is done, the loss of LOGITS comes next. */
+void cohort_search_losses(cohort_search *search, const float *logits, const cohort_targets *targets,
+                          const cohort_pass *pass);
+/* Backward of the pass is done. */
+void cohort_search_grads(cohort_search *search);
+
+/* The step just reduced had no finite WHAT ("loss", "gradient"): its batch is run again to name
+ * layer, ranks and rows. With on_nonfinite: skip the step is recorded and left out (COHORT_OK;
+ * state is as before it); COHORT_DIVERGED otherwise, and when too many were. Parameters and
+ * optimizer must be untouched. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_nonfinite(cohort_trainer *trainer,
+                                                        const cohort_batch *batch,
+                                                        const char *what);
+/* Forward and backward over BATCH once more, shown to trainer->search. Collective. */
+void cohort_trainer_walk_again(cohort_trainer *trainer, const cohort_batch *batch);
 
 /* Values of cohort_progress.finished. */
 enum { COHORT_FINISHED = 1, COHORT_FINISHED_EARLY = 2 };
