@@ -43,10 +43,9 @@ static cohort_status run(cohort_comm *comm, const cohort_options *given)
     COHORT_TRY(cohort_preflight(&findings, comm, &how));
     cohort_status status = COHORT_OK;
     if (findings.problems)
-        status = COHORT_FAIL(COHORT_USAGE,
-                             "%s: the run would fail: %zu problem%s in %zu findings, see above",
-                             how.recipe, findings.problems, findings.problems == 1 ? "" : "s",
-                             findings.good + findings.warnings + findings.problems);
+        status =
+            COHORT_FAIL(COHORT_USAGE, "%s: the run would fail: see the %zu line%s with PROBLEM",
+                        how.recipe, findings.problems, findings.problems == 1 ? "" : "s");
     return cohort_comm_follow(comm, status);
 }
 

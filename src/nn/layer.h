@@ -32,7 +32,8 @@ typedef struct cohort_flow {
 } cohort_flow;
 
 /* One forward and backward walk over a microbatch. */
-typedef struct cohort_pass {
+typedef struct cohort_pass cohort_pass;
+struct cohort_pass {
     size_t batch;            /* samples in this microbatch; 0 is possible */
     bool training;           /* dropout active, batch statistics used */
     bool accumulate;         /* backward adds to parameter gradients; else it sets them */
@@ -49,7 +50,12 @@ typedef struct cohort_pass {
      * NULL if nobody waits for it. */
     void (*ready)(void *context, size_t offset);
     void *ready_context;
-} cohort_pass;
+    /* Shows every layer after its forward (its y is there) and before its backward (its dy
+     * is there), to look for values that should not be. NULL if nobody looks. */
+    void (*visit)(void *context, const cohort_layer *layer, const cohort_pass *pass,
+                  bool is_backward);
+    void *visit_context;
+};
 
 /* A booked parameter tensor; pointers are bound before the first forward. */
 typedef struct cohort_param {

@@ -368,6 +368,14 @@ cohort_tensors cohort_model_state_tensors(const cohort_model *model)
     return (cohort_tensors){model->planner.state, model->planner.state_count};
 }
 
+const cohort_shape *cohort_model_shape_behind(const cohort_model *model, const cohort_layer *layer)
+{
+    for (size_t i = 0; i < model->planner.note_count; i++)
+        if (model->planner.notes[i].layer == layer)
+            return &model->planner.notes[i].out;
+    return &model->output_shape;
+}
+
 const cohort_shape *cohort_model_output_shape(const cohort_model *model)
 {
     return &model->output_shape;

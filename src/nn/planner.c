@@ -353,9 +353,14 @@ cohort_status cohort_plan_sequence(cohort_planner *planner, cohort_sequence **ou
 
 void cohort_sequence_forward(cohort_sequence *sequence, const cohort_pass *pass)
 {
-    for (size_t i = 0; i < sequence->count; i++)
-        if (sequence->called[i])
-            sequence->layers[i]->type->forward(sequence->layers[i], pass);
+    for (size_t i = 0; i < sequence->count; i++) {
+        cohort_layer *layer = sequence->layers[i];
+        if (!sequence->called[i])
+            continue;
+        layer->type->forward(layer, pass);
+        if (pass->visit)
+            pass->visit(pass->visit_context, layer, pass, false);
+    }
 }
 
 void cohort_sequence_backward(cohort_sequence *sequence, const cohort_pass *pass)
@@ -364,6 +369,8 @@ void cohort_sequence_backward(cohort_sequence *sequence, const cohort_pass *pass
         cohort_layer *layer = sequence->layers[i];
         if (!sequence->called[i] || !layer->dy)
             continue;
+        if (pass->visit)
+            pass->visit(pass->visit_context, layer, pass, true);
         layer->type->backward(layer, pass);
         if (pass->ready)
             pass->ready(pass->ready_context, layer->params_offset);

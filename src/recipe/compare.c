@@ -15,6 +15,8 @@ static const char *const free_keys[] = {
     "comm",
     "data.memory_limit",
     "train.tune",
+    "train.on_nonfinite",
+    "train.max_skipped",
     "federated.rounds",
     "federated.round_timeout",
     "federated.evaluate_every",

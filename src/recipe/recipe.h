@@ -105,9 +105,17 @@ typedef enum cohort_tune_type {
     COHORT_TUNE_FASTEST
 } cohort_tune_type;
 
+/* What becomes of a step whose loss or gradient is NaN or infinite. */
+typedef enum cohort_on_nonfinite {
+    COHORT_NONFINITE_STOP,
+    COHORT_NONFINITE_SKIP
+} cohort_on_nonfinite;
+
 typedef struct cohort_train_recipe {
     size_t epochs, max_steps, global_batch_size, microbatch_size, parts, threads, log_every_steps;
     size_t verify_every;         /* steps between comparisons of the ranks' parameters; 0 = never */
+    int on_nonfinite;            /* cohort_on_nonfinite */
+    size_t max_skipped;          /* steps */
     const char *initial_weights; /* a checkpoint, by name; NULL = none */
     int tune;                    /* cohort_tune_type */
     cohort_early_stopping_recipe early_stopping;
@@ -222,8 +230,8 @@ COHORT_NODISCARD cohort_status cohort_recipe_find_file(cohort_text *path,
 
 /* Two recipes train the same thing: equal in all but what may change between
  * the parts of one run (name, epochs, max_steps, threads, logging, checkpointing,
- * comm, memory_limit, microbatch_size). On false, KEY (replaced) names the first key
- * that differs with both values. */
+ * comm, memory_limit, microbatch_size, on_nonfinite, max_skipped). On false, KEY (replaced) names
+ * the first key that differs with both values. */
 COHORT_NODISCARD cohort_status cohort_recipe_is_same_run(bool *same, cohort_text *key,
                                                          const cohort_recipe *a,
                                                          const cohort_recipe *b);

@@ -371,6 +371,7 @@ static const cohort_key_table early_stopping_table =
           early_stopping_keys, .main_key = "metric");
 
 static const char *const tunings[] = {"off", "guarded", "fastest", NULL};
+static const char *const nonfinite_choices[] = {"stop", "skip", NULL};
 static const cohort_key train_keys[] = {
     {.name = "epochs",
      .type = COHORT_KEY_COUNT,
@@ -429,6 +430,19 @@ static const cohort_key train_keys[] = {
      .fallback = "500",
      .help = "steps between comparisons of the ranks' parameters, also made before each "
              "checkpoint; 0 = never"},
+    {.name = "on_nonfinite",
+     .type = COHORT_KEY_CHOICE,
+     AT(cohort_train_recipe, on_nonfinite),
+     .choices = nonfinite_choices,
+     .fallback = "stop",
+     .help = "when loss or gradient is NaN or infinite: end the run, or leave out that step"},
+    {.name = "max_skipped",
+     .type = COHORT_KEY_COUNT,
+     AT(cohort_train_recipe, max_skipped),
+     .min = 1,
+     .max = HUGE_VAL,
+     .fallback = "10",
+     .help = "steps that on_nonfinite: skip may leave out in all before the run ends"},
     {.name = "initial_weights",
      .type = COHORT_KEY_STRING,
      AT(cohort_train_recipe, initial_weights),

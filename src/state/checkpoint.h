@@ -35,7 +35,8 @@ typedef struct cohort_progress {
     double best_metric; /* NaN before the first evaluation */
     uint64_t best_epoch;
     uint64_t epochs_without_improvement;
-    double seconds; /* training time so far, over all parts of the run */
+    uint64_t skipped; /* steps left out because they were not finite; `step` counts them */
+    double seconds;   /* training time so far, over all parts of the run */
 } cohort_progress;
 
 /* A further vector, laid out as TENSORS: /<group>/<slot>/<layer>/<tensor>. GROUP begins with

@@ -25,6 +25,7 @@ const cohort_progress_field cohort_progress_fields[] = {
     NUMBER(best_metric),
     INTEGER(best_epoch, false),
     INTEGER(epochs_without_improvement, false),
+    INTEGER(skipped, false),
     NUMBER(seconds),
 };
 const size_t cohort_progress_field_count =

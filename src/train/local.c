@@ -142,7 +142,7 @@ static cohort_status step(cohort_local_result *result, cohort_local *local,
                             .seed = (uint64_t)local->recipe->seed,
                             .step = time + result->steps};
         cohort_pass_run(&sums, local->model, &local->loss, batch, begin,
-                        end < batch->count ? end : batch->count, divisor, &pass);
+                        end < batch->count ? end : batch->count, divisor, &pass, NULL);
     }
     if (work->adjust)
         work->adjust(work->adjust_context, local->grads, local->params);

@@ -85,6 +85,13 @@ static cohort_status record_start(cohort_trainer *trainer)
     return cohort_record_end(&trainer->record);
 }
 
+/* Only where steps were left out. */
+static void skipped_figure(cohort_text *line, const cohort_trainer *trainer)
+{
+    if (trainer->progress.skipped)
+        cohort_json_integer(line, "skipped", (int64_t)trainer->progress.skipped);
+}
+
 static cohort_status record_epoch(cohort_trainer *trainer, const cohort_train_view *view)
 {
     const double seconds = trainer->progress.epoch_seconds;
@@ -111,6 +118,7 @@ static cohort_status record_epoch(cohort_trainer *trainer, const cohort_train_vi
     cohort_json_number(line, "communication_fraction", seconds > 0 ? waits[0] / seconds : 0);
     cohort_json_number(line, "data_fraction", seconds > 0 ? waits[1] / seconds : 0);
     cohort_json_number(line, "peak_rss_mb", cohort_job_peak_rss_mb(trainer->comm));
+    skipped_figure(line, trainer);
     return cohort_record_end(&trainer->record);
 }
 
@@ -298,5 +306,6 @@ cohort_status cohort_trainer_run(cohort_trainer *trainer)
     cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
     cohort_json_number(line, "seconds", cohort_clock_seconds() - trainer->launched);
     cohort_json_number(line, "peak_rss_mb", peak);
+    skipped_figure(line, trainer);
     return cohort_comm_follow(trainer->comm, cohort_record_end(&trainer->record));
 }

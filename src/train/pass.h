@@ -6,12 +6,21 @@
 #include "nn/loss.h"
 #include "nn/model.h"
 
+/* Looks where a batch first has values that are not finite (train/nonfinite.c). */
+typedef struct cohort_search cohort_search;
+
+/* Forward of PASS is done, the loss of LOGITS comes next. */
+void cohort_search_losses(cohort_search *search, const float *logits, const cohort_targets *targets,
+                          const cohort_pass *pass);
+/* Backward of the pass is done. */
+void cohort_search_grads(cohort_search *search);
+
 /* Runs MODEL forward and backward over samples [begin, end) of BATCH, which may be none:
  * adds to *SUMS and leaves d(sum of losses / DIVISOR)/d(parameters) in the model's gradients
  * (added to them when pass->accumulate). The caller has filled in PASS but for its batch and
- * samples, which are set here. */
+ * samples, which are set here. SEARCH is shown logits and gradients; NULL for none. */
 void cohort_pass_run(cohort_loss_sums *sums, cohort_model *model, const cohort_loss *loss,
                      const cohort_batch *batch, size_t begin, size_t end, double divisor,
-                     cohort_pass *pass);
+                     cohort_pass *pass, cohort_search *search);
 
 #endif

@@ -162,6 +162,8 @@ static cohort_status create_model(cohort_trainer *trainer)
                                  &trainer->share, trainer->model, COHORT_TO_TRAIN));
     const size_t state_count = cohort_model_state_count(trainer->model);
     COHORT_TRY(COHORT_ALLOCATE(&trainer->params, cohort_model_params_count(trainer->model)));
+    if (trainer->recipe->train.on_nonfinite == COHORT_NONFINITE_SKIP && state_count > 0)
+        COHORT_TRY(COHORT_ALLOCATE(&trainer->state_before, state_count));
     return COHORT_ALLOCATE(&trainer->state, state_count);
 }
 
@@ -226,5 +228,6 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_trainer_destroy_sums(trainer);
     cohort_free(trainer->params);
     cohort_free(trainer->state);
+    cohort_free(trainer->state_before);
     free(trainer);
 }

@@ -102,11 +102,15 @@ static void run_pass(cohort_loss_sums *sums, cohort_trainer *trainer, const coho
         pass.sum = sum_over_ranks;
         pass.sum_context = trainer;
     }
-    if (is_last) {
+    if (trainer->search) {
+        pass.visit = cohort_search_visit;
+        pass.visit_context = trainer->search;
+    } else if (is_last) {
         pass.ready = tell_ready;
         pass.ready_context = trainer;
     }
-    cohort_pass_run(sums, trainer->model, &trainer->loss, batch, begin, end, divisor, &pass);
+    cohort_pass_run(sums, trainer->model, &trainer->loss, batch, begin, end, divisor, &pass,
+                    trainer->search);
 }
 
 /* Where part PART of the global batch begins among this rank's samples. */
@@ -118,12 +122,10 @@ static size_t part_start(const cohort_trainer *trainer, const cohort_batch *batc
     return at < batch->count ? at : batch->count;
 }
 
-/* Forward and backward over this rank's share, part by part, each in one or more passes.
- * Returns the sum of its losses. */
-static double compute(cohort_trainer *trainer, const cohort_batch *batch)
+/* Forward and backward over this rank's share, part by part, each in one or more passes. */
+static void compute(cohort_trainer *trainer, const cohort_batch *batch)
 {
     const cohort_share *share = &trainer->share;
-    double loss = 0;
     trainer->sums.depth = 0;
     for (size_t part = share->begin; part < share->end; part++) {
         const size_t begin = part_start(trainer, batch, part),
@@ -136,9 +138,7 @@ static double compute(cohort_trainer *trainer, const cohort_batch *batch)
                      pass + 1 == trainer->pass_count);
         }
         end_part(trainer, &sums);
-        loss += sums.loss;
     }
-    return loss;
 }
 
 /* A rank whose data could not be read still enters the reduction, with nothing. */
@@ -148,29 +148,9 @@ static cohort_status fail_together(cohort_trainer *trainer, cohort_status mine)
     return status != COHORT_OK ? status : COHORT_FAIL(COHORT_PEER, "another rank failed in a step");
 }
 
-/* Says which rank and rows were not finite. Collective: the loss sum was not finite on
- * every rank. */
-static cohort_status diverged(cohort_trainer *trainer, const cohort_batch *batch, double own_loss,
-                              double norm)
+void cohort_trainer_walk_again(cohort_trainer *trainer, const cohort_batch *batch)
 {
-    const cohort_progress *progress = &trainer->progress;
-    cohort_status mine = COHORT_OK;
-    if (!isfinite(own_loss))
-        mine = COHORT_FAIL(COHORT_DIVERGED,
-                           "the loss is not finite at step %llu (epoch %llu) in the batch with "
-                           "dataset row %llu; lower optimizer.lr or set optimizer.clip_norm (the "
-                           "last checkpoint is kept)",
-                           (unsigned long long)progress->step + 1,
-                           (unsigned long long)progress->epoch + 1,
-                           (unsigned long long)(batch && batch->count ? batch->rows[0] : 0));
-    cohort_status all = cohort_comm_agree(trainer->comm, mine);
-    if (all != COHORT_OK)
-        return all;
-    return COHORT_FAIL(COHORT_DIVERGED,
-                       "the gradient is not finite (norm %g) at step %llu (epoch %llu); lower "
-                       "optimizer.lr or set optimizer.clip_norm (the last checkpoint is kept)",
-                       norm, (unsigned long long)progress->step + 1,
-                       (unsigned long long)progress->epoch + 1);
+    compute(trainer, batch);
 }
 
 static cohort_status record_step(cohort_trainer *trainer, double loss, double lr)
@@ -186,28 +166,40 @@ static cohort_status record_step(cohort_trainer *trainer, double loss, double lr
     return cohort_record_end(&trainer->record);
 }
 
-/* Runs the optimizer and moves the progress on, the sums of all ranks in EXTRAS. */
-static cohort_status update(cohort_trainer *trainer, const cohort_batch *batch, const float *extras,
-                            double own_loss)
+/* What the sums of all ranks in EXTRAS and the gradients say is not finite, which then leaves
+ * parameters and optimizer as they are; NULL when the update was made. */
+static const char *try_update(cohort_trainer *trainer, const float *extras, double lr)
+{
+    const cohort_progress *progress = &trainer->progress;
+    if (!isfinite(extras[EXTRA_LOSS]))
+        return "loss";
+    /* Steps left out do not count for the optimizer. */
+    const double norm = cohort_optimizer_step(trainer->optimizer, trainer->params,
+                                              cohort_reducer_grads(trainer->reducer), lr,
+                                              progress->step + 1 - progress->skipped);
+    return isfinite(norm) ? NULL : "gradient";
+}
+
+/* Runs the optimizer and moves the progress on. */
+static cohort_status update(cohort_trainer *trainer, const cohort_batch *batch, const float *extras)
 {
     cohort_progress *progress = &trainer->progress;
-    const double loss_sum = (double)extras[EXTRA_LOSS], count = (double)extras[EXTRA_COUNT];
+    const double loss_sum = (double)extras[EXTRA_LOSS], count = (double)extras[EXTRA_COUNT],
+                 correct = (double)extras[EXTRA_CORRECT];
     const double lr =
         cohort_schedule_lr(&trainer->recipe->optimizer.schedule, trainer->recipe->optimizer.lr,
                            progress->step, (double)trainer->steps_per_epoch, trainer->total_steps);
-    if (!isfinite(loss_sum))
-        return diverged(trainer, batch, own_loss, NAN);
-    double norm =
-        cohort_optimizer_step(trainer->optimizer, trainer->params,
-                              cohort_reducer_grads(trainer->reducer), lr, progress->step + 1);
-    if (!isfinite(norm))
-        return diverged(trainer, batch, own_loss, norm);
+    trainer->stop_seen = extras[EXTRA_STOP] > 0;
+    const char *bad = try_update(trainer, extras, lr);
+    if (bad)
+        COHORT_TRY(cohort_trainer_nonfinite(trainer, batch, bad));
     progress->step++;
     progress->step_in_epoch++;
+    if (bad)
+        return COHORT_OK;
     progress->epoch_loss += loss_sum;
-    progress->epoch_correct += (double)extras[EXTRA_CORRECT];
+    progress->epoch_correct += correct;
     progress->epoch_count += count;
-    trainer->stop_seen = extras[EXTRA_STOP] > 0;
     return record_step(trainer, count > 0 ? loss_sum / count : 0, lr);
 }
 
@@ -236,16 +228,19 @@ cohort_status cohort_trainer_step(cohort_trainer *trainer)
                           (unsigned long long)trainer->progress.step + 1);
     cohort_status mine = cohort_loader_next(trainer->loader, &batch);
     COHORT_TRY(count_targets(trainer, mine == COHORT_OK ? batch : &nothing));
+    if (trainer->state_before)
+        memcpy(trainer->state_before, trainer->state,
+               cohort_model_state_count(trainer->model) * sizeof *trainer->state);
     cohort_reducer_begin(trainer->reducer);
     /* Layers may sum over ranks on the way, so a rank without data walks along empty. */
-    const double own_loss = compute(trainer, mine == COHORT_OK ? batch : &nothing);
+    compute(trainer, mine == COHORT_OK ? batch : &nothing);
     extras[EXTRA_FAILED] = mine != COHORT_OK;
     extras[EXTRA_STOP] =
         trainer->options.should_stop && trainer->options.should_stop(trainer->options.stop_context);
     COHORT_TRY(cohort_reducer_finish(trainer->reducer));
     if (extras[EXTRA_FAILED] > 0)
         return fail_together(trainer, mine);
-    COHORT_TRY(update(trainer, batch, extras, own_loss));
+    COHORT_TRY(update(trainer, batch, extras));
     trainer->wait_comm += cohort_reducer_take_wait_seconds(trainer->reducer);
     trainer->wait_data += cohort_loader_take_wait_seconds(trainer->loader);
     trainer->progress.epoch_seconds += cohort_clock_seconds() - started;

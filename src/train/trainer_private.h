@@ -4,6 +4,7 @@
 #include "comm/reducer.h"
 #include "optim/optimizer.h"
 #include "state/run.h"
+#include "train/pass.h"
 #include "train/record.h"
 #include "train/trainer.h"
 
@@ -64,9 +65,25 @@ struct cohort_trainer {
     bool tested;
     bool resumed;
     bool stop_seen;
+    cohort_search *search;  /* looks at every pass; NULL but after a step that was not finite */
+    float *state_before;    /* copy of `state` before the step; NULL unless steps may be skipped */
     uint64_t verified_step; /* the last one after which the ranks were compared; 0 = none */
     double launched;        /* clock when created */
 };
+
+/* For cohort_pass.visit; CONTEXT is the search. */
+void cohort_search_visit(void *context, const cohort_layer *layer, const cohort_pass *pass,
+                         bool is_backward);
+
+/* The step just reduced had no finite WHAT ("loss", "gradient"): its batch is run again to name
+ * layer, ranks and rows. With on_nonfinite: skip the step is recorded and left out (COHORT_OK;
+ * state is as before it); COHORT_DIVERGED otherwise, and when too many were. Parameters and
+ * optimizer must be untouched. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_nonfinite(cohort_trainer *trainer,
+                                                        const cohort_batch *batch,
+                                                        const char *what);
+/* Forward and backward over BATCH once more, shown to trainer->search. Collective. */
+void cohort_trainer_walk_again(cohort_trainer *trainer, const cohort_batch *batch);
 
 /* Memory for the sums over this rank's parts. Rank-local. */
 COHORT_NODISCARD cohort_status cohort_trainer_create_sums(cohort_trainer *trainer);

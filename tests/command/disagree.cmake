@@ -13,7 +13,8 @@ endif()
 
 cohort_command_test(disagree)
 cohort_command_test(check)
+cohort_command_test(nonfinite)
 if(TARGET cohort)
-  set_property(TEST command.disagree command.check APPEND PROPERTY ENVIRONMENT
+  set_property(TEST command.disagree command.check command.nonfinite APPEND PROPERTY ENVIRONMENT
     "ODD_RANK=$<TARGET_FILE:odd_rank>;OTHER_VERSION=$<TARGET_FILE:other_version>")
 endif()

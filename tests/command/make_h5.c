@@ -25,6 +25,11 @@ static bool write_table(hid_t group, const char *kind)
             x[i][k] = (float)((i * 7 + k * 3) % 11) / 11 + (i % CLASSES == k);
     if (strcmp(kind, "nan") == 0)
         x[ROWS / 2][1] = NAN;
+    for (int k = 0; k < COLUMNS; k++)
+        if (strcmp(kind, "huge") == 0)
+            x[ROWS / 2][k] = k % 2 ? -3e38F : 3e38F;
+        else if (strcmp(kind, "steep") == 0)
+            x[ROWS / 2][k] = 2e21F;
     return write_array(group, "x", H5T_NATIVE_FLOAT, 2, (hsize_t[]){ROWS, COLUMNS}, x);
 }
 
@@ -35,6 +40,14 @@ static bool write_images(hid_t group)
         for (int k = 0; k < PIXELS; k++)
             x[i][k] = (unsigned char)(i * k);
     return write_array(group, "x", H5T_NATIVE_UCHAR, 4, (hsize_t[]){ROWS, SIDE, SIDE, 1}, x);
+}
+
+static bool write_values(hid_t group)
+{
+    static float y[ROWS][1];
+    for (int i = 0; i < ROWS; i++)
+        y[i][0] = (float)(i % CLASSES);
+    return write_array(group, "y", H5T_NATIVE_FLOAT, 2, (hsize_t[]){ROWS, 1}, y);
 }
 
 static bool write_labels(hid_t group, const char *kind)
@@ -53,15 +66,17 @@ static bool write_labels(hid_t group, const char *kind)
 int main(int argc, char **argv)
 {
     if (argc != 3) {
-        fputs("usage: make_h5 good|nan|label|negative|lengths|image FILE\n", stderr);
+        fputs("usage: make_h5 good|nan|huge|steep|label|negative|lengths|image FILE\n", stderr);
         return 2;
     }
     hid_t file = H5Fcreate(argv[2], H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    const bool is_steep = strcmp(argv[1], "steep") == 0;
     bool good = file >= 0;
     for (int i = 0; i < 2 && good; i++) {
         hid_t group = H5Gcreate2(file, i ? "test" : "train", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-        good = strcmp(argv[1], "image") == 0 ? write_images(group) : write_table(group, argv[1]);
-        good = write_labels(group, argv[1]) && good;
+        const char *kind = i && (is_steep || strcmp(argv[1], "huge") == 0) ? "good" : argv[1];
+        good = strcmp(kind, "image") == 0 ? write_images(group) : write_table(group, kind);
+        good = (is_steep ? write_values(group) : write_labels(group, kind)) && good;
         good = H5Gclose(group) >= 0 && good;
     }
     return file >= 0 && H5Fclose(file) >= 0 && good ? 0 : 1;

@@ -702,9 +702,11 @@ static void wrong_sets_are_named(void **state)
                               "'dense'?"},
         {"model=[]", "--set model: model is empty; give at least one layer"},
         {"data.augment.0.padding=1", "--set data.augment.0.padding: data.augment has no entries"},
-        {"train..epochs=1", "--set train..epochs: unknown key '' in train; its keys are epochs, "
-                            "max_steps, global_batch_size, parts, microbatch_size, threads, tune, "
-                            "log_every_steps, verify_every, initial_weights, early_stopping"},
+        {"train..epochs=1",
+         "--set train..epochs: unknown key '' in train; its keys are epochs, "
+         "max_steps, global_batch_size, parts, microbatch_size, threads, tune, "
+         "log_every_steps, verify_every, on_nonfinite, max_skipped, initial_weights, "
+         "early_stopping"},
         {"optimizer.momentum=0.9", "--set optimizer.momentum: optimizer.momentum is not used by "
                                    "adam; remove it or choose sgd or rmsprop"},
         {"loss=null", "--set loss: missing key 'loss'"},
@@ -750,6 +752,8 @@ static void same_runs_are_told_apart(void **state)
         "data.memory_limit=1G",
         "train.microbatch_size=8",
         "train.verify_every=0",
+        "train.on_nonfinite=skip",
+        "train.max_skipped=3",
     };
     for (size_t i = 0; i < sizeof free_to_change / sizeof *free_to_change; i++)
         assert_compared(free_to_change[i], NULL);
