@@ -333,6 +333,8 @@ void cohort_comm_kill(cohort_comm *comm, int exit_code)
         /* The rank that prints the message goes first, so that it is seen. */
         if (comm && !cohort_comm_is_speaker(comm))
             usleep(500000);
+        else if (comm && comm->is_broken && comm->node_count > 1)
+            cohort_launcher_release();
         MPI_Abort(MPI_COMM_WORLD, exit_code);
     }
     _exit(exit_code);

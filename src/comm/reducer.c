@@ -120,7 +120,7 @@ cohort_status cohort_reducer_create(cohort_reducer **out, cohort_comm *comm,
     reducer->timeout = config->timeout;
     reducer->peers = reducer->exchange.peers = MPI_COMM_NULL;
     reducer->length = cohort_size_align(COHORT_REDUCER_EXTRAS + count, LINE);
-    bool has_windows = comm->node_count < comm->size;
+    bool has_windows = comm->node_count < comm->size && config->mode != COHORT_REDUCER_MESSAGES;
     status = try_mode(reducer, config->mode, has_windows, config->bucket_bytes);
     if (status == COHORT_MEMORY && has_windows && reducer->mode == COHORT_REDUCER_SHARED) {
         cohort_error_clear();

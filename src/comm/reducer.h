@@ -12,10 +12,11 @@
 enum { COHORT_REDUCER_EXTRAS = 16 }; /* floats in front of the gradients: one cache line */
 
 typedef enum cohort_reducer_mode {
-    COHORT_REDUCER_AUTO,   /* as SHARED */
-    COHORT_REDUCER_SHARED, /* shared memory inside the node, direct messages between nodes, or
-                            * between all ranks when shared memory is short; up to 256 nodes */
-    COHORT_REDUCER_MPI     /* MPI_Iallreduce per bucket: the reference, and beyond that */
+    COHORT_REDUCER_AUTO,    /* as SHARED */
+    COHORT_REDUCER_SHARED,  /* shared memory inside the node, direct messages between nodes, or
+                             * between all ranks when shared memory is short; up to 256 nodes */
+    COHORT_REDUCER_MPI,     /* MPI_Iallreduce per bucket: the reference, and beyond that */
+    COHORT_REDUCER_MESSAGES /* as SHARED, but as if every rank were a node of its own */
 } cohort_reducer_mode;
 
 typedef struct cohort_reducer cohort_reducer;

@@ -266,22 +266,27 @@ static cohort_status report_missing(const cohort_waiter *waiter)
                            waiter->what, comm->rank, waiter->timeout);
     gather_reports(waiter);
     cohort_text names = {0};
-    int missing = 0;
+    int missing = 0, silent = 0;
     comm->first_arrived = comm->rank;
     for (int rank = comm->size - 1; rank >= 0; rank--)
         if (!is_missing(waiter, rank) &&
             (waiter->scope == COHORT_SCOPE_ALL || comm->node_of[rank] == comm->node_index))
             comm->first_arrived = rank;
     for (int rank = 0; rank < comm->size; rank++)
-        if (is_missing(waiter, rank) && ++missing <= NAMED_RANKS)
-            name_rank(&names, comm, rank);
+        if (is_missing(waiter, rank)) {
+            silent += !comm->reports[rank].answered;
+            if (++missing <= NAMED_RANKS)
+                name_rank(&names, comm, rank);
+        }
     if (missing > NAMED_RANKS)
         cohort_text_append(&names, " and %d more", missing - NAMED_RANKS);
     if (missing)
         (void)COHORT_FAIL(COHORT_PEER,
-                          "%s did not arrive at %s within %g s: killed, stopped or "
-                          "stuck; look there, or raise comm.timeout",
-                          names.data ? names.data : "?", waiter->what, waiter->timeout);
+                          "%s did not arrive at %s within %g s: %s; look there, or raise "
+                          "comm.timeout",
+                          names.data ? names.data : "?", waiter->what, waiter->timeout,
+                          silent ? "a host is down or the network to it is cut"
+                                 : "killed, stopped or stuck");
     else
         (void)COHORT_FAIL(COHORT_PEER,
                           "%s did not complete within %g s though all ranks arrived "

@@ -127,7 +127,7 @@ typedef struct cohort_checkpoint_recipe {
 
 typedef struct cohort_comm_recipe {
     double timeout;  /* seconds a collective may wait for a rank */
-    int reducer;     /* index into auto | shared | mpi */
+    int reducer;     /* index into auto | shared | mpi | messages */
     uint64_t bucket; /* bytes of a gradient bucket; 0 = tuned */
 } cohort_comm_recipe;
 

@@ -480,7 +480,7 @@ static const cohort_key checkpoint_keys[] = {
 static const cohort_key_table checkpoint_table =
     TABLE("checkpoint", "when the state is saved", cohort_checkpoint_recipe, checkpoint_keys);
 
-static const char *const reducers[] = {"auto", "shared", "mpi", NULL};
+static const char *const reducers[] = {"auto", "shared", "mpi", "messages", NULL};
 static const cohort_key comm_keys[] = {
     {.name = "timeout",
      .type = COHORT_KEY_REAL,

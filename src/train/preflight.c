@@ -16,7 +16,6 @@
 #include "data/same_file.h"
 #include "train/preflight_private.h"
 
-enum { STEPS_LEAST = 3, STEPS_MOST = 50, WARM_UP = 2 };
 static const double STEP_SECONDS = 2, READ_SECONDS = 0.3;
 /* Training data beyond this are streamed during the preflight, to be done in seconds. */
 static const uint64_t HELD_MOST = (uint64_t)256 << 20;
@@ -207,38 +206,13 @@ static void judge_model(cohort_preflight_run *run)
 
 /* --- Steps ---------------------------------------------------------------------------- */
 
-/* Trains some steps; *steps of them took *seconds, *waits of it for others and data. */
-static cohort_status time_steps(size_t *steps, double *seconds, double waits[2],
-                                cohort_preflight_run *run)
-{
-    cohort_trainer *trainer = run->trainer;
-    double start = 0, spent = 0;
-    cohort_loader_seek(trainer->loader, 0, 0);
-    for (*steps = 0; *steps < STEPS_MOST + WARM_UP; ++*steps) {
-        if (*steps == WARM_UP) {
-            start = cohort_clock_seconds();
-            trainer->wait_comm = trainer->wait_data = 0;
-        }
-        COHORT_TRY(cohort_trainer_step(trainer));
-        spent = start > 0 ? cohort_clock_seconds() - start : 0;
-        COHORT_TRY(cohort_comm_broadcast(run->comm, &spent, sizeof spent, 0));
-        if (*steps + 1 >= WARM_UP + STEPS_LEAST && spent > STEP_SECONDS) {
-            ++*steps;
-            break;
-        }
-    }
-    *steps -= WARM_UP;
-    *seconds = spent;
-    waits[0] = trainer->wait_comm;
-    waits[1] = trainer->wait_data;
-    return cohort_comm_max(run->comm, waits, 2);
-}
-
-static void judge_steps(cohort_preflight_run *run, size_t steps, double seconds,
-                        const double waits[2])
+static void judge_steps(cohort_preflight_run *run, const cohort_step_timing *timing)
 {
     const cohort_trainer *trainer = run->trainer;
-    const double each = seconds / (double)steps, total = each * (double)trainer->total_steps;
+    const size_t steps = timing->steps;
+    const double seconds = timing->seconds, each = seconds / (double)steps,
+                 waits[2] = {timing->wait_comm_most, timing->wait_data},
+                 total = each * (double)trainer->total_steps;
     char epoch[16], whole[16], left[16];
     const char *end = getenv("SLURM_JOB_END_TIME");
     double until = 0;
@@ -267,12 +241,12 @@ static void judge_steps(cohort_preflight_run *run, size_t steps, double seconds,
 
 static cohort_status check_steps(cohort_preflight_run *run)
 {
-    size_t steps = 0;
-    double seconds = 0, waits[2] = {0, 0};
+    cohort_step_timing timing;
     bool on = false;
-    COHORT_TRY(note_failure(&on, run, "training", time_steps(&steps, &seconds, waits, run)));
+    COHORT_TRY(note_failure(&on, run, "training",
+                            cohort_trainer_time(&timing, run->trainer, STEP_SECONDS)));
     if (on)
-        judge_steps(run, steps, seconds, waits);
+        judge_steps(run, &timing);
     return COHORT_OK;
 }
 

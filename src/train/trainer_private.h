@@ -6,6 +6,7 @@
 #include "state/run.h"
 #include "train/pass.h"
 #include "train/record.h"
+#include "train/timing.h"
 #include "train/trainer.h"
 
 /* A split that is evaluated. */
@@ -110,6 +111,9 @@ COHORT_NODISCARD cohort_status cohort_trainer_share_weights(cohort_trainer *trai
 COHORT_NODISCARD cohort_status cohort_trainer_verify(cohort_trainer *trainer);
 /* One step: forward, backward, reduce, update. Adds to the epoch's sums. */
 COHORT_NODISCARD cohort_status cohort_trainer_step(cohort_trainer *trainer);
+/* Trains from the first step on for about BUDGET seconds. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_time(cohort_step_timing *out, cohort_trainer *trainer,
+                                                   double budget);
 /* Fills VIEW from the progress. */
 void cohort_trainer_look(cohort_train_view *view, const cohort_trainer *trainer);
 /* What a checkpoint is made of right now. */

@@ -1,0 +1,81 @@
+#!/bin/sh
+# Several hosts (network namespaces with a shaped link): the losses of one host; a link that is
+# cut in mid-step ends the job with exit code 5 and the host's name.
+# shellcheck source=tests/command/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/command/host_network.sh
+. "$SOURCE/tests/command/host_network.sh"
+obstacle=$(hosts_obstacle)
+[ -z "$obstacle" ] || skip "$obstacle"
+# shellcheck disable=SC2317 # called by a trap
+leave() {
+    hosts_stop
+    rm -rf "$work"
+}
+
+works 1 convert digits --train 400 --test 50 --output digits.h5
+cat >net.yaml <<'YAML'
+name: net
+data: {file: digits.h5, scale: 0.004}
+model:
+  - conv2d: {filters: 8, kernel: 3, activation: relu}
+  - max_pool2d
+  - flatten
+  - dense: {units: 64, activation: relu}
+  - dense: {units: 10}
+loss: cross_entropy
+optimizer: {type: adam, lr: 0.001}
+train: {epochs: 2, global_batch_size: 20, threads: 1, log_every_steps: 1}
+YAML
+
+records() { # FOLDER -> what training and test gave
+    grep -o '"event":"step",.*' "$1/metrics.jsonl"
+    # Evaluation adds the ranks' sums in double precision, in their order.
+    printf '%.12f\n' "$(metric "$1/metrics.jsonl" test loss)"
+}
+same_losses() { # NAME PER_HOST
+    hosts_run "$2" "$COHORT" train net.yaml --quiet --run "$1" >out 2>err ||
+        wrong "$1: exit code $?: $(cat err)"
+    records "$1" >"$1.records"
+    [ "$(wc -l <"$1.records")" = 41 ] || wrong "$1 has $(wc -l <"$1.records") records"
+    cmp -s one.records "$1.records" || wrong "$1: $(diff one.records "$1.records" | head -n 4)"
+}
+
+works 1 train net.yaml --quiet --run one
+records one >one.records
+
+hosts_start "$work/net" 4 200mbit || wrong 'no four hosts'
+same_losses four 1
+grep -q '"ranks":4' four/metrics.jsonl || wrong 'not four ranks'
+hosts_count=2
+same_losses two 1
+same_losses pairs 2
+
+# The plug is pulled in a step. Rank 0 is on the first host, and mpirun, which must not wait for
+# the daemon of the other.
+hosts_run 1 "$COHORT" train net.yaml --quiet --run cut --set train.epochs=100000 \
+    --set comm.timeout=4 >out 2>err &
+job=$!
+for _ in $(seq 600); do
+    grep -q '"step":30,' cut/metrics.jsonl 2>/dev/null && break
+    sleep 0.1
+done
+start=$(date +%s)
+hosts_cut 2
+wait $job
+got=$?
+took=$(($(date +%s) - start))
+[ $got = 5 ] || wrong "a cut link: exit code $got, not 5: $(cat err)"
+# The time limit, the time to ask the other host, that to let mpirun end by itself.
+[ $took -le 20 ] || wrong "a cut link: $took s with a limit of 4"
+[ "$(grep -c '^cohort: ' err)" = 1 ] || wrong "a cut link: not one line: $(cat err)"
+grep -q "^cohort: rank 1 on $hosts_name-2 (.*did not arrive at .* within 4 s: a host is down" err ||
+    wrong "a cut link: $(cat err)"
+# Nothing is left on the host that was cut off.
+for _ in $(seq 200); do
+    [ -n "$(ip netns pids "$hosts_name-2")" ] || break
+    sleep 0.1
+done
+[ -z "$(ip netns pids "$hosts_name-2")" ] || wrong "processes are left on $hosts_name-2"
+hosts_count=4 # to be taken down
+finish
