@@ -23,7 +23,7 @@ static void sum_over_ranks(void *context, double *values, size_t count)
 
 cohort_status cohort_trainer_create_sums(cohort_trainer *trainer)
 {
-    const size_t parts = trainer->share.end - trainer->share.begin;
+    const size_t parts = trainer->is_at_once ? 1 : trainer->share.end - trainer->share.begin;
     const size_t length = COHORT_REDUCER_EXTRAS + cohort_model_params_count(trainer->model);
     trainer->sums.vectors[0] = cohort_reducer_extras(trainer->reducer);
     for (size_t level = 1; (size_t)1 << (level - 1) < parts; level++)
@@ -82,40 +82,74 @@ static void end_part(cohort_trainer *trainer, const cohort_loss_sums *part)
     sums->depth = sums->depth + 1 - sums->merges;
 }
 
+/* The sums of parts that were taken at once, in the same order: of halves, of quarters, …,
+ * each rounded as it would be riding along. */
+static cohort_loss_sums add_up(const cohort_loss_sums *parts, size_t count)
+{
+    if (count == 1)
+        return (cohort_loss_sums){(float)parts->loss, (float)parts->correct, (float)parts->count};
+    const cohort_loss_sums left = add_up(parts, count / 2);
+    const cohort_loss_sums right = add_up(parts + count / 2, count / 2);
+    return (cohort_loss_sums){(float)left.loss + (float)right.loss,
+                              (float)left.correct + (float)right.correct,
+                              (float)left.count + (float)right.count};
+}
+
 /* --- A step ----------------------------------------------------------------------- */
 
-/* Forward and backward over samples [begin, end) of the batch. */
-static void run_pass(cohort_loss_sums *sums, cohort_trainer *trainer, const cohort_batch *batch,
-                     size_t begin, size_t end, bool is_first, bool is_last)
+/* What a pass takes: samples from `begin` on, in parts. */
+typedef struct pass_range {
+    size_t begin;
+    const size_t *ends; /* [part_count] counted from begin */
+    size_t part_count;
+    bool is_first, is_last; /* of the passes over a part */
+} pass_range;
+
+/* Losses and their gradients, SUMS [part_count]. */
+static void run_loss(cohort_loss_sums *sums, cohort_trainer *trainer, const cohort_batch *batch,
+                     const pass_range *range, const float *logits)
 {
     const size_t positions = trainer->loss.positions, width = trainer->loss.width;
     const double divisor = trainer->target_count > 0
                                ? trainer->target_count
                                : (double)batch->global_count * (double)positions;
+    float *gradient = cohort_model_output_grad(trainer->model);
+    for (size_t part = 0, begin = 0; part < range->part_count; begin = range->ends[part++]) {
+        const size_t at = begin * positions, row = range->begin * positions + at;
+        const cohort_targets targets = {.labels = batch->labels ? batch->labels + row : NULL,
+                                        .values =
+                                            batch->values ? batch->values + row * width : NULL};
+        cohort_loss_run(&sums[part], gradient + at * width, &trainer->loss, logits + at * width,
+                        &targets, range->ends[part] - begin, 1.0 / divisor);
+    }
+}
+
+/* Forward and backward over RANGE of the batch. */
+static void run_pass(cohort_loss_sums *sums, cohort_trainer *trainer, const cohort_batch *batch,
+                     const pass_range *range)
+{
     const size_t sample_bytes = cohort_shape_count(&cohort_model_input(trainer->model)->shape) * 4;
     cohort_pass pass = {
-        .batch = end - begin,
+        .batch = range->ends[range->part_count - 1],
+        .part_ends = trainer->is_at_once ? range->ends : NULL,
+        .part_count = range->part_count,
         .training = true,
-        .accumulate = !is_first,
+        .accumulate = !range->is_first,
         .seed = (uint64_t)trainer->recipe->seed,
         .step = trainer->progress.step,
-        .samples = batch->rows + begin,
+        .samples = batch->rows + range->begin,
     };
     if (cohort_comm_size(trainer->comm) > 1) {
         pass.sum = sum_over_ranks;
         pass.sum_context = trainer;
     }
-    if (is_last) {
+    if (range->is_last) {
         pass.ready = tell_ready;
         pass.ready_context = trainer;
     }
-    const cohort_targets targets = {
-        .labels = batch->labels ? batch->labels + begin * positions : NULL,
-        .values = batch->values ? batch->values + begin * positions * width : NULL};
-    const float *logits =
-        cohort_model_forward(trainer->model, (const char *)batch->x + begin * sample_bytes, &pass);
-    cohort_loss_run(sums, cohort_model_output_grad(trainer->model), &trainer->loss, logits,
-                    &targets, pass.batch, 1.0 / divisor);
+    const float *logits = cohort_model_forward(
+        trainer->model, (const char *)batch->x + range->begin * sample_bytes, &pass);
+    run_loss(sums, trainer, batch, range, logits);
     cohort_model_backward(trainer->model, &pass);
 }
 
@@ -128,26 +162,56 @@ static size_t part_start(const cohort_trainer *trainer, const cohort_batch *batc
     return at < batch->count ? at : batch->count;
 }
 
-/* Forward and backward over this rank's share, part by part, each in one or more passes.
- * Returns the sum of its losses. */
-static double compute(cohort_trainer *trainer, const cohort_batch *batch)
+/* All of this rank's parts in one pass. */
+static double compute_at_once(cohort_trainer *trainer, const cohort_batch *batch)
+{
+    const size_t count = trainer->share.end - trainer->share.begin;
+    cohort_loss_sums sums[COHORT_PARTS_AT_ONCE] = {0};
+    size_t ends[COHORT_PARTS_AT_ONCE];
+    double loss = 0;
+    for (size_t part = 0; part < count; part++)
+        ends[part] = part_start(trainer, batch, trainer->share.begin + part + 1);
+    begin_part(trainer, 0, 1);
+    run_pass(sums, trainer, batch,
+             &(pass_range){.ends = ends, .part_count = count, .is_first = true, .is_last = true});
+    const cohort_loss_sums total = add_up(sums, count);
+    end_part(trainer, &total);
+    for (size_t part = 0; part < count; part++)
+        loss += sums[part].loss;
+    return loss;
+}
+
+/* One part in one or more passes. Returns its loss. */
+static double compute_part(cohort_trainer *trainer, const cohort_batch *batch, size_t part)
 {
     const cohort_share *share = &trainer->share;
+    const size_t begin = part_start(trainer, batch, part),
+                 end = part_start(trainer, batch, part + 1);
+    cohort_loss_sums sums = {0};
+    begin_part(trainer, part - share->begin, share->end - share->begin);
+    for (size_t pass = 0; pass < trainer->pass_count; pass++) {
+        const size_t from = begin + pass * trainer->microbatch, to = from + trainer->microbatch;
+        const size_t first = from < end ? from : end, count = (to < end ? to : end) - first;
+        run_pass(&sums, trainer, batch,
+                 &(pass_range){.begin = first,
+                               .ends = &count,
+                               .part_count = 1,
+                               .is_first = pass == 0,
+                               .is_last = pass + 1 == trainer->pass_count});
+    }
+    end_part(trainer, &sums);
+    return sums.loss;
+}
+
+/* Forward and backward over this rank's share. Returns the sum of its losses. */
+static double compute(cohort_trainer *trainer, const cohort_batch *batch)
+{
     double loss = 0;
     trainer->sums.depth = 0;
-    for (size_t part = share->begin; part < share->end; part++) {
-        const size_t begin = part_start(trainer, batch, part),
-                     end = part_start(trainer, batch, part + 1);
-        cohort_loss_sums sums = {0};
-        begin_part(trainer, part - share->begin, share->end - share->begin);
-        for (size_t pass = 0; pass < trainer->pass_count; pass++) {
-            const size_t from = begin + pass * trainer->microbatch, to = from + trainer->microbatch;
-            run_pass(&sums, trainer, batch, from < end ? from : end, to < end ? to : end, pass == 0,
-                     pass + 1 == trainer->pass_count);
-        }
-        end_part(trainer, &sums);
-        loss += sums.loss;
-    }
+    if (trainer->is_at_once)
+        return compute_at_once(trainer, batch);
+    for (size_t part = trainer->share.begin; part < trainer->share.end; part++)
+        loss += compute_part(trainer, batch, part);
     return loss;
 }
 
