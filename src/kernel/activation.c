@@ -20,29 +20,57 @@ COHORT_INLINE real leaky(real x, real slope)
     return x > 0 ? x : slope * x;
 }
 
+/* Elements are computed BLOCK at a time, a short last block in a buffer: the compiler rounds
+ * differently in the vectors of a loop and in what is left over, and no element's bits may depend
+ * on how many others there are. */
+enum { BLOCK = 64 };
+
+static size_t block_size(size_t count, size_t begin)
+{
+    return count - begin < BLOCK ? count - begin : BLOCK;
+}
+
 /* One loop over the elements for each function. y and z are the same memory or do not
  * overlap, so an element never depends on another. */
 #define FORWARD_LOOP(name, expression)                                                             \
     COHORT_CLONES static void name##_forward(real *y, const real *z, real slope, size_t count)     \
     {                                                                                              \
+        real in[BLOCK] = {0}, out[BLOCK];                                                          \
         (void)slope;                                                                               \
-        _Pragma("omp simd") for (size_t i = 0; i < count; i++)                                     \
-        {                                                                                          \
-            real x = z[i];                                                                         \
-            y[i] = (expression);                                                                   \
+        for (size_t begin = 0; begin < count; begin += BLOCK) {                                    \
+            const size_t size = block_size(count, begin);                                          \
+            const real *from = size < BLOCK ? memcpy(in, z + begin, size * sizeof *z) : z + begin; \
+            real *to = size < BLOCK ? out : y + begin;                                             \
+            _Pragma("omp simd") for (size_t i = 0; i < BLOCK; i++)                                 \
+            {                                                                                      \
+                real x = from[i];                                                                  \
+                to[i] = (expression);                                                              \
+            }                                                                                      \
+            if (size < BLOCK)                                                                      \
+                memcpy(y + begin, out, size * sizeof *y);                                          \
         }                                                                                          \
     }
 
-/* dz = dy * factor, the factor from y or z, called s. */
+/* dz = dy * factor, the factor from y or z, called s; dy is called d. */
 #define BACKWARD_LOOP(name, expression)                                                            \
     COHORT_CLONES static void name##_backward(real *dz, const real *dy, const real *saved,         \
                                               real slope, size_t count)                            \
     {                                                                                              \
+        real in[2][BLOCK] = {{0}}, out[BLOCK];                                                     \
         (void)slope;                                                                               \
-        _Pragma("omp simd") for (size_t i = 0; i < count; i++)                                     \
-        {                                                                                          \
-            real s = saved[i];                                                                     \
-            dz[i] = (expression);                                                                  \
+        for (size_t begin = 0; begin < count; begin += BLOCK) {                                    \
+            const size_t size = block_size(count, begin), bytes = size * sizeof *dz;               \
+            const real *s_from =                                                                   \
+                size < BLOCK ? memcpy(in[0], saved + begin, bytes) : saved + begin;                \
+            const real *d_from = size < BLOCK ? memcpy(in[1], dy + begin, bytes) : dy + begin;     \
+            real *to = size < BLOCK ? out : dz + begin;                                            \
+            _Pragma("omp simd") for (size_t i = 0; i < BLOCK; i++)                                 \
+            {                                                                                      \
+                real s = s_from[i], d = d_from[i];                                                 \
+                to[i] = (expression);                                                              \
+            }                                                                                      \
+            if (size < BLOCK)                                                                      \
+                memcpy(dz + begin, out, bytes);                                                    \
         }                                                                                          \
     }
 
@@ -53,11 +81,11 @@ FORWARD_LOOP(gelu, cohort_gelu(x))
 FORWARD_LOOP(tanh, cohort_tanh(x))
 FORWARD_LOOP(sigmoid, cohort_sigmoid(x))
 
-BACKWARD_LOOP(relu, s > 0 ? dy[i] : 0)
-BACKWARD_LOOP(leaky_relu, s > 0 ? dy[i] : slope * dy[i])
-BACKWARD_LOOP(gelu, dy[i] * cohort_gelu_slope(s))
-BACKWARD_LOOP(tanh, dy[i] * (1 - s * s))
-BACKWARD_LOOP(sigmoid, dy[i] * s * (1 - s))
+BACKWARD_LOOP(relu, s > 0 ? d : 0)
+BACKWARD_LOOP(leaky_relu, s > 0 ? d : slope * d)
+BACKWARD_LOOP(gelu, d *cohort_gelu_slope(s))
+BACKWARD_LOOP(tanh, d *(1 - s * s))
+BACKWARD_LOOP(sigmoid, d *s *(1 - s))
 
 /* relu is cheap enough for the bias to be worth a loop of its own. */
 COHORT_CLONES static void bias_relu(real *y, const real *bias, size_t rows, size_t width)

@@ -1,5 +1,6 @@
 #include "kernel/panel.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "kernel/clones.h"
@@ -14,30 +15,37 @@ size_t cohort_panel_count(size_t k, size_t n)
     return (n + COHORT_PANEL - 1) / COHORT_PANEL * COHORT_PANEL * k;
 }
 
-void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size_t ldb, size_t k,
-                       size_t n)
+/* Rows of WIDTH reals, LDB apart, into rows of a panel; zeros beside them. */
+static void pack_rows(real *packed, const real *b, size_t ldb, size_t k, size_t width)
 {
-    for (size_t first = 0; first < n; first += COHORT_PANEL) {
-        const size_t width = n - first < COHORT_PANEL ? n - first : COHORT_PANEL;
-        if (width < COHORT_PANEL)
-            memset(packed, 0, k * COHORT_PANEL * sizeof(real));
-        if (trans == COHORT_PLAIN)
-            for (size_t p = 0; p < k; p++)
-                memcpy(packed + p * COHORT_PANEL, b + p * ldb + first, width * sizeof(real));
-        else
-            for (size_t p = 0; p < k; p++)
-                for (size_t j = 0; j < width; j++)
-                    packed[p * COHORT_PANEL + j] = b[(first + j) * ldb + p];
-        packed += k * COHORT_PANEL;
+    for (size_t p = 0; p < k; p++, packed += COHORT_PANEL, b += ldb) {
+        if (width == COHORT_PANEL) {
+            memcpy(packed, b, COHORT_PANEL * sizeof(real));
+            continue;
+        }
+        size_t j = 0;
+        for (; j < width; j++)
+            packed[j] = b[j];
+        for (; j < COHORT_PANEL; j++)
+            packed[j] = 0;
     }
 }
 
-/* c [ROWS][2 vectors] (+)= a [ROWS][k] * b [k][2 vectors]. The sums stay in registers: ROWS
- * is chosen so that they fit and hide the latency of the multiply-add. Element (i, p)
- * of a lies at a[i * row + p * column]. */
+static void pack_columns(real *packed, const real *b, size_t ldb, size_t k, size_t width)
+{
+    if (width < COHORT_PANEL)
+        memset(packed, 0, k * COHORT_PANEL * sizeof(real));
+    for (size_t p = 0; p < k; p++)
+        for (size_t j = 0; j < width; j++)
+            packed[p * COHORT_PANEL + j] = b[j * ldb + p];
+}
+
+/* c [ROWS][2 vectors] (+)= a [ROWS][k] * b [k][2 vectors], rows of b STEP apart. The sums stay in
+ * registers: ROWS is chosen so that they fit and hide the latency of the multiply-add. Element (i,
+ * p) of a lies at a[i * row + p * column]. */
 #define DEFINE_TILE(name, vector, rows)                                                            \
     COHORT_INLINE void name(real *c, size_t ldc, const real *a, size_t row, size_t column,         \
-                            const real *b, size_t k, bool add)                                     \
+                            const real *b, size_t step, size_t k, bool add)                        \
     {                                                                                              \
         enum { LANES = sizeof(vector) / sizeof(real) };                                            \
         vector sum[rows][2];                                                                       \
@@ -56,7 +64,7 @@ void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size
                 sum[i][1] += factor * right;                                                       \
             }                                                                                      \
             a += column;                                                                           \
-            b += COHORT_PANEL;                                                                     \
+            b += step;                                                                             \
         }                                                                                          \
         _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
         {                                                                                          \
@@ -71,32 +79,42 @@ DEFINE_TILE(narrow_tile_4, narrow, 4)
 DEFINE_TILE(narrow_tile_2, narrow, 2)
 DEFINE_TILE(narrow_tile_1, narrow, 1)
 
-/* One panel's columns for M rows; c has PANEL columns. */
+/* COLUMNS (half or all) of one panel for M rows; c has as many. */
 COHORT_INLINE void narrow_rows(real *c, size_t ldc, const real *a, size_t row, size_t column,
-                               const real *b, size_t m, size_t k, bool add)
+                               const real *b, size_t step, size_t columns, size_t m, size_t k,
+                               bool add)
 {
-    for (size_t side = 0; side < COHORT_PANEL; side += COHORT_PANEL / 2) {
+    for (size_t side = 0; side < columns; side += COHORT_PANEL / 2) {
         size_t i = 0;
         for (; i + 4 <= m; i += 4)
-            narrow_tile_4(c + i * ldc + side, ldc, a + i * row, row, column, b + side, k, add);
+            narrow_tile_4(c + i * ldc + side, ldc, a + i * row, row, column, b + side, step, k,
+                          add);
         for (; i + 2 <= m; i += 2)
-            narrow_tile_2(c + i * ldc + side, ldc, a + i * row, row, column, b + side, k, add);
+            narrow_tile_2(c + i * ldc + side, ldc, a + i * row, row, column, b + side, step, k,
+                          add);
         if (i < m)
-            narrow_tile_1(c + i * ldc + side, ldc, a + i * row, row, column, b + side, k, add);
+            narrow_tile_1(c + i * ldc + side, ldc, a + i * row, row, column, b + side, step, k,
+                          add);
     }
 }
 
 COHORT_CLONES static void narrow_panel(real *c, size_t ldc, cohort_transpose trans, const real *a,
-                                       size_t lda, const real *b, size_t m, size_t k, bool add)
+                                       size_t lda, const real *b, size_t step, size_t columns,
+                                       size_t m, size_t k, bool add)
 {
     if (trans == COHORT_PLAIN)
-        narrow_rows(c, ldc, a, lda, 1, b, m, k, add);
+        narrow_rows(c, ldc, a, lda, 1, b, step, columns, m, k, add);
     else
-        narrow_rows(c, ldc, a, 1, lda, b, m, k, add);
+        narrow_rows(c, ldc, a, 1, lda, b, step, columns, m, k, add);
 }
 
 #ifdef HAS_WIDE
 typedef real wide __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
+#ifdef COHORT_DOUBLE
+typedef int64_t turn_index __attribute__((vector_size(64)));
+#else
+typedef int32_t turn_index __attribute__((vector_size(64)));
+#endif
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
 DEFINE_TILE(wide_tile_8, wide, 8)
@@ -105,61 +123,125 @@ DEFINE_TILE(wide_tile_2, wide, 2)
 DEFINE_TILE(wide_tile_1, wide, 1)
 
 COHORT_INLINE void wide_rows(real *c, size_t ldc, const real *a, size_t row, size_t column,
-                             const real *b, size_t m, size_t k, bool add)
+                             const real *b, size_t step, size_t m, size_t k, bool add)
 {
     size_t i = 0;
     for (; i + 8 <= m; i += 8)
-        wide_tile_8(c + i * ldc, ldc, a + i * row, row, column, b, k, add);
+        wide_tile_8(c + i * ldc, ldc, a + i * row, row, column, b, step, k, add);
     for (; i + 4 <= m; i += 4)
-        wide_tile_4(c + i * ldc, ldc, a + i * row, row, column, b, k, add);
+        wide_tile_4(c + i * ldc, ldc, a + i * row, row, column, b, step, k, add);
     for (; i + 2 <= m; i += 2)
-        wide_tile_2(c + i * ldc, ldc, a + i * row, row, column, b, k, add);
+        wide_tile_2(c + i * ldc, ldc, a + i * row, row, column, b, step, k, add);
     if (i < m)
-        wide_tile_1(c + i * ldc, ldc, a + i * row, row, column, b, k, add);
+        wide_tile_1(c + i * ldc, ldc, a + i * row, row, column, b, step, k, add);
+}
+
+/* Step H of turning a block: exchanges the bit H of the number of a row with that of an
+ * element in it, for all rows. */
+#define TURN_STEP(h)                                                                               \
+    _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++)                                       \
+    {                                                                                              \
+        const turn_index beyond = ((lane & (h)) != 0) & (LANES - (h));                             \
+        const wide one = rows[i], other = rows[(i + (h)) % LANES];                                 \
+        if ((i & (h)) == 0) {                                                                      \
+            rows[i] = __builtin_shuffle(one, other, lane + beyond);                                \
+            rows[(i + (h)) % LANES] = __builtin_shuffle(one, other, lane + (h) + beyond);          \
+        }                                                                                          \
+    }
+
+/* Packs the transpose of whole blocks of rows of a whole panel; returns how many rows. */
+static size_t wide_turn(real *packed, const real *b, size_t ldb, size_t k)
+{
+    enum { LANES = 64 / sizeof(real) };
+    size_t p = 0;
+    turn_index lane;
+    for (int l = 0; l < LANES; l++)
+        lane[l] = l;
+    for (; p + LANES <= k; p += LANES)
+        for (size_t side = 0; side < COHORT_PANEL; side += LANES) {
+            wide rows[LANES];
+            _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) rows[i] =
+                *(const wide *)(b + (side + (size_t)i) * ldb + p);
+            TURN_STEP(1)
+            TURN_STEP(2)
+            TURN_STEP(4)
+#ifndef COHORT_DOUBLE
+            TURN_STEP(8)
+#endif
+            _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) *
+                (wide *)(packed + (p + (size_t)i) * COHORT_PANEL + side) = rows[i];
+        }
+    return p;
 }
 
 static void wide_panel(real *c, size_t ldc, cohort_transpose trans, const real *a, size_t lda,
-                       const real *b, size_t m, size_t k, bool add)
+                       const real *b, size_t step, size_t m, size_t k, bool add)
 {
     if (trans == COHORT_PLAIN)
-        wide_rows(c, ldc, a, lda, 1, b, m, k, add);
+        wide_rows(c, ldc, a, lda, 1, b, step, m, k, add);
     else
-        wide_rows(c, ldc, a, 1, lda, b, m, k, add);
+        wide_rows(c, ldc, a, 1, lda, b, step, m, k, add);
 }
 #pragma GCC pop_options
 #endif
 
+/* COLUMNS: half or all of a panel. */
 static void panel(real *c, size_t ldc, cohort_transpose trans, const real *a, size_t lda,
-                  const real *b, size_t m, size_t k, bool add)
+                  const real *b, size_t step, size_t columns, size_t m, size_t k, bool add)
 {
 #ifdef HAS_WIDE
-    if (__builtin_cpu_supports("x86-64-v4")) {
-        wide_panel(c, ldc, trans, a, lda, b, m, k, add);
+    if (columns == COHORT_PANEL && __builtin_cpu_supports("x86-64-v4")) {
+        wide_panel(c, ldc, trans, a, lda, b, step, m, k, add);
         return;
     }
 #endif
-    narrow_panel(c, ldc, trans, a, lda, b, m, k, add);
+    narrow_panel(c, ldc, trans, a, lda, b, step, columns, m, k, add);
+}
+
+void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size_t ldb, size_t k,
+                       size_t n)
+{
+    for (size_t first = 0; first < n; first += COHORT_PANEL, packed += k * COHORT_PANEL) {
+        const size_t width = n - first < COHORT_PANEL ? n - first : COHORT_PANEL;
+        if (trans == COHORT_PLAIN) {
+            pack_rows(packed, b + first, ldb, k, width);
+            continue;
+        }
+        size_t done = 0;
+#ifdef HAS_WIDE
+        if (width == COHORT_PANEL && __builtin_cpu_supports("x86-64-v4"))
+            done = wide_turn(packed, b + first * ldb, ldb, k);
+#endif
+        pack_columns(packed + done * COHORT_PANEL, b + first * ldb + done, ldb, k - done, width);
+    }
 }
 
 void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
                            const real *packed, size_t depth, size_t m, size_t n, size_t k, bool add)
 {
     for (; n >= COHORT_PANEL; n -= COHORT_PANEL) {
-        panel(c, ldc, trans_a, a, lda, packed, m, k, add);
+        panel(c, ldc, trans_a, a, lda, packed, COHORT_PANEL, COHORT_PANEL, m, k, add);
         packed += depth * COHORT_PANEL;
         c += COHORT_PANEL;
     }
     /* The last, narrower panel goes through a full-width tile. */
     enum { TILE_ROWS = 8 };
+    const size_t columns = n > COHORT_PANEL / 2 ? COHORT_PANEL : COHORT_PANEL / 2;
     real tile[TILE_ROWS * COHORT_PANEL];
     for (size_t i = 0; n && i < m; i += TILE_ROWS) {
         const size_t rows = m - i < TILE_ROWS ? m - i : TILE_ROWS;
         panel(tile, COHORT_PANEL, trans_a, a + i * (trans_a == COHORT_PLAIN ? lda : 1), lda, packed,
-              rows, k, false);
+              COHORT_PANEL, columns, rows, k, false);
         for (size_t r = 0; r < rows; r++)
             for (size_t j = 0; j < n; j++) {
                 real *to = c + (i + r) * ldc + j;
                 *to = tile[r * COHORT_PANEL + j] + (add ? *to : 0);
             }
     }
+}
+
+void cohort_panel_product(real *c, size_t ldc, const real *a, size_t lda, const real *b, size_t ldb,
+                          size_t m, size_t k)
+{
+    panel(c, ldc, COHORT_PLAIN, a, lda, b, ldb, COHORT_PANEL, m, k, false);
 }

@@ -29,4 +29,9 @@ void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const 
                            const real *packed, size_t depth, size_t m, size_t n, size_t k,
                            bool add);
 
+/* c [m][PANEL] = a [m][k] * b [k][PANEL] for a b that is not packed: rows LDC, LDA and LDB
+ * reals apart. */
+void cohort_panel_product(real *c, size_t ldc, const real *a, size_t lda, const real *b, size_t ldb,
+                          size_t m, size_t k);
+
 #endif

@@ -40,6 +40,11 @@ struct cohort_pass {
     uint64_t seed;           /* of the run */
     uint64_t step;           /* global step, from 0: a key for random numbers */
     const uint64_t *samples; /* [batch] dataset rows: a key for random numbers */
+    /* Where each of the pass's parts ends, in samples. Gradients of parameters are summed by
+     * part, then over pairs of parts, over pairs of those, …, with the bits that passes of
+     * one part have when added so. For models that are row by row; NULL: all one part. */
+    const size_t *part_ends; /* [part_count], not falling; the last is `batch` */
+    size_t part_count;       /* a power of two */
     const real *mask;        /* [batch][time] 1 = real, 0 = padding; NULL without mask */
     /* Sums VALUES over the ranks that share the global batch, in place (collective:
      * every rank calls it for every layer that does, also with batch == 0). NULL on
@@ -153,6 +158,9 @@ struct cohort_layer {
 
 /* The most samples a pass will bring. */
 size_t cohort_plan_batch(const cohort_planner *planner);
+/* The most samples of one part of a batch (see cohort_pass); what a layer takes by the number of
+ * samples, it takes by this: a pass has one or several parts, depending on the ranks. */
+size_t cohort_plan_part(const cohort_planner *planner);
 /* False in a model for inference only: nothing needs to be kept, no grads exist. */
 bool cohort_plan_is_training(const cohort_planner *planner);
 /* Whether dx will be wanted: false when no layer below has parameters. */
@@ -183,6 +191,9 @@ void cohort_plan_keep_output(cohort_planner *planner);
  * share must be one pass. Nothing is noted when the layer is frozen: it must not call
  * pass->sum then. */
 void cohort_plan_uses_sum(cohort_planner *planner, bool whole);
+/* The layer computes each sample with the same bits whatever others are in the pass, and heeds
+ * pass->part_ends. */
+void cohort_plan_row_by_row(cohort_planner *planner);
 /* y is x and dy is dx, element for element (flatten): the container aliases them and
  * forward and backward are not called. */
 void cohort_plan_alias(cohort_planner *planner);

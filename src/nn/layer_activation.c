@@ -30,6 +30,7 @@ static cohort_status activation_plan(cohort_layer *base, cohort_planner *planner
     layer->width = dims ? flow->shape.dims[dims - 1] : 1;
     layer->rows = cohort_shape_count(&flow->shape) / layer->width;
     layer->slope = (real)config->slope;
+    cohort_plan_row_by_row(planner);
     if (cohort_activation_needs_input(layer->activation))
         cohort_plan_keep_input(planner);
     else

@@ -3,6 +3,7 @@
  * x [batch][in] or [batch][time][in]; kernel [in][units]; bias [units], starts at 0. */
 #include "kernel/activation.h"
 #include "kernel/gemm.h"
+#include "kernel/thin.h"
 #include "kernel/vector.h"
 #include "nn/layer_check.h"
 
@@ -20,7 +21,29 @@ typedef struct dense_layer {
     cohort_activation activation;
     bool has_bias;
     real *preactivation; /* kept x kernel + bias, where the derivative is taken from it */
+    bool is_thin;        /* few rows, a small kernel: not by BLAS */
+    real *forward_scratch, *backward_scratch;
 } dense_layer;
+
+/* Rows of a part beyond which BLAS's blocking for caches pays. */
+enum { THIN_ROWS = 64 };
+
+static cohort_status dense_plan_thin(dense_layer *layer, cohort_planner *planner)
+{
+    const size_t in = layer->in_count, units = layer->units;
+    layer->is_thin =
+        cohort_thin_fits(in, units) && cohort_plan_part(planner) * layer->steps <= THIN_ROWS;
+    if (!layer->is_thin)
+        return COHORT_OK;
+    cohort_plan_row_by_row(planner);
+    COHORT_TRY(cohort_plan_buffer(planner, (void **)&layer->forward_scratch,
+                                  cohort_thin_forward_scratch(in, units), sizeof(real),
+                                  COHORT_LIVE_FORWARD));
+    return cohort_plan_buffer(
+        planner, (void **)&layer->backward_scratch,
+        cohort_thin_backward_scratch(cohort_plan_batch(planner) * layer->steps, in, units),
+        sizeof(real), COHORT_LIVE_BACKWARD);
+}
 
 static cohort_status dense_plan(cohort_layer *base, cohort_planner *planner, cohort_flow *flow)
 {
@@ -44,6 +67,7 @@ static cohort_status dense_plan(cohort_layer *base, cohort_planner *planner, coh
                                  0, layer->in_count, layer->units, COHORT_PARAM_DECAYS));
     if (layer->has_bias)
         COHORT_TRY(cohort_plan_param(planner, &layer->bias, "bias", &bias, NULL, 0, 0, 0, 0));
+    COHORT_TRY(dense_plan_thin(layer, planner));
     if (cohort_plan_is_training(planner)) {
         cohort_plan_keep_input(planner);
         if (cohort_activation_needs_input(layer->activation))
@@ -62,14 +86,33 @@ static void dense_forward(cohort_layer *base, const cohort_pass *pass)
     const dense_layer *layer = (const dense_layer *)base;
     const size_t rows = pass->batch * layer->steps;
     real *z = layer->preactivation ? layer->preactivation : base->y;
-    cohort_gemm_dense(COHORT_PLAIN, COHORT_PLAIN, rows, layer->units, layer->in_count, base->x,
-                      layer->kernel.value, false, z);
+    if (layer->is_thin)
+        cohort_thin_forward(z, base->x, layer->kernel.value, rows, layer->in_count, layer->units,
+                            layer->forward_scratch);
+    else
+        cohort_gemm_dense(COHORT_PLAIN, COHORT_PLAIN, rows, layer->units, layer->in_count, base->x,
+                          layer->kernel.value, false, z);
     if (layer->has_bias)
         cohort_activation_forward_bias(layer->activation, REAL(COHORT_LEAKY_SLOPE), base->y, z,
                                        layer->bias.value, rows, layer->units);
     else
         cohort_activation_forward(layer->activation, REAL(COHORT_LEAKY_SLOPE), base->y, z, rows,
                                   layer->units);
+}
+
+static void dense_backward_thin(const dense_layer *layer, const real *dz, const cohort_pass *pass)
+{
+    const cohort_thin_parts parts = {.ends = pass->part_ends ? pass->part_ends : &pass->batch,
+                                     .count = pass->part_ends ? pass->part_count : 1,
+                                     .unit = layer->steps};
+    if (layer->bias.grad)
+        cohort_thin_bias(layer->bias.grad, dz, &parts, layer->units, pass->accumulate);
+    if (layer->kernel.grad)
+        cohort_thin_weights(layer->kernel.grad, layer->base.x, dz, &parts, layer->in_count,
+                            layer->units, pass->accumulate, layer->backward_scratch);
+    if (layer->base.dx)
+        cohort_thin_data(layer->base.dx, dz, layer->kernel.value, pass->batch * layer->steps,
+                         layer->in_count, layer->units, layer->backward_scratch);
 }
 
 /* dz = dy f'(z), dkernel = x' dz, dbias = column sums of dz, dx = dz kernel'. */
@@ -81,6 +124,10 @@ static void dense_backward(cohort_layer *base, const cohort_pass *pass)
     cohort_activation_backward(layer->activation, REAL(COHORT_LEAKY_SLOPE), dz, base->dy,
                                layer->preactivation ? layer->preactivation : base->y, rows,
                                layer->units);
+    if (layer->is_thin) {
+        dense_backward_thin(layer, dz, pass);
+        return;
+    }
     if (layer->bias.grad)
         cohort_vector_column_sums(layer->bias.grad, dz, rows, layer->units, pass->accumulate);
     if (layer->kernel.grad)

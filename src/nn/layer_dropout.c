@@ -33,6 +33,7 @@ static cohort_status dropout_plan(cohort_layer *base, cohort_planner *planner, c
         cohort_plan_alias(planner);
         return COHORT_OK;
     }
+    cohort_plan_row_by_row(planner);
     return cohort_plan_buffer(planner, (void **)&layer->keep,
                               cohort_plan_batch(planner) * layer->count, 1, COHORT_LIVE_KEPT);
 }

@@ -113,14 +113,15 @@ static cohort_status plan(cohort_model *model, const cohort_recipe *recipe)
     return COHORT_OK;
 }
 
-cohort_status cohort_model_create(cohort_model **out, const cohort_recipe *recipe,
-                                  const cohort_flow *input, size_t batch, bool training)
+static cohort_status create(cohort_model **out, const cohort_recipe *recipe,
+                            const cohort_flow *input, size_t batch, size_t part, bool training)
 {
     *out = NULL;
     cohort_model *model = calloc(1, sizeof *model);
     COHORT_REQUIRE(model, COHORT_MEMORY, "out of memory");
     model->input = *input;
     model->planner.batch = batch;
+    model->planner.part = part;
     model->planner.training = training;
     model->planner.freeze = &recipe->freeze;
     cohort_status status = COHORT_OK;
@@ -136,6 +137,18 @@ done:
     }
     *out = model;
     return COHORT_OK;
+}
+
+cohort_status cohort_model_create(cohort_model **out, const cohort_recipe *recipe,
+                                  const cohort_flow *input, size_t batch, bool training)
+{
+    return create(out, recipe, input, batch, batch, training);
+}
+
+cohort_status cohort_model_create_in_parts(cohort_model **out, const cohort_recipe *recipe,
+                                           const cohort_flow *input, size_t batch, size_t part)
+{
+    return create(out, recipe, input, batch, part, true);
 }
 
 void cohort_model_destroy(cohort_model *model)
@@ -404,6 +417,11 @@ bool cohort_model_uses_sum(const cohort_model *model)
 bool cohort_model_needs_whole_batch(const cohort_model *model)
 {
     return model->planner.needs_whole_batch;
+}
+
+bool cohort_model_is_row_by_row(const cohort_model *model)
+{
+    return !model->planner.mixes_rows;
 }
 
 /* The pass with the mask of the tokens: 1 for a token, 0 for padding (token 0). */

@@ -37,6 +37,12 @@ bool cohort_model_reads_tokens(const cohort_recipe *recipe);
 COHORT_NODISCARD cohort_status cohort_model_create(cohort_model **out, const cohort_recipe *recipe,
                                                    const cohort_flow *input, size_t batch,
                                                    bool training);
+/* The same for training in passes of at most BATCH samples that may hold several parts of at
+ * most PART samples each (see cohort_pass, and cohort_model_is_row_by_row). */
+COHORT_NODISCARD cohort_status cohort_model_create_in_parts(cohort_model **out,
+                                                            const cohort_recipe *recipe,
+                                                            const cohort_flow *input, size_t batch,
+                                                            size_t part);
 void cohort_model_destroy(cohort_model *model);
 
 /* Sizes of the flat vectors, in reals; multiples of a cache line. */
@@ -82,6 +88,10 @@ bool cohort_model_uses_sum(const cohort_model *model);
 /* Whether a rank's whole share of a step must be one pass, for results not to depend on
  * microbatches (batch_norm with `sync`). */
 bool cohort_model_needs_whole_batch(const cohort_model *model);
+
+/* Whether each sample is computed with the same bits whatever others are in the pass, so that a
+ * pass may hold several parts of a batch (pass->part_ends). */
+bool cohort_model_is_row_by_row(const cohort_model *model);
 
 /* Outputs (logits) [pass->batch][output shape] for X [batch][input shape] (reals, or
  * int32 tokens when the input is tokens), valid until the next forward. X must stay

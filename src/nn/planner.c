@@ -66,6 +66,11 @@ size_t cohort_plan_batch(const cohort_planner *planner)
     return planner->batch;
 }
 
+size_t cohort_plan_part(const cohort_planner *planner)
+{
+    return planner->part;
+}
+
 bool cohort_plan_is_training(const cohort_planner *planner)
 {
     return planner->training;
@@ -92,6 +97,11 @@ void cohort_plan_uses_sum(cohort_planner *planner, bool whole)
         return;
     planner->uses_sum = true;
     planner->needs_whole_batch |= whole;
+}
+
+void cohort_plan_row_by_row(cohort_planner *planner)
+{
+    planner->at.is_row_by_row = true;
 }
 
 void cohort_plan_alias(cohort_planner *planner)
@@ -255,6 +265,7 @@ static cohort_status plan_layer(cohort_edge *edge, bool *called, cohort_planner 
     size_t params_before = planner->param_count;
     COHORT_TRY(layer->type->plan(layer, planner, flow));
     planner->at.is_alias |= absorbed;
+    planner->mixes_rows |= !planner->at.is_alias && !planner->at.is_row_by_row;
     for (size_t i = params_before; i < planner->param_count; i++)
         planner->notes[note].parameter_count += planner->params[i].count;
     planner->notes[note].out = flow->shape;

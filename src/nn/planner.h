@@ -63,7 +63,7 @@ typedef struct cohort_plan_context {
     cohort_layer *layer;
     cohort_edge in;
     int tick; /* of its forward */
-    bool keeps_input, keeps_output, is_alias, is_frozen;
+    bool keeps_input, keeps_output, is_alias, is_frozen, is_row_by_row;
     unsigned depth;
     cohort_edge nested[NESTED_MAX]; /* what comes out of its lists */
     size_t nested_count;
@@ -71,12 +71,13 @@ typedef struct cohort_plan_context {
 
 struct cohort_planner {
     cohort_arena *arena; /* everything below and every layer lives here */
-    size_t batch;
+    size_t batch, part;
     bool training;
     int tick;
     bool has_trainable; /* some parameter booked so far is trained */
     bool masked;
     bool uses_sum, needs_whole_batch;
+    bool mixes_rows;   /* some layer is not row by row */
     size_t vocabulary; /* the largest a layer has settled on */
     uint32_t layer_count;
     const cohort_strings *freeze;

@@ -136,13 +136,14 @@ static cohort_status step(cohort_local_result *result, cohort_local *local,
     COHORT_TRY(cohort_loader_next(local->loader, &batch));
     const double divisor = divisor_of(local, batch);
     for (size_t begin = 0; begin < batch->count; begin += local->microbatch) {
-        const size_t end = begin + local->microbatch;
+        const size_t left = batch->count - begin;
+        const size_t count = left < local->microbatch ? left : local->microbatch;
+        const cohort_pass_range range = {.begin = begin, .ends = &count, .part_count = 1};
         cohort_pass pass = {.training = true,
                             .accumulate = begin > 0,
                             .seed = (uint64_t)local->recipe->seed,
                             .step = time + result->steps};
-        cohort_pass_run(&sums, local->model, &local->loss, batch, begin,
-                        end < batch->count ? end : batch->count, divisor, &pass, NULL);
+        cohort_pass_run(&sums, local->model, &local->loss, batch, &range, divisor, &pass, NULL);
     }
     if (work->adjust)
         work->adjust(work->adjust_context, local->grads, local->params);

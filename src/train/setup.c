@@ -96,23 +96,34 @@ static bool is_cheap_to_part(const cohort_model *model)
     return total <= PARTS_PARAMS_MAX && 2 * embedded <= total;
 }
 
-/* Into how many parts the global batch is cut. PROBE is the network planned for one sample. */
+/* Into how many parts the global batch is cut, if the network has nothing against it. */
+static size_t parts_wanted(const cohort_trainer *trainer)
+{
+    size_t parts = trainer->recipe->train.parts ? trainer->recipe->train.parts : PARTS;
+    while (parts > trainer->sampler.global_batch)
+        parts /= 2;
+    return parts;
+}
+
+/* The same by PROBE, the network planned for one sample. */
 static cohort_status choose_parts(size_t *parts, const cohort_trainer *trainer,
                                   const cohort_model *probe)
 {
     const size_t wanted = trainer->recipe->train.parts;
-    const size_t global = trainer->sampler.global_batch;
     COHORT_REQUIRE((wanted & (wanted - 1)) == 0, COHORT_USAGE,
                    "train.parts: %zu is no power of two; give 1, 2, 4, 8, …", wanted);
     COHORT_REQUIRE(wanted <= 1 || !cohort_model_uses_sum(probe), COHORT_USAGE,
                    "train.parts: `batch_norm` takes statistics over more than a part; set parts "
                    "to 1 or leave it out");
-    *parts = wanted;
-    if (wanted == 0)
-        *parts = !cohort_model_uses_sum(probe) && is_cheap_to_part(probe) ? PARTS : 1;
-    while (*parts > global)
-        *parts /= 2;
+    *parts = parts_wanted(trainer);
+    if (wanted == 0 && (cohort_model_uses_sum(probe) || !is_cheap_to_part(probe)))
+        *parts = 1;
     return COHORT_OK;
+}
+
+static size_t divide_up(size_t count, size_t parts)
+{
+    return (count + parts - 1) / parts;
 }
 
 /* This rank's share of each batch, how it is cut into parts and those into passes. */
@@ -120,12 +131,15 @@ static cohort_status choose_share(cohort_trainer *trainer, const cohort_flow *in
 {
     const size_t rank = (size_t)cohort_comm_rank(trainer->comm),
                  size = (size_t)cohort_comm_size(trainer->comm),
+                 global = trainer->sampler.global_batch,
                  limit = trainer->recipe->train.microbatch_size;
     cohort_model *probe = NULL;
     size_t parts = 1;
-    COHORT_TRY(cohort_model_create(&probe, trainer->recipe, input, 1, true));
+    COHORT_TRY(cohort_model_create_in_parts(&probe, trainer->recipe, input, 1,
+                                            divide_up(global, parts_wanted(trainer))));
     cohort_status status = choose_parts(&parts, trainer, probe);
     const bool needs_whole = cohort_model_needs_whole_batch(probe);
+    const bool is_row_by_row = cohort_model_is_row_by_row(probe);
     cohort_model_destroy(probe);
     COHORT_TRY(status);
     if (size <= parts) {
@@ -134,10 +148,12 @@ static cohort_status choose_share(cohort_trainer *trainer, const cohort_flow *in
     } else { /* each rank one part: the order of the sum is then that of the ranks */
         trainer->share = cohort_job_even_share(trainer->comm);
     }
-    const size_t part =
-        (trainer->sampler.global_batch + trainer->share.count - 1) / trainer->share.count;
+    const size_t part = divide_up(global, trainer->share.count);
+    const size_t own_parts = trainer->share.end - trainer->share.begin;
     trainer->microbatch = limit && limit < part ? limit : part;
-    trainer->pass_count = (part + trainer->microbatch - 1) / trainer->microbatch;
+    trainer->pass_count = divide_up(part, trainer->microbatch);
+    trainer->is_at_once = is_row_by_row && trainer->pass_count == 1 && own_parts > 1 &&
+                          own_parts <= COHORT_PARTS_AT_ONCE;
     COHORT_REQUIRE(trainer->pass_count == 1 || !needs_whole, COHORT_USAGE,
                    "train.microbatch_size cuts the batch, but `batch_norm` wants the whole of it; "
                    "remove microbatch_size or give batch_norm `sync: false`");
@@ -152,8 +168,11 @@ static cohort_status create_model(cohort_trainer *trainer)
     cohort_flow input;
     COHORT_TRY(cohort_job_input(&input, trainer->recipe, info));
     COHORT_TRY(choose_share(trainer, &input));
-    COHORT_TRY(
-        cohort_model_create(&trainer->model, trainer->recipe, &input, trainer->microbatch, true));
+    const size_t part = divide_up(trainer->sampler.global_batch, trainer->share.count);
+    const size_t own_parts = trainer->share.end - trainer->share.begin;
+    COHORT_TRY(cohort_model_create_in_parts(
+        &trainer->model, trainer->recipe, &input,
+        trainer->is_at_once ? part * own_parts : trainer->microbatch, part));
     COHORT_TRY(cohort_job_loss(&trainer->loss, trainer->recipe, trainer->model, info));
     snprintf(name, sizeof name, "%s/%s", trainer->recipe->data.file, trainer->recipe->data.train);
     COHORT_TRY(cohort_job_check_data(trainer->train, name, &input, &trainer->loss));

@@ -24,7 +24,7 @@ static void sum_over_ranks(void *context, double *values, size_t count)
 
 cohort_status cohort_trainer_create_sums(cohort_trainer *trainer)
 {
-    const size_t parts = trainer->share.end - trainer->share.begin;
+    const size_t parts = trainer->is_at_once ? 1 : trainer->share.end - trainer->share.begin;
     const size_t length = COHORT_REDUCER_EXTRAS + cohort_model_params_count(trainer->model);
     trainer->sums.vectors[0] = cohort_reducer_extras(trainer->reducer);
     for (size_t level = 1; (size_t)1 << (level - 1) < parts; level++)
@@ -83,16 +83,31 @@ static void end_part(cohort_trainer *trainer, const cohort_loss_sums *part)
     sums->depth = sums->depth + 1 - sums->merges;
 }
 
+/* The sums of parts that were taken at once, in the same order: of halves, of quarters, …,
+ * each rounded as it would be riding along. */
+static cohort_loss_sums add_up(const cohort_loss_sums *parts, size_t count)
+{
+    if (count == 1)
+        return (cohort_loss_sums){(float)parts->loss, (float)parts->correct, (float)parts->count};
+    const cohort_loss_sums left = add_up(parts, count / 2);
+    const cohort_loss_sums right = add_up(parts + count / 2, count / 2);
+    return (cohort_loss_sums){(float)left.loss + (float)right.loss,
+                              (float)left.correct + (float)right.correct,
+                              (float)left.count + (float)right.count};
+}
+
 /* --- A step ----------------------------------------------------------------------- */
 
-/* Forward and backward over samples [begin, end) of the batch. */
+/* Forward and backward over RANGE of the batch, the first or last of the passes over a part. */
 static void run_pass(cohort_loss_sums *sums, cohort_trainer *trainer, const cohort_batch *batch,
-                     size_t begin, size_t end, bool is_first, bool is_last)
+                     const cohort_pass_range *range, bool is_first, bool is_last)
 {
     const double divisor = trainer->target_count > 0
                                ? trainer->target_count
                                : (double)batch->global_count * (double)trainer->loss.positions;
     cohort_pass pass = {
+        .part_ends = trainer->is_at_once ? range->ends : NULL,
+        .part_count = range->part_count,
         .training = true,
         .accumulate = !is_first,
         .seed = (uint64_t)trainer->recipe->seed,
@@ -109,7 +124,7 @@ static void run_pass(cohort_loss_sums *sums, cohort_trainer *trainer, const coho
         pass.ready = tell_ready;
         pass.ready_context = trainer;
     }
-    cohort_pass_run(sums, trainer->model, &trainer->loss, batch, begin, end, divisor, &pass,
+    cohort_pass_run(sums, trainer->model, &trainer->loss, batch, range, divisor, &pass,
                     trainer->search);
 }
 
@@ -122,23 +137,48 @@ static size_t part_start(const cohort_trainer *trainer, const cohort_batch *batc
     return at < batch->count ? at : batch->count;
 }
 
-/* Forward and backward over this rank's share, part by part, each in one or more passes. */
-static void compute(cohort_trainer *trainer, const cohort_batch *batch)
+/* All of this rank's parts in one pass. */
+static void compute_at_once(cohort_trainer *trainer, const cohort_batch *batch)
+{
+    const size_t count = trainer->share.end - trainer->share.begin;
+    cohort_loss_sums sums[COHORT_PARTS_AT_ONCE] = {0};
+    size_t ends[COHORT_PARTS_AT_ONCE];
+    for (size_t part = 0; part < count; part++)
+        ends[part] = part_start(trainer, batch, trainer->share.begin + part + 1);
+    begin_part(trainer, 0, 1);
+    run_pass(sums, trainer, batch, &(cohort_pass_range){.ends = ends, .part_count = count}, true,
+             true);
+    const cohort_loss_sums total = add_up(sums, count);
+    end_part(trainer, &total);
+}
+
+/* One part in one or more passes. */
+static void compute_part(cohort_trainer *trainer, const cohort_batch *batch, size_t part)
 {
     const cohort_share *share = &trainer->share;
-    trainer->sums.depth = 0;
-    for (size_t part = share->begin; part < share->end; part++) {
-        const size_t begin = part_start(trainer, batch, part),
-                     end = part_start(trainer, batch, part + 1);
-        cohort_loss_sums sums = {0};
-        begin_part(trainer, part - share->begin, share->end - share->begin);
-        for (size_t pass = 0; pass < trainer->pass_count; pass++) {
-            const size_t from = begin + pass * trainer->microbatch, to = from + trainer->microbatch;
-            run_pass(&sums, trainer, batch, from < end ? from : end, to < end ? to : end, pass == 0,
-                     pass + 1 == trainer->pass_count);
-        }
-        end_part(trainer, &sums);
+    const size_t begin = part_start(trainer, batch, part),
+                 end = part_start(trainer, batch, part + 1);
+    cohort_loss_sums sums = {0};
+    begin_part(trainer, part - share->begin, share->end - share->begin);
+    for (size_t pass = 0; pass < trainer->pass_count; pass++) {
+        const size_t from = begin + pass * trainer->microbatch, to = from + trainer->microbatch;
+        const size_t first = from < end ? from : end, count = (to < end ? to : end) - first;
+        const cohort_pass_range range = {.begin = first, .ends = &count, .part_count = 1};
+        run_pass(&sums, trainer, batch, &range, pass == 0, pass + 1 == trainer->pass_count);
     }
+    end_part(trainer, &sums);
+}
+
+/* Forward and backward over this rank's share. */
+static void compute(cohort_trainer *trainer, const cohort_batch *batch)
+{
+    trainer->sums.depth = 0;
+    if (trainer->is_at_once) {
+        compute_at_once(trainer, batch);
+        return;
+    }
+    for (size_t part = trainer->share.begin; part < trainer->share.end; part++)
+        compute_part(trainer, batch, part);
 }
 
 /* A rank whose data could not be read still enters the reduction, with nothing. */

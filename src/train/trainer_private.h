@@ -17,7 +17,10 @@ typedef struct cohort_eval_split {
     uint64_t batch_count;
 } cohort_eval_split;
 
-enum { COHORT_PART_LEVELS = 11 };
+enum {
+    COHORT_PART_LEVELS = 11,
+    COHORT_PARTS_AT_ONCE = 64 /* no pass takes more */
+};
 
 /* The gradients of this rank's parts on their way to one sum, pairwise: vectors
  * [COHORT_REDUCER_EXTRAS + parameters], the first being the reducer's. */
@@ -45,7 +48,8 @@ struct cohort_trainer {
     cohort_optimizer *optimizer;
     cohort_loss loss;
     cohort_share share;  /* parts of the global batch that are this rank's */
-    size_t microbatch;   /* samples a pass */
+    size_t microbatch;   /* samples of a part, or of a pass if a part takes several */
+    bool is_at_once;     /* one pass takes all of this rank's parts */
     size_t pass_count;   /* passes a part: the same on every rank */
     double target_count; /* what the loss of the step is divided by; 0 = batch x positions */
     cohort_part_sums sums;

@@ -72,7 +72,7 @@ stops 3 'the gradient is not finite at step 3' "the gradient of layer 0_dense's 
 stops 2 'dataset row 16 (1 of 8 samples)' -- plain.yaml --run passes --set train.parts=2 \
     --set train.microbatch_size=1
 
-# One rank's weights: it is that rank that is named.
+# One rank's weights: it is that rank that is named. (So wide a layer is computed by BLAS.)
 cat >rank.sh <<'SH'
 #!/bin/sh
 [ "$OMPI_COMM_WORLD_RANK" != 1 ] || export LD_PRELOAD="$ODD_RANK"
@@ -80,7 +80,8 @@ exec "$COHORT" "$@"
 SH
 chmod +x rank.sh
 export ASAN_OPTIONS=verify_asan_link_order=0 ODD_VALUE=1
-timeout 240 "$SOURCE/launch/mpirun.sh" 3 ./rank.sh train small.yaml --quiet >out 2>err
+timeout 240 "$SOURCE/launch/mpirun.sh" 3 ./rank.sh train small.yaml --quiet \
+    --set model.0.units=1025 >out 2>err
 [ $? = 4 ] || wrong "odd weights: $(cat err)"
 grep -qF 'the output of layer 0_dense on rank 1 (' err || wrong "odd weights: $(cat err)"
 unset ODD_VALUE

@@ -22,11 +22,25 @@ train: {epochs: 100, max_steps: 50, global_batch_size: 61, log_every_steps: 1}
 checkpoint: {every_epochs: 1000}
 Y
 
+# Layers that take all parts of a rank in one pass, of odd widths.
+sed '/^model:/,/^loss:/d; /augment/d' net.yaml >dense.yaml
+cat >>dense.yaml <<'Y'
+loss: cross_entropy
+model:
+  - flatten
+  - dense: {units: 70, activation: gelu}
+  - dropout: {rate: 0.3}
+  - dense: {units: 33, activation: tanh}
+  - leaky_relu
+  - dense: {units: 40, activation: sigmoid}
+  - dense: {units: 10}
+Y
+
 compare() { # NAME OPTION…: what 1 rank computes is what 2, 3 and 4 compute
     name=$1
     shift
     for count in 1 2 3 4; do
-        ranks $count train net.yaml --run "$name$count" "$@" --quiet >out 2>err ||
+        ranks $count train "$recipe" --run "$name$count" "$@" --quiet >out 2>err ||
             wrong "$name on $count ranks: $(cat err)"
         sed -n '/"event":"step"/p' "$name$count/metrics.jsonl" >"$name$count.steps"
         [ "$(wc -l <"$name$count.steps")" = 50 ] || wrong "$name on $count ranks: not 50 steps"
@@ -35,6 +49,11 @@ compare() { # NAME OPTION…: what 1 rank computes is what 2, 3 and 4 compute
     done
 }
 
+recipe=dense.yaml
+compare dense --set optimizer.type=adam
+compare eighths --set optimizer.type=adam --set train.parts=8 --set train.global_batch_size=19
+compare passes --set optimizer.type=adam --set train.microbatch_size=6
+recipe=net.yaml
 compare sgd --set optimizer.type=sgd --set optimizer.lr=0.05 --set optimizer.momentum=0.9
 compare adam --set optimizer.type=adam --set optimizer.clip_norm=0.5
 compare plain --set optimizer.type=adam --set 'data.augment=[]' --set model.4.rate=0

@@ -16,11 +16,13 @@
 #define cohort_panel_count narrow_count
 #define cohort_panel_pack narrow_pack
 #define cohort_panel_multiply narrow_multiply
+#define cohort_panel_product narrow_product
 #undef COHORT_KERNEL_PANEL_H
 #include "kernel/panel.c"
 #undef cohort_panel_count
 #undef cohort_panel_pack
 #undef cohort_panel_multiply
+#undef cohort_panel_product
 
 static cohort_rng stream;
 

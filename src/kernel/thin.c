@@ -1,0 +1,299 @@
+#include "kernel/thin.h"
+
+#include <omp.h>
+#include <string.h>
+
+#include "base/shape.h"
+#include "kernel/clones.h"
+#include "kernel/math.h"
+#include "kernel/panel.h"
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(COHORT_NO_WIDE)
+#define HAS_WIDE 1
+#endif
+
+/* Weights beyond FITS_REALS no longer stay in cache from product to product, and rows further
+ * apart than FITS_COLUMNS fall on the same sets of it. */
+enum { FITS_REALS = 1 << 18, FITS_COLUMNS = 1024, TILE_ROWS = 4, GROUP = 4 };
+static const double thread_operations = 1 << 21; /* multiply-adds worth more threads */
+
+bool cohort_thin_fits(size_t k, size_t n)
+{
+    return n <= FITS_COLUMNS && k <= FITS_REALS / n;
+}
+
+static int use_threads(size_t rows, size_t k, size_t n)
+{
+    const bool worth = (double)rows * (double)k * (double)n >= thread_operations;
+    return worth && !omp_in_parallel() ? omp_get_max_threads() : 1;
+}
+
+static size_t tail_columns(size_t n)
+{
+    return n % COHORT_PANEL;
+}
+
+static size_t panels(size_t n)
+{
+    return (n + COHORT_PANEL - 1) / COHORT_PANEL;
+}
+
+size_t cohort_thin_forward_scratch(size_t k, size_t n)
+{
+    return tail_columns(n) ? k * COHORT_PANEL : 0;
+}
+
+size_t cohort_thin_backward_scratch(size_t rows, size_t k, size_t n)
+{
+    const size_t turned = cohort_panel_count(n, k), padded = rows * COHORT_PANEL;
+    return turned > padded ? turned : padded;
+}
+
+/* The last, narrower panel of weights is laid out with zeros beside it. */
+void cohort_thin_forward(real *z, const real *x, const real *w, size_t rows, size_t k, size_t n,
+                         real *scratch)
+{
+    const size_t whole = n / COHORT_PANEL, tail = tail_columns(n);
+    const int threads = use_threads(rows, k, n);
+    if (tail)
+        cohort_panel_pack(scratch, COHORT_PLAIN, w + n - tail, n, k, tail);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t panel = 0; panel < panels(n); panel++) {
+        const size_t first = panel * COHORT_PANEL;
+        if (panel < whole)
+            cohort_panel_product(z + first, n, x, k, w + first, n, rows, k);
+        else
+            cohort_panel_multiply(z + first, n, COHORT_PLAIN, x, k, scratch, k, rows, tail, k,
+                                  false);
+    }
+}
+
+void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size_t k, size_t n,
+                      real *scratch)
+{
+    const int threads = use_threads(rows, k, n);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t panel = 0; panel < panels(k); panel++) {
+        const size_t first = panel * COHORT_PANEL;
+        const size_t width = k - first < COHORT_PANEL ? k - first : COHORT_PANEL;
+        real *turned = scratch + first * n;
+        cohort_panel_pack(turned, COHORT_TRANSPOSED, w + first * n, n, n, width);
+        cohort_panel_multiply(dx + first, k, COHORT_PLAIN, dz, n, turned, n, rows, width, n, false);
+    }
+}
+
+/* Gradients of weights. */
+
+/* A tile [TILE_ROWS][PANEL] of them: rows of x are LDX apart, of dz LDZ. */
+typedef struct tile_source {
+    const real *x, *dz;
+    size_t ldx, ldz;
+    size_t columns; /* half or all of a panel */
+    const cohort_thin_parts *parts;
+} tile_source;
+
+COHORT_INLINE size_t part_end(const cohort_thin_parts *parts, size_t part)
+{
+    return part ? parts->ends[part - 1] * parts->unit : 0;
+}
+
+/* The sum over PARTS (1, 2 or 4) parts from FIRST on stays in registers. ROWS of the tile. */
+#define DEFINE_PARTS(name, vector, rows)                                                           \
+    COHORT_INLINE void name##_one(vector sum[rows][2], const tile_source *s, size_t part)          \
+    {                                                                                              \
+        enum { LANES = sizeof(vector) / sizeof(real) };                                            \
+        const size_t begin = part_end(s->parts, part), end = part_end(s->parts, part + 1);         \
+        const real *x = s->x + begin * s->ldx, *dz = s->dz + begin * s->ldz;                       \
+        _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++) sum[i][0] = sum[i][1] =           \
+            (vector){0};                                                                           \
+        for (size_t r = begin; r < end; r++) {                                                     \
+            const vector left = *(const vector *)dz, right = *(const vector *)(dz + LANES);        \
+            _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                               \
+            {                                                                                      \
+                const real factor = x[i];                                                          \
+                sum[i][0] += factor * left;                                                        \
+                sum[i][1] += factor * right;                                                       \
+            }                                                                                      \
+            x += s->ldx;                                                                           \
+            dz += s->ldz;                                                                          \
+        }                                                                                          \
+    }                                                                                              \
+    COHORT_INLINE void name##_two(vector sum[rows][2], const tile_source *s, size_t part)          \
+    {                                                                                              \
+        vector other[rows][2];                                                                     \
+        name##_one(sum, s, part);                                                                  \
+        name##_one(other, s, part + 1);                                                            \
+        _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
+        {                                                                                          \
+            sum[i][0] += other[i][0];                                                              \
+            sum[i][1] += other[i][1];                                                              \
+        }                                                                                          \
+    }                                                                                              \
+    COHORT_INLINE void name##_four(vector sum[rows][2], const tile_source *s, size_t part)         \
+    {                                                                                              \
+        vector other[rows][2];                                                                     \
+        name##_two(sum, s, part);                                                                  \
+        name##_two(other, s, part + 2);                                                            \
+        _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
+        {                                                                                          \
+            sum[i][0] += other[i][0];                                                              \
+            sum[i][1] += other[i][1];                                                              \
+        }                                                                                          \
+    }                                                                                              \
+    COHORT_INLINE void name(real *to, size_t ldt, const tile_source *s, size_t first,              \
+                            size_t count)                                                          \
+    {                                                                                              \
+        enum { LANES = sizeof(vector) / sizeof(real) };                                            \
+        vector sum[rows][2];                                                                       \
+        if (count == 1)                                                                            \
+            name##_one(sum, s, first);                                                             \
+        else if (count == 2)                                                                       \
+            name##_two(sum, s, first);                                                             \
+        else                                                                                       \
+            name##_four(sum, s, first);                                                            \
+        _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
+        {                                                                                          \
+            *(vector *)(to + (size_t)i * ldt) = sum[i][0];                                         \
+            *(vector *)(to + (size_t)i * ldt + LANES) = sum[i][1];                                 \
+        }                                                                                          \
+    }
+
+typedef real narrow __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
+DEFINE_PARTS(narrow_parts, narrow, TILE_ROWS)
+DEFINE_PARTS(narrow_parts_1, narrow, 1)
+
+COHORT_CLONES static void narrow_tile(real *to, size_t ldt, const tile_source *s, size_t first,
+                                      size_t count, size_t rows)
+{
+    for (size_t side = 0; side < s->columns; side += COHORT_PANEL / 2) {
+        tile_source half = *s;
+        half.dz += side;
+        if (rows == TILE_ROWS)
+            narrow_parts(to + side, ldt, &half, first, count);
+        for (size_t i = 0; rows < TILE_ROWS && i < rows; i++, half.x++)
+            narrow_parts_1(to + i * ldt + side, ldt, &half, first, count);
+    }
+}
+
+#ifdef HAS_WIDE
+typedef real wide __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4")
+DEFINE_PARTS(wide_parts, wide, TILE_ROWS)
+DEFINE_PARTS(wide_parts_1, wide, 1)
+
+static void wide_tile(real *to, size_t ldt, const tile_source *s, size_t first, size_t count,
+                      size_t rows)
+{
+    tile_source row = *s;
+    if (rows == TILE_ROWS)
+        wide_parts(to, ldt, s, first, count);
+    for (size_t i = 0; rows < TILE_ROWS && i < rows; i++, row.x++)
+        wide_parts_1(to + i * ldt, ldt, &row, first, count);
+}
+#pragma GCC pop_options
+#endif
+
+/* COUNT (1, 2 or 4) parts from FIRST on. */
+static void tile_parts(real *to, size_t ldt, const tile_source *s, size_t first, size_t count,
+                       size_t rows)
+{
+#ifdef HAS_WIDE
+    if (s->columns == COHORT_PANEL && __builtin_cpu_supports("x86-64-v4")) {
+        wide_tile(to, ldt, s, first, count, rows);
+        return;
+    }
+#endif
+    narrow_tile(to, ldt, s, first, count, rows);
+}
+
+enum { TILE = TILE_ROWS * COHORT_PANEL };
+
+/* More parts than registers hold: with group g done, as many pairs are complete as g has
+ * trailing ones in binary. */
+static void tile_many(real *sum, const tile_source *s, size_t rows)
+{
+    real waiting[COHORT_THIN_LEVELS][TILE];
+    size_t depth = 0;
+    for (size_t group = 0; group < s->parts->count / GROUP; group++, depth++) {
+        tile_parts(waiting[depth], COHORT_PANEL, s, group * GROUP, GROUP, rows);
+        for (size_t pairs = group; pairs & 1; pairs >>= 1, depth--)
+            for (size_t i = 0; i < rows * COHORT_PANEL; i++)
+                waiting[depth - 1][i] += waiting[depth][i];
+    }
+    memcpy(sum, waiting[0], rows * COHORT_PANEL * sizeof *sum);
+}
+
+/* ROWS by WIDTH of the gradient at TO. */
+static void tile(real *to, size_t ldt, const tile_source *s, size_t rows, size_t width, bool add)
+{
+    real sum[TILE];
+    if (s->parts->count <= GROUP && width == COHORT_PANEL && !add) {
+        tile_parts(to, ldt, s, 0, s->parts->count, rows);
+        return;
+    }
+    if (s->parts->count <= GROUP)
+        tile_parts(sum, COHORT_PANEL, s, 0, s->parts->count, rows);
+    else
+        tile_many(sum, s, rows);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < width; j++)
+            to[i * ldt + j] = sum[i * COHORT_PANEL + j] + (add ? to[i * ldt + j] : 0);
+}
+
+void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_thin_parts *parts,
+                         size_t k, size_t n, bool add, real *scratch)
+{
+    const size_t rows = part_end(parts, parts->count), tail = tail_columns(n);
+    const size_t blocks = (k + TILE_ROWS - 1) / TILE_ROWS;
+    const int threads = use_threads(rows, k, n);
+    if (tail)
+        cohort_panel_pack(scratch, COHORT_PLAIN, dz + n - tail, n, rows, tail);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t block = 0; block < blocks; block++) {
+        const size_t i = block * TILE_ROWS, count = k - i < TILE_ROWS ? k - i : TILE_ROWS;
+        for (size_t first = 0; first < n; first += COHORT_PANEL) {
+            const bool whole = n - first >= COHORT_PANEL;
+            const size_t columns =
+                whole || tail > COHORT_PANEL / 2 ? COHORT_PANEL : COHORT_PANEL / 2;
+            const tile_source source = {.x = x + i,
+                                        .ldx = k,
+                                        .dz = whole ? dz + first : scratch,
+                                        .ldz = whole ? n : COHORT_PANEL,
+                                        .columns = columns,
+                                        .parts = parts};
+            tile(dw + i * n + first, n, &source, count, whole ? COHORT_PANEL : tail, add);
+        }
+    }
+}
+
+enum { BIAS_COLUMNS = 128 };
+
+/* sums [width] = the sum of the rows [BEGIN, END), by themselves. */
+COHORT_CLONES static void part_sums(real *restrict sums, const real *restrict dz, size_t ldz,
+                                    size_t begin, size_t end, size_t width)
+{
+    memset(sums, 0, width * sizeof *sums);
+    for (size_t row = begin; row < end; row++)
+#pragma omp simd
+        for (size_t j = 0; j < width; j++)
+            sums[j] += dz[row * ldz + j];
+}
+
+void cohort_thin_bias(real *db, const real *dz, const cohort_thin_parts *parts, size_t n, bool add)
+{
+    real waiting[COHORT_THIN_LEVELS + 1][BIAS_COLUMNS];
+    for (size_t first = 0; first < n; first += BIAS_COLUMNS) {
+        const size_t width = n - first < BIAS_COLUMNS ? n - first : BIAS_COLUMNS;
+        size_t depth = 0;
+        for (size_t part = 0; part < parts->count; part++, depth++) {
+            part_sums(waiting[depth], dz + first, n, part_end(parts, part),
+                      part_end(parts, part + 1), width);
+            for (size_t pairs = part; pairs & 1; pairs >>= 1, depth--)
+                for (size_t j = 0; j < width; j++)
+                    waiting[depth - 1][j] += waiting[depth][j];
+        }
+        for (size_t j = 0; j < width; j++)
+            db[first + j] = waiting[0][j] + (add ? db[first + j] : 0);
+    }
+}

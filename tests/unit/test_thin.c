@@ -1,0 +1,193 @@
+/* Dense products for few rows: against sums in double precision; a row's bits do not depend on
+ * other rows, a gradient's not on how many parts are computed at a time. */
+#include "tests/cmocka_all.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "base/rng.h"
+#ifdef COHORT_NO_WIDE /* the path of CPUs without AVX-512, compiled once more */
+#define cohort_thin_fits narrow_fits
+#define cohort_thin_forward_scratch narrow_forward_scratch
+#define cohort_thin_backward_scratch narrow_backward_scratch
+#define cohort_thin_forward narrow_forward
+#define cohort_thin_data narrow_data
+#define cohort_thin_weights narrow_weights
+#define cohort_thin_bias narrow_bias
+#include "kernel/thin.c"
+#else
+#include "kernel/thin.h"
+#endif
+
+static const size_t sizes[][2] = {{1, 1},    {7, 10},  {64, 16},   {33, 17},   {48, 32},
+                                  {130, 33}, {17, 64}, {785, 128}, {100, 1000}};
+enum { SIZES = sizeof sizes / sizeof *sizes, ROWS = 37 };
+
+typedef struct fixture {
+    size_t k, n;
+    real *x, *w, *dz, *z, *dx, *dw, *db, *scratch;
+} fixture;
+
+static real *noise(size_t count, uint32_t what)
+{
+    real *out;
+    assert_ok(COHORT_ALLOCATE(&out, count));
+    cohort_rng rng = cohort_rng_make(3, COHORT_RNG_TEST, what, count, 0);
+    for (size_t i = 0; i < count; i++)
+        out[i] = 2 * (real)cohort_rng_float(&rng) - 1;
+    return out;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static void set_up(fixture *f, size_t k, size_t n)
+{
+    *f = (fixture){.k = k, .n = n};
+    f->x = noise(ROWS * k, 1);
+    f->w = noise(k * n, 2);
+    f->dz = noise(ROWS * n, 3);
+    f->z = noise(ROWS * n, 4);
+    f->dx = noise(ROWS * k, 5);
+    f->dw = noise(k * n, 6);
+    f->db = noise(n, 7);
+    f->scratch = noise(
+        larger(cohort_thin_forward_scratch(k, n), cohort_thin_backward_scratch(ROWS, k, n)) + 1, 8);
+}
+
+static void tear_down(fixture *f)
+{
+    real *all[] = {f->x, f->w, f->dz, f->z, f->dx, f->dw, f->db, f->scratch};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        cohort_free(all[i]);
+}
+
+static void expect(double got, double wanted, double scale)
+{
+    if (!(fabs(got - wanted) <= 1e-5 * (1 + scale)))
+        fail_msg("%g, expected %g", got, wanted);
+}
+
+static void test_against_definition(void **state)
+{
+    (void)state;
+    const size_t ends[] = {9, 9, 20, ROWS};
+    const cohort_thin_parts parts = {ends, 4, 1};
+    for (size_t s = 0; s < SIZES; s++) {
+        fixture f;
+        set_up(&f, sizes[s][0], sizes[s][1]);
+        const size_t k = f.k, n = f.n;
+        assert_true(cohort_thin_fits(k, n));
+        cohort_thin_forward(f.z, f.x, f.w, ROWS, k, n, f.scratch);
+        cohort_thin_data(f.dx, f.dz, f.w, ROWS, k, n, f.scratch);
+        for (int add = 0; add < 2; add++) {
+            cohort_thin_weights(f.dw, f.x, f.dz, &parts, k, n, add, f.scratch);
+            cohort_thin_bias(f.db, f.dz, &parts, n, add);
+        }
+        for (size_t r = 0; r < ROWS; r++) {
+            for (size_t j = 0; j < n; j++) {
+                double sum = 0;
+                for (size_t i = 0; i < k; i++)
+                    sum += (double)f.x[r * k + i] * (double)f.w[i * n + j];
+                expect((double)f.z[r * n + j], sum, sqrt((double)k));
+            }
+            for (size_t i = 0; i < k; i++) {
+                double sum = 0;
+                for (size_t j = 0; j < n; j++)
+                    sum += (double)f.dz[r * n + j] * (double)f.w[i * n + j];
+                expect((double)f.dx[r * k + i], sum, sqrt((double)n));
+            }
+        }
+        for (size_t j = 0; j < n; j++) {
+            double bias = 0;
+            for (size_t r = 0; r < ROWS; r++)
+                bias += (double)f.dz[r * n + j];
+            expect((double)f.db[j], 2 * bias, ROWS);
+            for (size_t i = 0; i < k; i++) {
+                double sum = 0;
+                for (size_t r = 0; r < ROWS; r++)
+                    sum += (double)f.x[r * k + i] * (double)f.dz[r * n + j];
+                expect((double)f.dw[i * n + j], 2 * sum, ROWS);
+            }
+        }
+        tear_down(&f);
+    }
+}
+
+/* COUNT parts, some of them empty, each by itself and added pairwise as ranks would. */
+static void check_parts(const fixture *f, size_t count)
+{
+    const size_t k = f->k, n = f->n, one = k * n + n;
+    size_t ends[64];
+    real *apart = noise(count * one, 9);
+    for (size_t p = 0; p < count; p++) {
+        const size_t begin = p * ROWS / count;
+        ends[p] = (p + 1) * ROWS / count;
+        const size_t rows = ends[p] - begin;
+        const cohort_thin_parts part = {&rows, 1, 1};
+        cohort_thin_weights(apart + p * one, f->x + begin * k, f->dz + begin * n, &part, k, n,
+                            false, f->scratch);
+        cohort_thin_bias(apart + p * one + k * n, f->dz + begin * n, &part, n, false);
+    }
+    for (size_t apart_by = 1; apart_by < count; apart_by *= 2)
+        for (size_t p = 0; p < count; p += 2 * apart_by)
+            for (size_t i = 0; i < one; i++)
+                apart[p * one + i] += apart[(p + apart_by) * one + i];
+    const cohort_thin_parts parts = {ends, count, 1};
+    cohort_thin_weights(f->dw, f->x, f->dz, &parts, k, n, false, f->scratch);
+    cohort_thin_bias(f->db, f->dz, &parts, n, false);
+    assert_memory_equal(f->dw, apart, k * n * sizeof(real));
+    assert_memory_equal(f->db, apart + k * n, n * sizeof(real));
+    cohort_free(apart);
+}
+
+static void test_parts_in_order(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < SIZES; s++)
+        for (size_t count = 1; count <= 64; count *= 2) {
+            fixture f;
+            set_up(&f, sizes[s][0], sizes[s][1]);
+            check_parts(&f, count);
+            tear_down(&f);
+        }
+}
+
+static void test_rows_alone(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < SIZES; s++) {
+        fixture f;
+        set_up(&f, sizes[s][0], sizes[s][1]);
+        real *z = noise(ROWS * f.n, 10), *dx = noise(ROWS * f.k, 11);
+        omp_set_num_threads(3);
+        cohort_thin_forward(f.z, f.x, f.w, ROWS, f.k, f.n, f.scratch);
+        cohort_thin_data(f.dx, f.dz, f.w, ROWS, f.k, f.n, f.scratch);
+        omp_set_num_threads(1);
+        for (size_t r = 0, count = 1; r < ROWS; r += count, count = count % 5 + 1) {
+            const size_t rows = r + count < ROWS ? count : ROWS - r;
+            cohort_thin_forward(z + r * f.n, f.x + r * f.k, f.w, rows, f.k, f.n, f.scratch);
+            cohort_thin_data(dx + r * f.k, f.dz + r * f.n, f.w, rows, f.k, f.n, f.scratch);
+        }
+        assert_memory_equal(z, f.z, ROWS * f.n * sizeof *z);
+        assert_memory_equal(dx, f.dx, ROWS * f.k * sizeof *dx);
+        cohort_free(z);
+        cohort_free(dx);
+        tear_down(&f);
+    }
+}
+
+int main(void)
+{
+    omp_set_num_threads(1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_against_definition),
+        cmocka_unit_test(test_parts_in_order),
+        cmocka_unit_test(test_rows_alone),
+    };
+    return cmocka_run_group_tests_name("thin", tests, NULL, NULL);
+}

@@ -1,0 +1,3 @@
+cohort_unit_test(thin SOURCES test_thin.c)
+cohort_unit_test(thin_narrow SOURCES test_thin.c)
+target_compile_definitions(test_thin_narrow PRIVATE COHORT_NO_WIDE)
