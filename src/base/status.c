@@ -42,6 +42,15 @@ void cohort_error_clear(void)
     message[0] = trace[0] = '\0';
 }
 
+/* Names and values from files may hold anything; a message is one line, and sends nothing to
+ * a terminal but text. */
+static void keep_to_one_line(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = ' ';
+}
+
 cohort_status cohort_error_set(cohort_status status, const char *file, int line, const char *format,
                                ...)
 {
@@ -51,6 +60,7 @@ cohort_status cohort_error_set(cohort_status status, const char *file, int line,
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    keep_to_one_line(text);
     memcpy(message, text, sizeof message);
     snprintf(trace, sizeof trace, "%s:%d", file, line);
     return status;
@@ -72,6 +82,7 @@ cohort_status cohort_error_prefix(cohort_status status, const char *format, ...)
     va_end(args);
     size_t used = strlen(text);
     snprintf(text + used, sizeof text - used, ": %s", message);
+    keep_to_one_line(text);
     memcpy(message, text, sizeof message);
     return status;
 }

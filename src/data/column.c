@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "data/budget.h"
 #include "data/convert.h"
 
 /* Large runs are read piece by piece, so that staging stays small. */
@@ -93,20 +94,51 @@ static cohort_status read_shape(cohort_column *column, hid_t space)
     return COHORT_OK;
 }
 
+/* What the file claims must be there: HDF5 would make up zeros, terabytes of them if the file
+ * says so, and take memory for a chunk of any size before it finds that it has none. Filters
+ * shrink a thousandfold at most (DEFLATE), a column of one value a few times more. */
+static cohort_status check_claims(const cohort_column *column, hid_t plist, H5D_layout_t layout,
+                                  uint64_t chunk_bytes)
+{
+    enum { SHRINK_MOST = 16384 };
+    const uint64_t stored = H5Dget_storage_size(column->dataset),
+                   claimed = (uint64_t)column->row_count * column->row_bytes;
+    COHORT_REQUIRE(H5Pget_external_count(plist) == 0, COHORT_DATA,
+                   "%s: %s/%s keeps its values in other files; put them into this one (h5repack)",
+                   column->path, column->group, column->name);
+    if (layout == H5D_VIRTUAL)
+        return COHORT_OK;
+    COHORT_REQUIRE(stored > 0, COHORT_DATA,
+                   "%s: %s/%s was never written, only its size is there; write it again",
+                   column->path, column->group, column->name);
+    COHORT_REQUIRE(claimed / SHRINK_MOST <= stored, COHORT_DATA,
+                   "%s: %s/%s claims %zu rows, %.1f GiB, but the file holds %llu bytes of them; "
+                   "write the rows, or fewer",
+                   column->path, column->group, column->name, column->row_count,
+                   (double)claimed / 0x1p30, (unsigned long long)stored);
+    COHORT_REQUIRE(chunk_bytes <= cohort_memory_available(), COHORT_DATA,
+                   "%s: a chunk of %s/%s takes %.1f GiB, more than there is memory; rewrite the "
+                   "file in smaller chunks (h5repack -l)",
+                   column->path, column->group, column->name, (double)chunk_bytes / 0x1p30);
+    return COHORT_OK;
+}
+
 static cohort_status read_layout(cohort_column *column)
 {
     hsize_t chunk[COHORT_SHAPE_MAX + 1];
     hid_t plist = H5Dget_create_plist(column->dataset);
     H5D_layout_t layout = H5Pget_layout(plist);
+    uint64_t chunk_bytes = 0;
     column->chunk_rows = 1;
-    if (layout == H5D_CHUNKED && H5Pget_chunk(plist, COHORT_SHAPE_MAX + 1, chunk) > 0)
+    if (layout == H5D_CHUNKED && H5Pget_chunk(plist, COHORT_SHAPE_MAX + 1, chunk) > 0) {
         column->chunk_rows = chunk[0] < column->row_count ? (size_t)chunk[0] : column->row_count;
+        chunk_bytes = 8; /* HDF5 keeps chunks below 4 GiB */
+        for (unsigned i = 0; i < column->dim_count; i++)
+            chunk_bytes *= chunk[i];
+    }
+    cohort_status status = check_claims(column, plist, layout, chunk_bytes);
     H5Pclose(plist);
-    /* HDF5 would make up zeros, terabytes of them if the file says so. */
-    COHORT_REQUIRE(layout == H5D_VIRTUAL || H5Dget_storage_size(column->dataset) > 0, COHORT_DATA,
-                   "%s: %s/%s was never written, only its size is there; write it again",
-                   column->path, column->group, column->name);
-    return COHORT_OK;
+    return status;
 }
 
 /* Small chunks are read several at a time. */

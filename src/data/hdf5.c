@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "data/heaps.h"
 
 enum { STRINGS_MAX = 4 << 20, NAMES_LISTED = 12 };
 #define STRINGS_BYTES_MAX ((size_t)256 << 20)
@@ -272,6 +273,14 @@ static cohort_status read_strings(char ***items, size_t *count, hid_t attribute,
     return status;
 }
 
+static cohort_status check_heaps_of(hid_t object, const char *path)
+{
+    hid_t file = H5Iget_file_id(object);
+    cohort_status status = cohort_hdf5_check_heaps(file, path);
+    H5Fclose(file);
+    return status;
+}
+
 cohort_status cohort_hdf5_strings(char ***items, size_t *count, hid_t object, const char *path,
                                   const char *name)
 {
@@ -283,8 +292,11 @@ cohort_status cohort_hdf5_strings(char ***items, size_t *count, hid_t object, co
     COHORT_REQUIRE(attribute >= 0, COHORT_DATA, "%s: cannot open attribute %s; write it again",
                    path, name);
     hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
+    const bool are_strings = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING;
     cohort_status status = COHORT_OK;
-    if (type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING)
+    if (are_strings && H5Tis_variable_str(type) > 0)
+        status = check_heaps_of(object, path);
+    if (status == COHORT_OK && are_strings)
         status = read_strings(items, count, attribute, type, space, path, name);
     H5Sclose(space);
     H5Tclose(type);

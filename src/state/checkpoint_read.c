@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "data/heaps.h"
 #include "state/layout.h"
 #include "state/seal.h"
 
@@ -267,7 +268,13 @@ static cohort_status open_file(hid_t *file, const char *path)
     H5Pclose(access);
     COHORT_REQUIRE(*file >= 0, COHORT_DATA,
                    "%s is truncated or damaged (or cannot be read); take another checkpoint", path);
-    return COHORT_OK;
+    /* A seal is no proof: anyone can make one. */
+    const cohort_status status = cohort_hdf5_check_heaps(*file, path);
+    if (status != COHORT_OK) {
+        H5Fclose(*file);
+        *file = H5I_INVALID_HID;
+    }
+    return status;
 }
 
 static cohort_status read_description(cohort_checkpoint *checkpoint)

@@ -1,15 +1,13 @@
 /* Any bytes as a recipe: it is refused with one line, or what is written of it reads
  * back as the same recipe. Bytes after a first zero byte are a --set. */
-#include <stdint.h>
+#include "tests/fuzz/fuzz.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "nn/model.h"
 #include "recipe/recipe.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 
 static void require(int condition, const char *what, const char *text)
 {
@@ -63,17 +61,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     free(text);
     return 0;
 }
-
-#ifndef COHORT_FUZZ
-int main(int count, char **paths)
-{
-    for (int i = 1; i < count; i++) {
-        cohort_text text = {0};
-        require(cohort_file_read(&text, paths[i], (size_t)1 << 24) == COHORT_OK, "read", paths[i]);
-        LLVMFuzzerTestOneInput((const uint8_t *)(text.data ? text.data : ""), text.length);
-        cohort_text_clear(&text);
-    }
-    printf("%d inputs\n", count - 1);
-    return count > 1 ? 0 : 1;
-}
-#endif

@@ -183,6 +183,9 @@ static void errors_keep_message_and_trace(void **state)
     assert_int_equal(cohort_error_prefix(COHORT_USAGE, "file %s", "x"), COHORT_USAGE);
     assert_string_equal(cohort_error_message(), "file x: first 1");
     assert_int_equal(cohort_status_exit_code(COHORT_STOPPED), 75);
+    /* Whatever a file has for a name, it stays one line, and text. */
+    assert_int_equal(COHORT_FAIL(COHORT_DATA, "a\nb\r%s\x7f", "\x1b[31m \xc3\xa9"), COHORT_DATA);
+    assert_string_equal(cohort_error_message(), "a b  [31m \xc3\xa9 ");
 }
 
 static void arena_and_growth(void **state)

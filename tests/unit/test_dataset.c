@@ -468,6 +468,53 @@ static void absurd_sizes(void **state)
     unlink(path);
 }
 
+/* One row is there, the file claims 2^40; values in another file; a heap of strings without an
+ * end, which HDF5 would read for ever. */
+static void hostile_files(void **state)
+{
+    (void)state;
+    const hsize_t most[] = {H5S_UNLIMITED}, one[] = {1}, claimed[] = {(hsize_t)1 << 40};
+    const char *path = h5_path("hostile.h5");
+    const unsigned char byte = 1;
+    hid_t file = h5_create(path, "train"), space = H5Screate_simple(1, one, most),
+          plist = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_chunk(plist, 1, one);
+    hid_t set = H5Dcreate2(file, "train/x", H5T_STD_U8LE, space, H5P_DEFAULT, plist, H5P_DEFAULT);
+    assert_true(H5Dwrite(set, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, &byte) >= 0);
+    assert_true(H5Dset_extent(set, claimed) >= 0);
+    H5Dclose(set);
+    H5Pclose(plist);
+    H5Sclose(space);
+    plist = H5Pcreate(H5P_DATASET_CREATE);
+    space = H5Screate_simple(1, one, NULL);
+    H5Pset_external(plist, "/dev/zero", 0, 1);
+    H5Dclose(H5Dcreate2(file, "train/z", H5T_STD_U8LE, space, H5P_DEFAULT, plist, H5P_DEFAULT));
+    h5_write(file, "train/s", H5T_STD_U8LE, H5T_NATIVE_UINT8, 1, one, H5_CONTIGUOUS, NULL, &byte);
+    h5_strings(file, "classes", (const char *const[]){"cat", "dog"}, 2, 0);
+    H5Pclose(plist);
+    H5Sclose(space);
+    H5Fclose(file);
+    cohort_dataset *dataset = NULL;
+    cohort_dataset_spec spec = {.path = path, .group = "train", .x = "x"};
+    assert_fails(cohort_dataset_open(&dataset, comm, &spec), COHORT_DATA, "claims 1099511627776");
+    spec.x = "z";
+    assert_fails(cohort_dataset_open(&dataset, comm, &spec), COHORT_DATA, "in other files");
+    spec.x = "s";
+    assert_ok(cohort_dataset_open(&dataset, comm, &spec));
+    cohort_dataset_close(dataset);
+    static char bytes[1 << 16];
+    FILE *stream = fopen(path, "r+b");
+    const size_t count = fread(bytes, 1, sizeof bytes, stream);
+    char *heap = memmem(bytes, count, "GCOL", 4);
+    assert_non_null(heap);
+    memset(heap + 16, 0, 16); /* the first object: free space of no size */
+    rewind(stream);
+    assert_int_equal(fwrite(bytes, 1, count, stream), count);
+    fclose(stream);
+    assert_fails(cohort_dataset_open(&dataset, comm, &spec), COHORT_DATA, "has no end");
+    unlink(path);
+}
+
 static void finds_the_first_nonfinite(void **state)
 {
     (void)state;
@@ -492,6 +539,7 @@ int main(void)
         cmocka_unit_test(missing_parts),
         cmocka_unit_test(refused_contents),
         cmocka_unit_test(absurd_sizes),
+        cmocka_unit_test(hostile_files),
         cmocka_unit_test(finds_the_first_nonfinite),
     };
     return cmocka_run_group_tests(tests, start, stop);
