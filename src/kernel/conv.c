@@ -25,7 +25,8 @@ enum {
     PARTS_REALS = 1 << 22,
     /* With so many tiles the direct way divides the kernel instead: each thread computes
      * whole sums of tiles of its own, in the same order. */
-    SLICE_TILES = 16
+    SLICE_TILES = 16,
+    BF16_TAPS = 16 /* sums of fewer products gain nothing by bfloat16 */
 };
 
 static size_t larger(size_t a, size_t b)
@@ -166,6 +167,10 @@ static void choose_by_rule(cohort_conv *conv)
         const cohort_conv_way *order = !has_wide_registers() ? orders[2]
                                        : framed              ? orders[1]
                                                              : orders[0];
+        if (conv->dnnl && conv_dnnl_is_bf16(conv->dnnl, direction)) {
+            conv->ways[d] = COHORT_CONV_DNNL;
+            continue;
+        }
         while (!cohort_conv_can(conv, direction, *order))
             order++; /* gemm always can */
         conv->ways[d] = *order;
@@ -186,6 +191,7 @@ cohort_status cohort_conv_create(cohort_conv **out, const cohort_conv_shape *sha
     cohort_status status = COHORT_OK;
     COHORT_REQUIRE_DONE(status, conv_measure_sizes(conv), COHORT_MEMORY,
                         "a convolution of more elements than an address can hold; make it smaller");
+    conv->shape.bf16 &= conv->sizes.taps >= BF16_TAPS;
     const size_t sample_bytes = (conv->sizes.in_count + 2 * conv->sizes.out_count) * sizeof(real);
     conv->group = larger(GROUP_BYTES / sample_bytes, GROUP_LEAST);
     COHORT_TRY_DONE(status, create_direct(conv));
@@ -807,6 +813,6 @@ bool cohort_conv_is_alike(const cohort_conv *a, const cohort_conv *b)
     const cohort_conv_shape *s = &a->shape, *t = &b->shape;
     return memcmp(&s->window, &t->window, sizeof s->window) == 0 &&
            s->in_channels == t->in_channels && s->out_channels == t->out_channels &&
-           s->relu == t->relu && a->batch == b->batch && a->training == b->training &&
-           a->needs_dx == b->needs_dx;
+           s->relu == t->relu && s->bf16 == t->bf16 && a->batch == b->batch &&
+           a->training == b->training && a->needs_dx == b->needs_dx;
 }

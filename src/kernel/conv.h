@@ -46,6 +46,8 @@ typedef struct cohort_conv_shape {
     cohort_window window;
     size_t in_channels, out_channels;
     bool relu; /* y = max(0, .) in the same pass */
+    bool bf16; /* the dnnl way rounds its operands to bfloat16, where oneDNN is fast at it, and
+                  is the one taken then; for CPUs with cohort_bf16_available */
 } cohort_conv_shape;
 
 /* A convolution prepared for one shape. Not for concurrent use. */

@@ -8,10 +8,13 @@
 #ifdef CONV_DNNL
 
 #include <omp.h>
+#include <string.h>
+
 #include <oneapi/dnnl/dnnl.h>
 
 #include "base/memory.h"
 #include "base/shape.h"
+#include "kernel/bf16.h"
 
 enum { PASSES = 6 /* numbers of samples that are kept prepared */ };
 
@@ -34,8 +37,10 @@ struct conv_dnnl {
     const cohort_conv_shape *shape;
     dnnl_pass passes[COHORT_CONV_DIRECTION_COUNT][PASSES];
     size_t next[COHORT_CONV_DIRECTION_COUNT]; /* the pass that was prepared last */
-    size_t weights_bytes, scratchpad_bytes;   /* planned; no pass needs more */
-    real *zeros;                              /* [out_channels], for want of a bias */
+    bool bf16[COHORT_CONV_DIRECTION_COUNT];   /* operands are rounded first */
+    size_t rounded_count;                   /* reals that rounded images take; a line's multiple */
+    size_t weights_bytes, scratchpad_bytes; /* planned; no pass needs more */
+    real *zeros;                            /* [out_channels], for want of a bias */
 };
 
 /* What oneDNN wants to know of a convolution. */
@@ -52,8 +57,15 @@ static dnnl_dim_t after_padding(size_t out, size_t stride, size_t size, size_t i
     return reach > in + before ? (dnnl_dim_t)(reach - in - before) : 0;
 }
 
-static bool describe(dnnl_problem *p, const cohort_conv_shape *shape, size_t batch)
+/* What DIRECTION writes is float, and so are the gradient of the kernel and the bias. BF16: its
+ * operands are bfloat16. */
+static bool describe(dnnl_problem *p, const cohort_conv_shape *shape, size_t batch,
+                     cohort_conv_direction direction, bool bf16)
 {
+    const dnnl_data_type_t operand = bf16 ? dnnl_bf16 : dnnl_f32;
+    const dnnl_data_type_t x_type = direction == COHORT_CONV_DATA ? dnnl_f32 : operand;
+    const dnnl_data_type_t y_type = direction == COHORT_CONV_FORWARD ? dnnl_f32 : operand;
+    const dnnl_data_type_t kernel_type = direction == COHORT_CONV_WEIGHTS ? dnnl_f32 : operand;
     const cohort_window *w = &shape->window;
     const dnnl_dim_t n = (dnnl_dim_t)batch, in = (dnnl_dim_t)shape->in_channels;
     const dnnl_dim_t out = (dnnl_dim_t)shape->out_channels;
@@ -67,9 +79,9 @@ static bool describe(dnnl_problem *p, const cohort_conv_shape *shape, size_t bat
     p->before[1] = (dnnl_dim_t)w->pad_left;
     p->after[0] = after_padding(w->out_height, w->stride_y, w->height, w->in_height, w->pad_top);
     p->after[1] = after_padding(w->out_width, w->stride_x, w->width, w->in_width, w->pad_left);
-    return DNNL_OK(dnnl_memory_desc_init_by_tag(&p->x, 4, x, dnnl_f32, dnnl_nhwc)) &&
-           DNNL_OK(dnnl_memory_desc_init_by_tag(&p->y, 4, y, dnnl_f32, dnnl_nhwc)) &&
-           DNNL_OK(dnnl_memory_desc_init_by_tag(&p->weights, 4, weights, dnnl_f32,
+    return DNNL_OK(dnnl_memory_desc_init_by_tag(&p->x, 4, x, x_type, dnnl_nhwc)) &&
+           DNNL_OK(dnnl_memory_desc_init_by_tag(&p->y, 4, y, y_type, dnnl_nhwc)) &&
+           DNNL_OK(dnnl_memory_desc_init_by_tag(&p->weights, 4, weights, kernel_type,
                                                 dnnl_format_tag_any)) &&
            DNNL_OK(dnnl_memory_desc_init_by_tag(&p->plain, 4, weights, dnnl_f32, dnnl_hwio)) &&
            DNNL_OK(dnnl_memory_desc_init_by_tag(&p->bias, 1, bias, dnnl_f32, dnnl_x));
@@ -168,24 +180,49 @@ static bool pass_fill(dnnl_pass *pass, const conv_dnnl *d, const dnnl_problem *p
     return ok;
 }
 
+/* Whether DESCRIPTION is of oneDNN's reference, which is many times slower than any other. */
+static bool is_reference(dnnl_primitive_desc_t description)
+{
+    const char *name = NULL;
+    return !DNNL_OK(dnnl_primitive_desc_query(description, dnnl_query_impl_info_str, 0,
+                                              (void *)&name)) ||
+           strncmp(name, "ref", 3) == 0;
+}
+
+/* The backward ones are hinted at by a forward one of the same operands. */
+static bool describe_pass(dnnl_primitive_desc_t *description, dnnl_problem *problem,
+                          const conv_dnnl *d, cohort_conv_direction direction, size_t samples)
+{
+    const bool bf16 = d->bf16[direction];
+    dnnl_problem hint;
+    dnnl_primitive_desc_t forward = NULL;
+    bool ok = describe(&hint, d->shape, samples, COHORT_CONV_FORWARD, bf16) &&
+              make_description(&forward, d, &hint, COHORT_CONV_FORWARD, NULL) &&
+              describe(problem, d->shape, samples, direction, bf16);
+    if (ok && direction == COHORT_CONV_FORWARD) {
+        *description = forward;
+        forward = NULL;
+    } else if (ok) {
+        ok = make_description(description, d, problem, direction, forward);
+    }
+    if (forward)
+        dnnl_primitive_desc_destroy(forward);
+    return ok && !(bf16 && is_reference(*description));
+}
+
 /* For one thread, whatever there are: oneDNN divides its work by their number. */
 static bool pass_make(dnnl_pass *pass, const conv_dnnl *d, cohort_conv_direction direction,
                       size_t samples)
 {
     dnnl_problem problem;
-    dnnl_primitive_desc_t forward = NULL, description = NULL;
+    dnnl_primitive_desc_t description = NULL;
     const int threads = omp_get_max_threads();
     omp_set_num_threads(1);
-    bool ok = describe(&problem, d->shape, samples) &&
-              make_description(&forward, d, &problem, COHORT_CONV_FORWARD, NULL);
-    if (ok && direction != COHORT_CONV_FORWARD)
-        ok = make_description(&description, d, &problem, direction, forward);
-    ok = ok && pass_fill(pass, d, &problem, direction, description ? description : forward);
+    const bool ok = describe_pass(&description, &problem, d, direction, samples) &&
+                    pass_fill(pass, d, &problem, direction, description);
     omp_set_num_threads(threads);
     if (description)
         dnnl_primitive_desc_destroy(description);
-    if (forward)
-        dnnl_primitive_desc_destroy(forward);
     if (ok)
         pass->samples = samples;
     else
@@ -198,6 +235,21 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Reals that hold X, and behind it Y, of SAMPLES in bfloat16. */
+static size_t rounded_x(const cohort_conv_shape *shape, size_t samples)
+{
+    const cohort_window *w = &shape->window;
+    const size_t count = samples * w->in_height * w->in_width * shape->in_channels;
+    return cohort_size_align((count + 1) / 2, COHORT_LINE_REALS);
+}
+
+static size_t rounded_reals(const cohort_conv_shape *shape, size_t samples)
+{
+    const cohort_window *w = &shape->window;
+    const size_t count = samples * w->out_height * w->out_width * shape->out_channels;
+    return rounded_x(shape, samples) + cohort_size_align((count + 1) / 2, COHORT_LINE_REALS);
+}
+
 static bool create_all(conv_dnnl *d, const size_t samples[COHORT_CONV_DIRECTION_COUNT])
 {
     bool ok = DNNL_OK(dnnl_engine_create(&d->engine, dnnl_cpu, 0));
@@ -205,8 +257,19 @@ static bool create_all(conv_dnnl *d, const size_t samples[COHORT_CONV_DIRECTION_
         ok = DNNL_OK(dnnl_stream_create(&d->streams[t], d->engine, dnnl_stream_default_flags));
     for (int i = 0; i < COHORT_CONV_DIRECTION_COUNT && ok; i++) {
         dnnl_pass *pass = d->passes[i];
-        if (!samples[i] || !pass_make(pass, d, (cohort_conv_direction)i, samples[i]))
+        const cohort_conv_direction direction = (cohort_conv_direction)i;
+        if (!samples[i])
             continue;
+        d->bf16[i] = d->shape->bf16;
+        bool made = pass_make(pass, d, direction, samples[i]);
+        if (!made && d->bf16[i]) {
+            d->bf16[i] = false;
+            made = pass_make(pass, d, direction, samples[i]);
+        }
+        if (!made)
+            continue;
+        if (d->bf16[i])
+            d->rounded_count = larger(d->rounded_count, rounded_reals(d->shape, samples[i]));
         d->weights_bytes = larger(d->weights_bytes, pass->weights_bytes);
         d->scratchpad_bytes = larger(d->scratchpad_bytes, pass->scratchpad_bytes);
     }
@@ -255,6 +318,11 @@ bool conv_dnnl_can(const conv_dnnl *d, cohort_conv_direction direction)
     return d->passes[direction][0].samples != 0;
 }
 
+bool conv_dnnl_is_bf16(const conv_dnnl *d, cohort_conv_direction direction)
+{
+    return conv_dnnl_can(d, direction) && d->bf16[direction];
+}
+
 size_t conv_dnnl_shared(const conv_dnnl *d)
 {
     return 2 * d->weights_bytes / sizeof(real);
@@ -262,7 +330,7 @@ size_t conv_dnnl_shared(const conv_dnnl *d)
 
 size_t conv_dnnl_work(const conv_dnnl *d)
 {
-    return (d->weights_bytes + d->scratchpad_bytes) / sizeof(real);
+    return (d->weights_bytes + d->scratchpad_bytes) / sizeof(real) + d->rounded_count;
 }
 
 /* The pass for SAMPLES, prepared now if need be; NULL if that fails. The first pass is
@@ -353,12 +421,38 @@ static const dnnl_pass *job_pass(const conv_dnnl_job *job, size_t samples, size_
     return job->passes[index];
 }
 
+/* The images X and Y of SAMPLES as DIRECTION wants to read them: *x and *y, where not NULL, become
+ * what they are rounded to. */
+static void read_images(const conv_dnnl_job *job, cohort_conv_direction direction, const void **x,
+                        const void **y, size_t samples, size_t thread)
+{
+    const conv_dnnl *d = job->d;
+    if (!d->bf16[direction])
+        return;
+    const cohort_window *w = &d->shape->window;
+    real *at =
+        job->work + thread * job->stride + (d->weights_bytes + d->scratchpad_bytes) / sizeof(real);
+    if (x) {
+        cohort_bf16_round((uint16_t *)at, *x,
+                          samples * w->in_height * w->in_width * d->shape->in_channels);
+        *x = at;
+    }
+    if (y) {
+        at += rounded_x(d->shape, samples);
+        cohort_bf16_round((uint16_t *)at, *y,
+                          samples * w->out_height * w->out_width * d->shape->out_channels);
+        *y = at;
+    }
+}
+
 bool conv_dnnl_forward(const conv_dnnl_job *job, real *y, const real *x, const real *bias,
                        size_t samples, size_t thread)
 {
     real *weights, *scratchpad;
+    const void *from = x;
     const dnnl_pass *pass = job_pass(job, samples, thread, &weights, &scratchpad);
-    const dnnl_argument arguments[] = {{DNNL_ARG_SRC, X, x},
+    read_images(job, COHORT_CONV_FORWARD, &from, NULL, samples, thread);
+    const dnnl_argument arguments[] = {{DNNL_ARG_SRC, X, from},
                                        {DNNL_ARG_WEIGHTS, WEIGHTS, weights},
                                        {DNNL_ARG_BIAS, BIAS, bias ? bias : job->d->zeros},
                                        {DNNL_ARG_DST, Y, y},
@@ -370,10 +464,12 @@ bool conv_dnnl_data(const conv_dnnl_job *job, real *dx, const real *dy, size_t s
                     size_t thread)
 {
     real *weights, *scratchpad;
+    const void *from = dy;
     const dnnl_pass *pass = job_pass(job, samples, thread, &weights, &scratchpad);
+    read_images(job, COHORT_CONV_DATA, NULL, &from, samples, thread);
     const dnnl_argument arguments[] = {{DNNL_ARG_DIFF_SRC, X, dx},
                                        {DNNL_ARG_WEIGHTS, WEIGHTS, weights},
-                                       {DNNL_ARG_DIFF_DST, Y, dy},
+                                       {DNNL_ARG_DIFF_DST, Y, from},
                                        {DNNL_ARG_SCRATCHPAD, SCRATCHPAD, scratchpad}};
     return run(job->d, pass, pass->convolve, arguments, 4, thread);
 }
@@ -382,10 +478,12 @@ bool conv_dnnl_weights(const conv_dnnl_job *job, real *dkernel, const real *x, c
                        size_t samples, size_t thread)
 {
     real *weights, *scratchpad;
+    const void *images = x, *gradient = dy;
     const dnnl_pass *pass = job_pass(job, samples, thread, &weights, &scratchpad);
-    const dnnl_argument arguments[] = {{DNNL_ARG_SRC, X, x},
+    read_images(job, COHORT_CONV_WEIGHTS, &images, &gradient, samples, thread);
+    const dnnl_argument arguments[] = {{DNNL_ARG_SRC, X, images},
                                        {DNNL_ARG_DIFF_WEIGHTS, WEIGHTS, weights},
-                                       {DNNL_ARG_DIFF_DST, Y, dy},
+                                       {DNNL_ARG_DIFF_DST, Y, gradient},
                                        {DNNL_ARG_SCRATCHPAD, SCRATCHPAD, scratchpad}};
     const dnnl_argument back[] = {{DNNL_ARG_FROM, WEIGHTS, weights}, {DNNL_ARG_TO, PLAIN, dkernel}};
     return run(job->d, pass, pass->convolve, arguments, 4, thread) &&
@@ -408,6 +506,12 @@ void conv_dnnl_destroy(conv_dnnl *d)
 }
 
 bool conv_dnnl_can(const conv_dnnl *d, cohort_conv_direction direction)
+{
+    (void)d, (void)direction;
+    return false;
+}
+
+bool conv_dnnl_is_bf16(const conv_dnnl *d, cohort_conv_direction direction)
 {
     (void)d, (void)direction;
     return false;

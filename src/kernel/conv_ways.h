@@ -86,6 +86,8 @@ COHORT_NODISCARD cohort_status conv_dnnl_create(conv_dnnl **out, const cohort_co
                                                 size_t threads);
 void conv_dnnl_destroy(conv_dnnl *d);
 bool conv_dnnl_can(const conv_dnnl *d, cohort_conv_direction direction);
+/* Whether it computes DIRECTION in bfloat16. */
+bool conv_dnnl_is_bf16(const conv_dnnl *d, cohort_conv_direction direction);
 
 /* One pass in one direction: runs of `samples` and (the last) of another number. */
 typedef struct conv_dnnl_job {

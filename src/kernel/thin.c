@@ -14,7 +14,7 @@
 
 /* Weights beyond FITS_REALS no longer stay in cache from product to product, and rows further
  * apart than FITS_COLUMNS fall on the same sets of it. */
-enum { FITS_REALS = 1 << 18, FITS_COLUMNS = 1024, TILE_ROWS = 4, GROUP = 4 };
+enum { FITS_REALS = 1 << 18, FITS_COLUMNS = 1024, TILE_ROWS = 4, GROUP = 4, BLOCK_ROWS = 64 };
 static const double thread_operations = 1 << 21; /* multiply-adds worth more threads */
 
 bool cohort_thin_fits(size_t k, size_t n)
@@ -49,21 +49,43 @@ size_t cohort_thin_backward_scratch(size_t rows, size_t k, size_t n)
     return turned > padded ? turned : padded;
 }
 
+/* Rows are taken BLOCK_ROWS at a time through all panels, so that they stay in cache. */
+typedef struct row_block {
+    size_t row, rows, panel;
+} row_block;
+
+static size_t piece_count(size_t rows, size_t panel_count)
+{
+    return (rows + BLOCK_ROWS - 1) / BLOCK_ROWS * panel_count;
+}
+
+static row_block piece_at(size_t piece, size_t rows, size_t panel_count)
+{
+    const size_t row = piece / panel_count * BLOCK_ROWS;
+    return (row_block){.row = row,
+                       .rows = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS,
+                       .panel = piece % panel_count};
+}
+
 /* The last, narrower panel of weights is laid out with zeros beside it. */
 void cohort_thin_forward(real *z, const real *x, const real *w, size_t rows, size_t k, size_t n,
                          real *scratch)
 {
     const size_t whole = n / COHORT_PANEL, tail = tail_columns(n);
+    const size_t pieces = piece_count(rows, panels(n));
     const int threads = use_threads(rows, k, n);
     if (tail)
         cohort_panel_pack(scratch, COHORT_PLAIN, w + n - tail, n, k, tail);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t panel = 0; panel < panels(n); panel++) {
-        const size_t first = panel * COHORT_PANEL;
-        if (panel < whole)
-            cohort_panel_product(z + first, n, x, k, w + first, n, rows, k);
+    for (size_t piece = 0; piece < pieces; piece++) {
+        const row_block at = piece_at(piece, rows, panels(n));
+        const size_t first = at.panel * COHORT_PANEL;
+        real *to = z + at.row * n + first;
+        const real *from = x + at.row * k;
+        if (at.panel < whole)
+            cohort_panel_product(to, n, from, k, w + first, n, at.rows, k);
         else
-            cohort_panel_multiply(z + first, n, COHORT_PLAIN, x, k, scratch, k, rows, tail, k,
+            cohort_panel_multiply(to, n, COHORT_PLAIN, from, k, scratch, k, at.rows, tail, k,
                                   false);
     }
 }
@@ -72,13 +94,20 @@ void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size
                       real *scratch)
 {
     const int threads = use_threads(rows, k, n);
+    const size_t pieces = piece_count(rows, panels(k));
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (size_t panel = 0; panel < panels(k); panel++) {
         const size_t first = panel * COHORT_PANEL;
-        const size_t width = k - first < COHORT_PANEL ? k - first : COHORT_PANEL;
-        real *turned = scratch + first * n;
-        cohort_panel_pack(turned, COHORT_TRANSPOSED, w + first * n, n, n, width);
-        cohort_panel_multiply(dx + first, k, COHORT_PLAIN, dz, n, turned, n, rows, width, n, false);
+        cohort_panel_pack(scratch + first * n, COHORT_TRANSPOSED, w + first * n, n, n,
+                          k - first < COHORT_PANEL ? k - first : COHORT_PANEL);
+    }
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t piece = 0; piece < pieces; piece++) {
+        const row_block at = piece_at(piece, rows, panels(k));
+        const size_t first = at.panel * COHORT_PANEL;
+        cohort_panel_multiply(dx + at.row * k + first, k, COHORT_PLAIN, dz + at.row * n, n,
+                              scratch + first * n, n, at.rows,
+                              k - first < COHORT_PANEL ? k - first : COHORT_PANEL, n, false);
     }
 }
 

@@ -1,5 +1,6 @@
-/* Products of a dense layer whose matrix of weights fits a core's cache, for batches of any
- * number of rows, few above all: BLAS would spend its time on packing the weights.
+/* Products of a dense layer whose matrix of weights fits a core's cache, for any number of rows,
+ * few above all, where BLAS would spend its time on packing the weights. At gradients of
+ * weights from more than some hundred rows BLAS is faster.
  *
  * Every row is computed by itself: its bits do not depend on which other rows come with it, nor
  * on the number of threads. Gradients of weights are summed over parts of the rows in the order

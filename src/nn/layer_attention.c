@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "kernel/attention.h"
-#include "kernel/gemm.h"
+#include "kernel/bf16.h"
 #include "kernel/vector.h"
 #include "nn/layer_check.h"
 
@@ -37,6 +37,8 @@ typedef struct attention_layer {
     real *kernel, *bias, *forward_work;
     /* … and on the way back, with gradients. */
     real *back_kernel, *dkernel, *dbias, *dqkv, *dmixed, *backward_work;
+    cohort_bf16 *bf16;     /* NULL: in float */
+    real *bf16_scratch[2]; /* forward, backward */
 } attention_layer;
 
 static cohort_status book(cohort_planner *planner, real **where, size_t count,
@@ -86,6 +88,23 @@ static cohort_status plan_buffers(attention_layer *layer, cohort_planner *planne
     return COHORT_OK;
 }
 
+/* The products with kernels; queries with keys and weights with values stay in float. */
+static cohort_status plan_bf16(attention_layer *layer, cohort_planner *planner)
+{
+    const size_t rows = cohort_plan_batch(planner) * layer->time, width = layer->width,
+                 inputs = INPUTS * width;
+    if (!cohort_plan_is_bf16(planner))
+        return COHORT_OK;
+    COHORT_TRY(cohort_bf16_create(&layer->bf16));
+    /* No other product has longer operands: those of the joined kernels, in each order. */
+    const size_t weights = cohort_bf16_scratch(width, inputs, rows),
+                 data = cohort_bf16_scratch(rows, width, inputs);
+    COHORT_TRY(book(planner, &layer->bf16_scratch[0], cohort_bf16_scratch(rows, inputs, width),
+                    COHORT_LIVE_FORWARD));
+    return book(planner, &layer->bf16_scratch[1], weights > data ? weights : data,
+                COHORT_LIVE_BACKWARD);
+}
+
 static cohort_status attention_plan(cohort_layer *base, cohort_planner *planner, cohort_flow *flow)
 {
     attention_layer *layer = (attention_layer *)base;
@@ -102,6 +121,7 @@ static cohort_status attention_plan(cohort_layer *base, cohort_planner *planner,
                    base->line, base->path, layer->heads, layer->width);
     COHORT_TRY(plan_params(layer, planner));
     COHORT_TRY(plan_buffers(layer, planner, config->dropout));
+    COHORT_TRY(plan_bf16(layer, planner));
     if (cohort_plan_is_training(planner))
         cohort_plan_keep_input(planner);
     return COHORT_OK;
@@ -130,6 +150,16 @@ static cohort_attention attention_of(const attention_layer *layer, const cohort_
     };
 }
 
+/* On the way back when an operand is transposed. */
+static void multiply(const attention_layer *layer, cohort_transpose trans_a,
+                     cohort_transpose trans_b, size_t m, size_t n, size_t k, const real *a,
+                     const real *b, bool add, real *c)
+{
+    const bool back = trans_a == COHORT_TRANSPOSED || trans_b == COHORT_TRANSPOSED;
+    cohort_bf16_product(layer->bf16, trans_a, trans_b, m, n, k, a, b, add, c,
+                        layer->bf16_scratch[back]);
+}
+
 /* KERNEL [width][3 width] = the kernels of query, key and value side by side. */
 static void join_kernels(real *kernel, const attention_layer *layer)
 {
@@ -151,13 +181,13 @@ static void attention_forward(cohort_layer *base, const cohort_pass *pass)
     join_kernels(layer->kernel, layer);
     for (size_t i = 0; i < INPUTS; i++)
         memcpy(layer->bias + i * width, layer->biases[i].value, width * sizeof(real));
-    cohort_gemm_dense(COHORT_PLAIN, COHORT_PLAIN, rows, inputs, width, base->x, layer->kernel,
-                      false, layer->qkv);
+    multiply(layer, COHORT_PLAIN, COHORT_PLAIN, rows, inputs, width, base->x, layer->kernel, false,
+             layer->qkv);
     cohort_vector_add_bias(layer->qkv, layer->bias, rows, inputs);
     const cohort_attention attention = attention_of(layer, pass, layer->forward_work);
     cohort_attention_forward(layer->mixed, &attention);
-    cohort_gemm_dense(COHORT_PLAIN, COHORT_PLAIN, rows, width, width, layer->mixed,
-                      layer->kernels[OUTPUT].value, false, base->y);
+    multiply(layer, COHORT_PLAIN, COHORT_PLAIN, rows, width, width, layer->mixed,
+             layer->kernels[OUTPUT].value, false, base->y);
     cohort_vector_add_bias(base->y, layer->biases[OUTPUT].value, rows, width);
 }
 
@@ -175,8 +205,8 @@ static void put_input_grads(const attention_layer *layer, const cohort_pass *pas
 {
     const size_t width = layer->width, inputs = INPUTS * width, rows = pass->batch * layer->time;
     cohort_vector_column_sums(layer->dbias, layer->dqkv, rows, inputs, false);
-    cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, width, inputs, rows, layer->base.x,
-                      layer->dqkv, false, layer->dkernel);
+    multiply(layer, COHORT_TRANSPOSED, COHORT_PLAIN, width, inputs, rows, layer->base.x,
+             layer->dqkv, false, layer->dkernel);
     for (size_t i = 0; i < INPUTS; i++) {
         put(layer->biases[i].grad, layer->dbias + i * width, width, pass->accumulate);
         for (size_t row = 0; row < width; row++)
@@ -193,11 +223,11 @@ static void attention_backward(cohort_layer *base, const cohort_pass *pass)
     if (trained) {
         cohort_vector_column_sums(layer->biases[OUTPUT].grad, base->dy, rows, width,
                                   pass->accumulate);
-        cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, width, width, rows, layer->mixed,
-                          base->dy, pass->accumulate, layer->kernels[OUTPUT].grad);
+        multiply(layer, COHORT_TRANSPOSED, COHORT_PLAIN, width, width, rows, layer->mixed, base->dy,
+                 pass->accumulate, layer->kernels[OUTPUT].grad);
     }
-    cohort_gemm_dense(COHORT_PLAIN, COHORT_TRANSPOSED, rows, width, width, base->dy,
-                      layer->kernels[OUTPUT].value, false, layer->dmixed);
+    multiply(layer, COHORT_PLAIN, COHORT_TRANSPOSED, rows, width, width, base->dy,
+             layer->kernels[OUTPUT].value, false, layer->dmixed);
     const cohort_attention attention = attention_of(layer, pass, layer->backward_work);
     const cohort_attention_grads grads = {.y = layer->mixed,
                                           .dy = layer->dmixed,
@@ -209,9 +239,14 @@ static void attention_backward(cohort_layer *base, const cohort_pass *pass)
         put_input_grads(layer, pass);
     if (base->dx) {
         join_kernels(layer->back_kernel, layer);
-        cohort_gemm_dense(COHORT_PLAIN, COHORT_TRANSPOSED, rows, width, inputs, layer->dqkv,
-                          layer->back_kernel, false, base->dx);
+        multiply(layer, COHORT_PLAIN, COHORT_TRANSPOSED, rows, width, inputs, layer->dqkv,
+                 layer->back_kernel, false, base->dx);
     }
+}
+
+static void attention_destroy(cohort_layer *base)
+{
+    cohort_bf16_destroy(((attention_layer *)base)->bf16);
 }
 
 static const cohort_key attention_keys[] = {
@@ -250,4 +285,5 @@ const cohort_layer_type cohort_layer_attention = {
     .plan = attention_plan,
     .forward = attention_forward,
     .backward = attention_backward,
+    .destroy = attention_destroy,
 };

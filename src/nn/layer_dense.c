@@ -2,7 +2,7 @@
  *
  * x [batch][in] or [batch][time][in]; kernel [in][units]; bias [units], starts at 0. */
 #include "kernel/activation.h"
-#include "kernel/gemm.h"
+#include "kernel/bf16.h"
 #include "kernel/thin.h"
 #include "kernel/vector.h"
 #include "nn/layer_check.h"
@@ -21,21 +21,24 @@ typedef struct dense_layer {
     cohort_activation activation;
     bool has_bias;
     real *preactivation; /* kept x kernel + bias, where the derivative is taken from it */
-    bool is_thin;        /* few rows, a small kernel: not by BLAS */
+    bool is_thin;        /* a small kernel: not by BLAS … */
+    bool has_few_rows;   /* … nor its gradient */
+    cohort_bf16 *bf16;   /* NULL: in float */
     real *forward_scratch, *backward_scratch;
 } dense_layer;
 
-/* Rows of a part beyond which BLAS's blocking for caches pays. */
-enum { THIN_ROWS = 64 };
+/* Rows of a part beyond which BLAS is faster at the kernel's gradient. */
+enum { FEW_ROWS = 64 };
 
 static cohort_status dense_plan_thin(dense_layer *layer, cohort_planner *planner)
 {
     const size_t in = layer->in_count, units = layer->units;
-    layer->is_thin =
-        cohort_thin_fits(in, units) && cohort_plan_part(planner) * layer->steps <= THIN_ROWS;
+    layer->is_thin = !layer->bf16 && cohort_thin_fits(in, units);
+    layer->has_few_rows = layer->is_thin && cohort_plan_part(planner) * layer->steps <= FEW_ROWS;
     if (!layer->is_thin)
         return COHORT_OK;
-    cohort_plan_row_by_row(planner);
+    if (layer->has_few_rows)
+        cohort_plan_row_by_row(planner);
     COHORT_TRY(cohort_plan_buffer(planner, (void **)&layer->forward_scratch,
                                   cohort_thin_forward_scratch(in, units), sizeof(real),
                                   COHORT_LIVE_FORWARD));
@@ -43,6 +46,23 @@ static cohort_status dense_plan_thin(dense_layer *layer, cohort_planner *planner
         planner, (void **)&layer->backward_scratch,
         cohort_thin_backward_scratch(cohort_plan_batch(planner) * layer->steps, in, units),
         sizeof(real), COHORT_LIVE_BACKWARD);
+}
+
+/* The three products have the same sizes in another order. */
+static cohort_status dense_plan_bf16(dense_layer *layer, cohort_planner *planner)
+{
+    const size_t rows = cohort_plan_batch(planner) * layer->steps, in = layer->in_count,
+                 units = layer->units;
+    if (!cohort_plan_is_bf16(planner))
+        return COHORT_OK;
+    COHORT_TRY(cohort_bf16_create(&layer->bf16));
+    COHORT_TRY(cohort_plan_buffer(planner, (void **)&layer->forward_scratch,
+                                  cohort_bf16_scratch(rows, units, in), sizeof(real),
+                                  COHORT_LIVE_FORWARD));
+    const size_t weights = cohort_bf16_scratch(in, units, rows),
+                 data = cohort_bf16_scratch(rows, in, units);
+    return cohort_plan_buffer(planner, (void **)&layer->backward_scratch,
+                              weights > data ? weights : data, sizeof(real), COHORT_LIVE_BACKWARD);
 }
 
 static cohort_status dense_plan(cohort_layer *base, cohort_planner *planner, cohort_flow *flow)
@@ -67,6 +87,7 @@ static cohort_status dense_plan(cohort_layer *base, cohort_planner *planner, coh
                                  0, layer->in_count, layer->units, COHORT_PARAM_DECAYS));
     if (layer->has_bias)
         COHORT_TRY(cohort_plan_param(planner, &layer->bias, "bias", &bias, NULL, 0, 0, 0, 0));
+    COHORT_TRY(dense_plan_bf16(layer, planner));
     COHORT_TRY(dense_plan_thin(layer, planner));
     if (cohort_plan_is_training(planner)) {
         cohort_plan_keep_input(planner);
@@ -90,8 +111,9 @@ static void dense_forward(cohort_layer *base, const cohort_pass *pass)
         cohort_thin_forward(z, base->x, layer->kernel.value, rows, layer->in_count, layer->units,
                             layer->forward_scratch);
     else
-        cohort_gemm_dense(COHORT_PLAIN, COHORT_PLAIN, rows, layer->units, layer->in_count, base->x,
-                          layer->kernel.value, false, z);
+        cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_PLAIN, rows, layer->units,
+                            layer->in_count, base->x, layer->kernel.value, false, z,
+                            layer->forward_scratch);
     if (layer->has_bias)
         cohort_activation_forward_bias(layer->activation, REAL(COHORT_LEAKY_SLOPE), base->y, z,
                                        layer->bias.value, rows, layer->units);
@@ -100,7 +122,8 @@ static void dense_forward(cohort_layer *base, const cohort_pass *pass)
                                   layer->units);
 }
 
-static void dense_backward_thin(const dense_layer *layer, const real *dz, const cohort_pass *pass)
+/* Gradients of kernel and bias, part by part. */
+static void put_grads_by_part(const dense_layer *layer, const real *dz, const cohort_pass *pass)
 {
     const cohort_thin_parts parts = {.ends = pass->part_ends ? pass->part_ends : &pass->batch,
                                      .count = pass->part_ends ? pass->part_count : 1,
@@ -110,9 +133,17 @@ static void dense_backward_thin(const dense_layer *layer, const real *dz, const 
     if (layer->kernel.grad)
         cohort_thin_weights(layer->kernel.grad, layer->base.x, dz, &parts, layer->in_count,
                             layer->units, pass->accumulate, layer->backward_scratch);
-    if (layer->base.dx)
-        cohort_thin_data(layer->base.dx, dz, layer->kernel.value, pass->batch * layer->steps,
-                         layer->in_count, layer->units, layer->backward_scratch);
+}
+
+static void put_grads(const dense_layer *layer, const real *dz, const cohort_pass *pass)
+{
+    const size_t rows = pass->batch * layer->steps;
+    if (layer->bias.grad)
+        cohort_vector_column_sums(layer->bias.grad, dz, rows, layer->units, pass->accumulate);
+    if (layer->kernel.grad)
+        cohort_bf16_product(layer->bf16, COHORT_TRANSPOSED, COHORT_PLAIN, layer->in_count,
+                            layer->units, rows, layer->base.x, dz, pass->accumulate,
+                            layer->kernel.grad, layer->backward_scratch);
 }
 
 /* dz = dy f'(z), dkernel = x' dz, dbias = column sums of dz, dx = dz kernel'. */
@@ -124,18 +155,22 @@ static void dense_backward(cohort_layer *base, const cohort_pass *pass)
     cohort_activation_backward(layer->activation, REAL(COHORT_LEAKY_SLOPE), dz, base->dy,
                                layer->preactivation ? layer->preactivation : base->y, rows,
                                layer->units);
-    if (layer->is_thin) {
-        dense_backward_thin(layer, dz, pass);
-        return;
-    }
-    if (layer->bias.grad)
-        cohort_vector_column_sums(layer->bias.grad, dz, rows, layer->units, pass->accumulate);
-    if (layer->kernel.grad)
-        cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, layer->in_count, layer->units, rows,
-                          base->x, dz, pass->accumulate, layer->kernel.grad);
-    if (base->dx)
-        cohort_gemm_dense(COHORT_PLAIN, COHORT_TRANSPOSED, rows, layer->in_count, layer->units, dz,
-                          layer->kernel.value, false, base->dx);
+    if (layer->has_few_rows)
+        put_grads_by_part(layer, dz, pass);
+    else
+        put_grads(layer, dz, pass);
+    if (base->dx && layer->is_thin)
+        cohort_thin_data(base->dx, dz, layer->kernel.value, rows, layer->in_count, layer->units,
+                         layer->backward_scratch);
+    else if (base->dx)
+        cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_TRANSPOSED, rows, layer->in_count,
+                            layer->units, dz, layer->kernel.value, false, base->dx,
+                            layer->backward_scratch);
+}
+
+static void dense_destroy(cohort_layer *base)
+{
+    cohort_bf16_destroy(((dense_layer *)base)->bf16);
 }
 
 static const cohort_key dense_keys[] = {
@@ -172,4 +207,5 @@ const cohort_layer_type cohort_layer_dense = {
     .plan = dense_plan,
     .forward = dense_forward,
     .backward = dense_backward,
+    .destroy = dense_destroy,
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernel/bf16.h"
 #include "nn/planner.h"
 
 #define COHORT_LAYER(name) extern const cohort_layer_type cohort_layer_##name;
@@ -113,6 +114,15 @@ static cohort_status plan(cohort_model *model, const cohort_recipe *recipe)
     return COHORT_OK;
 }
 
+cohort_status cohort_model_check_precision(const cohort_recipe *recipe)
+{
+    COHORT_REQUIRE(recipe->train.precision != COHORT_PRECISION_BF16 || cohort_bf16_available(),
+                   COHORT_USAGE,
+                   "train.precision: bf16 needs a CPU with AVX512-BF16 or AMX and a build with "
+                   "oneDNN, and this host lacks one; use float32");
+    return COHORT_OK;
+}
+
 static cohort_status create(cohort_model **out, const cohort_recipe *recipe,
                             const cohort_flow *input, size_t batch, size_t part, bool training)
 {
@@ -122,6 +132,8 @@ static cohort_status create(cohort_model **out, const cohort_recipe *recipe,
     model->input = *input;
     model->planner.batch = batch;
     model->planner.part = part;
+    model->planner.bf16 =
+        recipe->train.precision == COHORT_PRECISION_BF16 && cohort_bf16_available();
     model->planner.training = training;
     model->planner.freeze = &recipe->freeze;
     cohort_status status = COHORT_OK;

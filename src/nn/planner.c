@@ -71,6 +71,11 @@ size_t cohort_plan_part(const cohort_planner *planner)
     return planner->part;
 }
 
+bool cohort_plan_is_bf16(const cohort_planner *planner)
+{
+    return planner->bf16;
+}
+
 bool cohort_plan_is_training(const cohort_planner *planner)
 {
     return planner->training;

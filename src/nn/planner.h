@@ -72,7 +72,7 @@ typedef struct cohort_plan_context {
 struct cohort_planner {
     cohort_arena *arena; /* everything below and every layer lives here */
     size_t batch, part;
-    bool training;
+    bool training, bf16;
     int tick;
     bool has_trainable; /* some parameter booked so far is trained */
     bool masked;

@@ -98,6 +98,9 @@ typedef struct cohort_early_stopping_recipe {
     double min_delta;
 } cohort_early_stopping_recipe;
 
+/* What matrix products and convolutions are computed in. */
+typedef enum cohort_precision { COHORT_PRECISION_FLOAT32, COHORT_PRECISION_BF16 } cohort_precision;
+
 /* Whether the ways of computing a layer are measured at start. */
 typedef enum cohort_tune_type {
     COHORT_TUNE_OFF,     /* a rule chooses */
@@ -118,6 +121,7 @@ typedef struct cohort_train_recipe {
     size_t max_skipped;          /* steps */
     const char *initial_weights; /* a checkpoint, by name; NULL = none */
     int tune;                    /* cohort_tune_type */
+    int precision;               /* cohort_precision */
     cohort_early_stopping_recipe early_stopping;
 } cohort_train_recipe;
 

@@ -372,6 +372,7 @@ static const cohort_key_table early_stopping_table =
 
 static const char *const tunings[] = {"off", "guarded", "fastest", NULL};
 static const char *const nonfinite_choices[] = {"stop", "skip", NULL};
+static const char *const precisions[] = {"float32", "bf16", NULL};
 static const cohort_key train_keys[] = {
     {.name = "epochs",
      .type = COHORT_KEY_COUNT,
@@ -419,6 +420,13 @@ static const cohort_key train_keys[] = {
      .help = "how each convolution is computed; off: by a rule. guarded: measured at start, the "
              "rule overruled where another way is twice as fast. fastest: as measured, so that "
              "runs anew may differ in the last bits"},
+    {.name = "precision",
+     .type = COHORT_KEY_CHOICE,
+     AT(cohort_train_recipe, precision),
+     .choices = precisions,
+     .fallback = "float32",
+     .help = "bf16: the operands of dense, conv2d and attention products are rounded to 8 "
+             "significant bits, sums and weights stay float32; needs AVX512-BF16 or AMX"},
     {.name = "log_every_steps",
      .type = COHORT_KEY_COUNT,
      AT(cohort_train_recipe, log_every_steps),

@@ -166,6 +166,7 @@ static cohort_status create_model(cohort_trainer *trainer)
     const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
     char name[128];
     cohort_flow input;
+    COHORT_TRY(cohort_model_check_precision(trainer->recipe));
     COHORT_TRY(cohort_job_input(&input, trainer->recipe, info));
     COHORT_TRY(choose_share(trainer, &input));
     const size_t part = divide_up(trainer->sampler.global_batch, trainer->share.count);

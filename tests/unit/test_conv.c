@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "kernel/bf16.h"
 #include "kernel/conv.h"
 
 typedef struct conv_case {
@@ -101,16 +102,22 @@ static void reference(fixture *f, const real *dy, double start)
     }
 }
 
-static void expect_close(const char *what, size_t index, const real *got, const double *want,
-                         size_t count)
+static void expect_near(const char *what, size_t index, const real *got, const double *want,
+                        size_t count, double tolerance)
 {
     double scale = 1;
     for (size_t i = 0; i < count; i++)
         scale = fmax(scale, fabs(want[i]));
     for (size_t i = 0; i < count; i++)
-        if (!(fabs(got[i] - want[i]) <= 4e-6 * scale))
+        if (!(fabs(got[i] - want[i]) <= tolerance * scale))
             fail_msg("case %zu: %s[%zu] is %g, expected %g", index, what, i, (double)got[i],
                      want[i]);
+}
+
+static void expect_close(const char *what, size_t index, const real *got, const double *want,
+                         size_t count)
+{
+    expect_near(what, index, got, want, count, 4e-6);
 }
 
 static void fixture_make(fixture *f, const conv_case *c, size_t batch)
@@ -286,6 +293,37 @@ static void test_parts_left_out(void **state)
     fixture_free(&f);
 }
 
+/* In bfloat16 the same up to its rounding, and not the same bits. */
+static void test_bf16(void **state)
+{
+    (void)state;
+    bool differs = false;
+    for (size_t i = 0; i < CASE_COUNT && cohort_bf16_available(); i++) {
+        fixture f;
+        fixture_make(&f, &cases[i], 3);
+        cohort_conv_destroy(f.conv);
+        f.shape.bf16 = true;
+        assert_ok(cohort_conv_create(&f.conv, &f.shape, 3, true, true));
+        real *scratch = reals(cohort_conv_backward_scratch(f.conv));
+        const cohort_conv_grads grads = {.kernel = f.dkernel, .bias = f.dbias, .x = f.dx};
+        cohort_conv_forward(f.conv, f.y, f.x, f.kernel, f.bias, 3, scratch);
+        reference(&f, f.dy, 0);
+        expect_near("y", i, f.y, f.want_y, f.y_count, 0.01);
+        for (size_t j = 0; j < f.y_count; j++)
+            differs |= fabs(f.y[j] - f.want_y[j]) > 1e-4;
+        /* Which outputs are positive must not depend on rounding. */
+        for (size_t j = 0; j < f.y_count; j++)
+            f.y[j] = (real)f.want_y[j];
+        cohort_conv_backward(f.conv, &grads, f.dy, f.x, f.y, f.kernel, 3, scratch);
+        expect_near("dx", i, f.dx, f.want_dx, f.x_count, 0.01);
+        expect_near("dkernel", i, f.dkernel, f.want_dkernel, f.kernel_count, 0.01);
+        expect_near("dbias", i, f.dbias, f.want_dbias, f.shape.out_channels, 1e-5);
+        cohort_free(scratch);
+        fixture_free(&f);
+    }
+    assert_true(differs || !cohort_bf16_available());
+}
+
 static void test_choice(void **state)
 {
     (void)state;
@@ -361,7 +399,7 @@ int main(void)
         cmocka_unit_test(test_direct),          cmocka_unit_test(test_dnnl),
         cmocka_unit_test(test_threads),         cmocka_unit_test(test_smaller_batches),
         cmocka_unit_test(test_parts_left_out),  cmocka_unit_test(test_choice),
-        cmocka_unit_test(test_choice_in_words),
+        cmocka_unit_test(test_choice_in_words), cmocka_unit_test(test_bf16),
     };
     return cmocka_run_group_tests_name("conv", tests, NULL, NULL);
 }

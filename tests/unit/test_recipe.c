@@ -704,7 +704,7 @@ static void wrong_sets_are_named(void **state)
         {"data.augment.0.padding=1", "--set data.augment.0.padding: data.augment has no entries"},
         {"train..epochs=1",
          "--set train..epochs: unknown key '' in train; its keys are epochs, "
-         "max_steps, global_batch_size, parts, microbatch_size, threads, tune, "
+         "max_steps, global_batch_size, parts, microbatch_size, threads, tune, precision, "
          "log_every_steps, verify_every, on_nonfinite, max_skipped, initial_weights, "
          "early_stopping"},
         {"optimizer.momentum=0.9", "--set optimizer.momentum: optimizer.momentum is not used by "

@@ -1,0 +1,1 @@
+cohort_unit_test(bf16 SOURCES test_bf16.c)
