@@ -17,17 +17,25 @@ static const size_t MOST_BUCKET_BYTES = (size_t)1 << 29; /* of one MPI call; twi
 /* Direct exchange sends a message to every peer: beyond this many, trees are better. */
 enum { MOST_PEERS = 256 };
 
-cohort_slice cohort_reducer_bucket(const cohort_reducer *reducer, size_t index)
+/* Appends the buckets of [begin, end), from its tail. What is over goes into the last, so that
+ * none is tiny. */
+static void cut_range(cohort_reducer *reducer, size_t begin, size_t end)
 {
-    size_t end = reducer->length - index * reducer->bucket_length;
-    bool is_last = index + 1 == reducer->bucket_count;
-    return (cohort_slice){is_last ? 0 : end - reducer->bucket_length, end};
+    size_t count = (end - begin) / reducer->bucket_length;
+    if (count == 0 && end > begin)
+        count = 1;
+    for (size_t i = 0; i < count; i++) {
+        const size_t from = i + 1 == count ? begin : end - reducer->bucket_length;
+        reducer->buckets[reducer->bucket_count++] = (cohort_bucket){{from, end}, SIZE_MAX};
+        end = from;
+    }
 }
 
-/* The last bucket takes what is over, so that none is tiny. */
-static void cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
+/* Cuts the vector, the tables apart where they are summed by rows. Rank-local. */
+static cohort_status cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
 {
     const cohort_layout *layout = &reducer->layout;
+    const size_t table_count = reducer->mode == COHORT_REDUCER_SHARED ? reducer->tables.count : 0;
     if (bucket_bytes == 0)
         bucket_bytes = layout->far_count == 1 || reducer->mode == COHORT_REDUCER_MPI
                            ? BUCKET_BYTES
@@ -37,21 +45,36 @@ static void cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
     if (bucket_bytes < LINE * sizeof(float))
         bucket_bytes = LINE * sizeof(float);
     reducer->bucket_length = cohort_size_align(bucket_bytes / sizeof(float), LINE);
-    reducer->bucket_count = reducer->length / reducer->bucket_length;
-    if (reducer->bucket_count == 0)
-        reducer->bucket_count = 1;
+    reducer->bucket_count = 0;
+    cohort_free(reducer->buckets);
+    COHORT_TRY(COHORT_ALLOCATE(&reducer->buckets,
+                               reducer->length / reducer->bucket_length + 2 * table_count + 1));
+    size_t end = reducer->length;
+    for (size_t i = table_count; i-- > 0;) {
+        const cohort_table *table = &reducer->tables.items[i];
+        const size_t begin = COHORT_REDUCER_EXTRAS + table->offset;
+        const size_t behind = begin + cohort_size_align(table->row_count * table->width, LINE);
+        cut_range(reducer, behind, end);
+        reducer->buckets[reducer->bucket_count++] = (cohort_bucket){{begin, behind}, i};
+        end = begin;
+    }
+    cut_range(reducer, 0, end);
+    return COHORT_OK;
 }
 
 static void describe(cohort_reducer *reducer)
 {
     const cohort_comm *comm = reducer->comm;
     size_t kib = reducer->bucket_length * sizeof(float) / 1024;
-    char buckets[48], how[64] = "MPI_Iallreduce";
-    if (reducer->bucket_count == 1)
-        snprintf(buckets, sizeof buckets, "1 bucket");
-    else
-        snprintf(buckets, sizeof buckets, "%zu buckets of %.3g %s", reducer->bucket_count,
-                 kib >= 1024 ? (double)kib / 1024 : (double)kib, kib >= 1024 ? "MiB" : "KiB");
+    const bool by_rows = reducer->mode == COHORT_REDUCER_SHARED && reducer->tables.count > 0;
+    const size_t whole = reducer->bucket_count - (by_rows ? reducer->tables.count : 0);
+    char buckets[64], how[64] = "MPI_Iallreduce";
+    int used = whole == 1 ? snprintf(buckets, sizeof buckets, "1 bucket")
+                          : snprintf(buckets, sizeof buckets, "%zu buckets of %.3g %s", whole,
+                                     kib >= 1024 ? (double)kib / 1024 : (double)kib,
+                                     kib >= 1024 ? "MiB" : "KiB");
+    if (by_rows)
+        snprintf(buckets + used, sizeof buckets - (size_t)used, ", embeddings by rows");
     if (reducer->mode == COHORT_REDUCER_SHARED) {
         if (reducer->layout.far_count == 1)
             snprintf(how, sizeof how, "shared memory");
@@ -93,7 +116,7 @@ static cohort_status try_mode(cohort_reducer *reducer, cohort_reducer_mode mode,
                             reducer->layout.far_count <= MOST_PEERS
                         ? COHORT_REDUCER_SHARED
                         : COHORT_REDUCER_MPI;
-    cut_buckets(reducer, bucket_bytes);
+    COHORT_TRY(cohort_comm_agree(reducer->comm, cut_buckets(reducer, bucket_bytes)));
     if (reducer->mode == COHORT_REDUCER_MPI)
         return cohort_reducer_mpi_open(reducer);
     cohort_status status = cohort_reducer_shared_open(reducer);
@@ -102,18 +125,40 @@ static cohort_status try_mode(cohort_reducer *reducer, cohort_reducer_mode mode,
     return status;
 }
 
+static cohort_status copy_tables(cohort_reducer *reducer, const cohort_tables *tables)
+{
+    cohort_table *items = NULL;
+    COHORT_TRY(COHORT_ALLOCATE(&items, tables->count));
+    for (size_t i = 0; i < tables->count; i++)
+        items[i] = tables->items[i];
+    reducer->tables = (cohort_tables){items, tables->count};
+    reducer->words = cohort_tables_words(tables);
+    return COHORT_OK;
+}
+
+static void free_reducer(cohort_reducer *reducer)
+{
+    if (!reducer)
+        return;
+    cohort_free((void *)reducer->tables.items);
+    cohort_free(reducer->buckets);
+    cohort_free(reducer);
+}
+
 cohort_status cohort_reducer_create(cohort_reducer **out, cohort_comm *comm,
                                     const cohort_reducer_config *config, size_t count)
 {
     cohort_reducer *reducer = NULL;
     *out = NULL;
     cohort_status status = COHORT_ALLOCATE(&reducer, 1);
+    if (status == COHORT_OK)
+        status = copy_tables(reducer, &config->tables);
     if (status == COHORT_OK && count > SIZE_MAX / sizeof(float) / 4)
         status =
             COHORT_FAIL(COHORT_MEMORY, "a gradient of %zu floats does not fit in memory", count);
     status = cohort_comm_agree(comm, status);
     if (status != COHORT_OK) {
-        cohort_free(reducer);
+        free_reducer(reducer);
         return status;
     }
     reducer->comm = comm;
@@ -143,7 +188,7 @@ void cohort_reducer_destroy(cohort_reducer *reducer)
         cohort_reducer_shared_close(reducer);
     else
         cohort_reducer_mpi_close(reducer);
-    cohort_free(reducer);
+    free_reducer(reducer);
 }
 
 float *cohort_reducer_grads(cohort_reducer *reducer)
@@ -154,6 +199,20 @@ float *cohort_reducer_grads(cohort_reducer *reducer)
 float *cohort_reducer_extras(cohort_reducer *reducer)
 {
     return reducer->vector;
+}
+
+uint64_t *cohort_reducer_rows(cohort_reducer *reducer)
+{
+    return reducer->marks;
+}
+
+cohort_reducer_work cohort_reducer_done(const cohort_reducer *reducer)
+{
+    cohort_reducer_work work = reducer->work;
+    work.bytes_sent += reducer->exchange.bytes_sent;
+    for (size_t i = 0; reducer->rows && i < reducer->tables.count; i++)
+        work.bytes_sent += reducer->rows[i].exchange.bytes_sent;
+    return work;
 }
 
 static void advance(cohort_reducer *reducer)
@@ -171,6 +230,8 @@ void cohort_reducer_begin(cohort_reducer *reducer)
 {
     reducer->ready = reducer->started = reducer->done = 0;
     reducer->status = COHORT_OK;
+    if (reducer->mode == COHORT_REDUCER_SHARED)
+        cohort_reducer_rows_begin(reducer);
 }
 
 void cohort_reducer_ready(cohort_reducer *reducer, size_t offset)
@@ -179,7 +240,7 @@ void cohort_reducer_ready(cohort_reducer *reducer, size_t offset)
         return;
     /* All but the last bucket, which has the extras, can be complete. */
     while (reducer->ready + 1 < reducer->bucket_count &&
-           cohort_reducer_bucket(reducer, reducer->ready).begin >= COHORT_REDUCER_EXTRAS + offset)
+           reducer->buckets[reducer->ready].range.begin >= COHORT_REDUCER_EXTRAS + offset)
         reducer->ready++;
     if (reducer->ready > 0)
         advance(reducer);
@@ -187,8 +248,8 @@ void cohort_reducer_ready(cohort_reducer *reducer, size_t offset)
 
 static bool is_over(const cohort_reducer *reducer)
 {
-    return reducer->done == reducer->bucket_count &&
-           (reducer->mode == COHORT_REDUCER_MPI || cohort_reducer_shared_is_over(reducer));
+    return reducer->mode == COHORT_REDUCER_MPI ? cohort_reducer_mpi_is_over(reducer)
+                                               : cohort_reducer_shared_is_over(reducer);
 }
 
 static cohort_status complete(cohort_reducer *reducer)
@@ -205,6 +266,8 @@ static cohort_status complete(cohort_reducer *reducer)
             break;
         COHORT_TRY(cohort_waiter_poll(&waiter));
     }
+    if (reducer->mode == COHORT_REDUCER_SHARED)
+        cohort_reducer_rows_end(reducer);
     reducer->step++;
     return COHORT_OK;
 }

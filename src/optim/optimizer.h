@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "base/real.h"
+#include "base/rows.h"
 #include "base/status.h"
 #include "nn/model.h"
 #include "recipe/recipe.h"
@@ -41,6 +42,17 @@ void cohort_optimizer_destroy(cohort_optimizer *optimizer);
 /* Its slots as after creation. */
 void cohort_optimizer_restart(cohort_optimizer *optimizer);
 
+/* Tells which rows of gradients matter: from now on those of TABLES that are not marked in ROWS
+ * (base/rows.h) hold zeros whenever the norm is taken or an update made, and are left out where
+ * that changes no bit: from the norm; from updates by sgd without momentum and adagrad without
+ * decay. Every other update moves parameters without a gradient too, as Keras's do, unless the
+ * recipe says `embedding_rows: used`: then the tables' other rows and their slots rest
+ * (PyTorch's SparseAdam; LazyAdam of TensorFlow Addons). Without this call all rows matter.
+ * TABLES is copied, ROWS borrowed. */
+COHORT_NODISCARD cohort_status cohort_optimizer_watch_rows(cohort_optimizer *optimizer,
+                                                           const cohort_tables *tables,
+                                                           const uint64_t *rows);
+
 /* One step: updates PARAMS in one fused pass with learning rate LR from GRADS, clipped by
  * the whole norm or by value (GRADS itself stays). STEP counts from 1 (bias correction).
  * Runs on the OpenMP threads of the caller; their number does not change the result.
@@ -56,7 +68,8 @@ double cohort_optimizer_step(cohort_optimizer *optimizer, real *params, const re
 double cohort_optimizer_norm(cohort_optimizer *optimizer, const real *grads);
 /* The update of elements [begin, end) alone, given the norm of the whole gradient, which
  * must be finite. Any cut into ranges gives the same bits when the cuts are at multiples of
- * COHORT_LINE_REALS. Serial; distinct ranges may run at the same time. */
+ * COHORT_LINE_REALS. Rows of a table of which only the used ones are updated are updated where
+ * they begin. Serial; distinct ranges may run at the same time. */
 void cohort_optimizer_update_range(cohort_optimizer *optimizer, real *params, const real *grads,
                                    double norm, double lr, uint64_t step, size_t begin, size_t end);
 

@@ -171,16 +171,22 @@ static cohort_status create_vectors(cohort_trainer *trainer)
     const size_t count = cohort_model_params_count(trainer->model);
     const cohort_reducer_config config = {.mode = (cohort_reducer_mode)recipe->comm.reducer,
                                           .bucket_bytes = (size_t)recipe->comm.bucket,
-                                          .timeout = recipe->comm.timeout};
+                                          .timeout = recipe->comm.timeout,
+                                          .tables = cohort_model_tables(trainer->model)};
+    trainer->sums.tables = config.tables;
     COHORT_TRY(cohort_reducer_create(&trainer->reducer, trainer->comm, &config, count));
     COHORT_TRY(cohort_comm_agree(trainer->comm, cohort_trainer_create_sums(trainer)));
     cohort_model_bind(trainer->model, trainer->params, cohort_reducer_grads(trainer->reducer),
                       trainer->state);
+    cohort_model_set_rows(trainer->model, cohort_reducer_rows(trainer->reducer));
     cohort_model_init(trainer->model, (uint64_t)recipe->seed);
     const cohort_tensors tensors = cohort_model_param_tensors(trainer->model);
-    return cohort_comm_agree(
-        trainer->comm,
-        cohort_optimizer_create(&trainer->optimizer, &recipe->optimizer, &tensors, count));
+    cohort_status status =
+        cohort_optimizer_create(&trainer->optimizer, &recipe->optimizer, &tensors, count);
+    if (status == COHORT_OK)
+        status = cohort_optimizer_watch_rows(trainer->optimizer, &config.tables,
+                                             cohort_reducer_rows(trainer->reducer));
+    return cohort_comm_agree(trainer->comm, status);
 }
 
 cohort_status cohort_trainer_open(cohort_trainer *trainer)

@@ -18,10 +18,13 @@ typedef struct cohort_eval_split {
 enum { COHORT_PART_LEVELS = 11 };
 
 /* The gradients of this rank's parts on their way to one sum, pairwise: vectors
- * [COHORT_REDUCER_EXTRAS + parameters], the first being the reducer's. */
+ * [COHORT_REDUCER_EXTRAS + parameters] and the marks of their rows, the first being the
+ * reducer's. */
 typedef struct cohort_part_sums {
     float *vectors[COHORT_PART_LEVELS];
-    size_t depth;  /* vectors waiting below the one being written */
+    uint64_t *rows[COHORT_PART_LEVELS]; /* of `tables` (base/rows.h) */
+    cohort_tables tables;               /* whose gradients are kept by rows; the model's */
+    size_t depth;                       /* vectors waiting below the one being written */
     size_t merges; /* how many of them the one being written will be added to */
     size_t merged; /* what lies from here on (in parameters) has been */
     bool is_last;  /* the last part: what is merged is ready to be reduced */
@@ -68,7 +71,7 @@ struct cohort_trainer {
     double launched;        /* clock when created */
 };
 
-/* Memory for the sums over this rank's parts. Rank-local. */
+/* Memory for the sums over this rank's parts; their tables are set. Rank-local. */
 COHORT_NODISCARD cohort_status cohort_trainer_create_sums(cohort_trainer *trainer);
 void cohort_trainer_destroy_sums(cohort_trainer *trainer);
 
