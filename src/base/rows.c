@@ -19,7 +19,8 @@ void cohort_rows_mark(uint64_t *bits, const int32_t *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const size_t row = (size_t)rows[i];
-        bits[row / WORD_BITS] |= (uint64_t)1 << row % WORD_BITS;
+        if (i == 0 || rows[i] != rows[i - 1]) /* padding comes in long runs */
+            bits[row / WORD_BITS] |= (uint64_t)1 << row % WORD_BITS;
     }
 }
 
