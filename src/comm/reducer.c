@@ -17,18 +17,50 @@ static const size_t MOST_BUCKET_BYTES = (size_t)1 << 29; /* of one MPI call; twi
 /* Direct exchange sends a message to every peer: beyond this many, trees are better. */
 enum { MOST_PEERS = 256 };
 
+static void add_bucket(cohort_reducer *reducer, size_t begin, size_t end, bool is_sliced)
+{
+    if (end > begin)
+        reducer->buckets[reducer->bucket_count++] =
+            (cohort_bucket){{begin, end}, SIZE_MAX, is_sliced};
+}
+
+/* AT of the vector down to where a slice may begin. */
+static size_t round_down(const cohort_reducer *reducer, size_t at)
+{
+    const size_t unit = reducer->slice_unit;
+    if (unit == 0 || at < COHORT_REDUCER_EXTRAS)
+        return at;
+    return COHORT_REDUCER_EXTRAS + (at - COHORT_REDUCER_EXTRAS) / unit * unit;
+}
+
 /* Appends the buckets of [begin, end), from its tail. What is over goes into the last, so that
  * none is tiny. */
-static void cut_range(cohort_reducer *reducer, size_t begin, size_t end)
+static void cut_evenly(cohort_reducer *reducer, size_t begin, size_t end)
 {
-    size_t count = (end - begin) / reducer->bucket_length;
-    if (count == 0 && end > begin)
-        count = 1;
-    for (size_t i = 0; i < count; i++) {
-        const size_t from = i + 1 == count ? begin : end - reducer->bucket_length;
-        reducer->buckets[reducer->bucket_count++] = (cohort_bucket){{from, end}, SIZE_MAX};
+    while (end > begin) {
+        size_t from = end > reducer->bucket_length ? end - reducer->bucket_length : 0;
+        from = round_down(reducer, from);
+        if (from < begin || from - begin < reducer->bucket_length)
+            from = begin;
+        add_bucket(reducer, from, end, reducer->slice_unit > 0);
         end = from;
     }
+}
+
+/* The same where slices must begin at their multiples: what is over at the ends is not sliced. */
+static void cut_range(cohort_reducer *reducer, size_t begin, size_t end)
+{
+    const size_t last = end == reducer->length ? end : round_down(reducer, end);
+    size_t first = round_down(reducer, begin);
+    if (first < begin)
+        first += reducer->slice_unit;
+    if (first >= last) {
+        add_bucket(reducer, begin, end, false);
+        return;
+    }
+    add_bucket(reducer, last, end, false);
+    cut_evenly(reducer, first, last);
+    add_bucket(reducer, begin, first, false);
 }
 
 /* Cuts the vector, the tables apart where they are summed by rows. Rank-local. */
@@ -55,7 +87,7 @@ static cohort_status cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
         const size_t begin = COHORT_REDUCER_EXTRAS + table->offset;
         const size_t behind = begin + cohort_size_align(table->row_count * table->width, LINE);
         cut_range(reducer, behind, end);
-        reducer->buckets[reducer->bucket_count++] = (cohort_bucket){{begin, behind}, i};
+        reducer->buckets[reducer->bucket_count++] = (cohort_bucket){{begin, behind}, i, false};
         end = begin;
     }
     cut_range(reducer, 0, end);
@@ -108,15 +140,18 @@ static cohort_status plan_layout(cohort_reducer *reducer, bool use_windows)
 }
 
 /* Opens the reducer in the wanted way; COHORT_MEMORY leaves nothing behind. */
-static cohort_status try_mode(cohort_reducer *reducer, cohort_reducer_mode mode, bool use_windows,
-                              size_t bucket_bytes)
+static cohort_status try_mode(cohort_reducer *reducer, const cohort_reducer_config *config,
+                              bool use_windows)
 {
     COHORT_TRY(plan_layout(reducer, use_windows));
-    reducer->mode = mode != COHORT_REDUCER_MPI && reducer->comm->size > 1 &&
+    reducer->mode = config->mode != COHORT_REDUCER_MPI && reducer->comm->size > 1 &&
                             reducer->layout.far_count <= MOST_PEERS
                         ? COHORT_REDUCER_SHARED
                         : COHORT_REDUCER_MPI;
-    COHORT_TRY(cohort_comm_agree(reducer->comm, cut_buckets(reducer, bucket_bytes)));
+    /* Only a window can be dealt to several ranks. */
+    reducer->slice_unit =
+        reducer->mode == COHORT_REDUCER_SHARED && use_windows ? config->slice_unit : 0;
+    COHORT_TRY(cohort_comm_agree(reducer->comm, cut_buckets(reducer, config->bucket_bytes)));
     if (reducer->mode == COHORT_REDUCER_MPI)
         return cohort_reducer_mpi_open(reducer);
     cohort_status status = cohort_reducer_shared_open(reducer);
@@ -163,13 +198,15 @@ cohort_status cohort_reducer_create(cohort_reducer **out, cohort_comm *comm,
     }
     reducer->comm = comm;
     reducer->timeout = config->timeout;
+    reducer->summed = config->summed;
+    reducer->summed_context = config->summed_context;
     reducer->peers = reducer->exchange.peers = MPI_COMM_NULL;
     reducer->length = cohort_size_align(COHORT_REDUCER_EXTRAS + count, LINE);
     bool has_windows = comm->node_count < comm->size;
-    status = try_mode(reducer, config->mode, has_windows, config->bucket_bytes);
+    status = try_mode(reducer, config, has_windows);
     if (status == COHORT_MEMORY && has_windows && reducer->mode == COHORT_REDUCER_SHARED) {
         cohort_error_clear();
-        status = try_mode(reducer, config->mode, false, config->bucket_bytes);
+        status = try_mode(reducer, config, false);
     }
     if (status != COHORT_OK) {
         cohort_reducer_destroy(reducer);
@@ -278,6 +315,35 @@ cohort_status cohort_reducer_finish(cohort_reducer *reducer)
         return COHORT_OK;
     double start = cohort_clock_seconds();
     cohort_status status = complete(reducer);
+    reducer->waited += cohort_clock_seconds() - start;
+    return status;
+}
+
+bool cohort_reducer_is_sliced(const cohort_reducer *reducer)
+{
+    return reducer->slice_unit > 0;
+}
+
+static cohort_status meet(cohort_reducer *reducer, const char *what)
+{
+    COHORT_TRY(cohort_comm_enter(reducer->comm, COHORT_SCOPE_NODE));
+    cohort_waiter waiter =
+        cohort_waiter_make(reducer->comm, COHORT_SCOPE_NODE, what, reducer->timeout);
+    const uint64_t meeting = ++reducer->meetings;
+    atomic_store_explicit(&reducer->flags[reducer->layout.local_rank].met, meeting,
+                          memory_order_release);
+    for (size_t r = 0; r < reducer->layout.local_count; r++)
+        while (atomic_load_explicit(&reducer->flags[r].met, memory_order_acquire) < meeting)
+            COHORT_TRY(cohort_waiter_poll(&waiter));
+    return COHORT_OK;
+}
+
+cohort_status cohort_reducer_meet(cohort_reducer *reducer, const char *what)
+{
+    if (reducer->mode == COHORT_REDUCER_MPI || reducer->layout.local_count == 1)
+        return COHORT_OK;
+    const double start = cohort_clock_seconds();
+    const cohort_status status = meet(reducer, what);
     reducer->waited += cohort_clock_seconds() - start;
     return status;
 }

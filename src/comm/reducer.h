@@ -29,6 +29,13 @@ typedef struct cohort_reducer_config {
     double timeout;       /* seconds to wait for other ranks; 0 = for ever */
     cohort_tables tables; /* of which gradients touch few rows, offsets among the gradients; the
                            * same on all ranks; borrowed */
+    /* Leave sums where they are made. Not 0: the ranks that share a window own slices of the
+     * gradients, which begin at multiples of so many, and after finish a slice holds the sum on
+     * its owner alone, elsewhere rubbish (see cohort_reducer_slice). */
+    size_t slice_unit; /* a multiple of 16 */
+    /* Told in finish, or before, that gradients [begin, end) of an own slice hold their sum. */
+    void (*summed)(void *context, size_t begin, size_t end);
+    void *summed_context;
 } cohort_reducer_config;
 
 /* *out = a reducer for COUNT gradients; it allocates the vector (in a shared window when
@@ -59,6 +66,18 @@ COHORT_NODISCARD cohort_status cohort_reducer_finish(cohort_reducer *reducer);
 /* Seconds this rank has spent in finish (waiting and summing) since the last call of this function.
  */
 double cohort_reducer_take_wait_seconds(cohort_reducer *reducer);
+/* The gradients that finish leaves on one rank of the window: own slice INDEX [*begin, *end) of
+ * slice_count. None where there are no windows or they were not asked for: then the sums are
+ * everywhere. Equal slices have the same owner on every node. What is in no rank's slice, also
+ * extras and tables, is everywhere. */
+size_t cohort_reducer_slice_count(const cohort_reducer *reducer);
+void cohort_reducer_slice(size_t *begin, size_t *end, const cohort_reducer *reducer, size_t index);
+/* Whether sums are left where they are made. */
+bool cohort_reducer_is_sliced(const cohort_reducer *reducer);
+/* Waits for the ranks of the node, whose writes to shared memory are seen then; WHAT is for
+ * messages. As finish, but over the node and cheaper. */
+COHORT_NODISCARD cohort_status cohort_reducer_meet(cohort_reducer *reducer, const char *what);
+
 /* What this rank has done so far in all. */
 typedef struct cohort_reducer_work {
     uint64_t floats_summed; /* of the vector, by this rank */

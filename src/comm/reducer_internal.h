@@ -10,6 +10,7 @@ typedef struct cohort_reducer_flags {
     _Alignas(128) _Atomic uint64_t ready; /* buckets whose gradients are written, all steps */
     _Atomic uint64_t listed;              /* tables of which its part of the union is written */
     _Atomic uint64_t finished;            /* steps in which its slices are summed */
+    _Atomic uint64_t met;                 /* calls of meet */
 } cohort_reducer_flags;
 
 /* Which ranks sum through memory, which by messages. */
@@ -22,7 +23,8 @@ typedef struct cohort_layout {
 /* A range of the vector that is summed at once. */
 typedef struct cohort_bucket {
     cohort_slice range;
-    size_t table; /* the table it is, by rows; SIZE_MAX: summed whole */
+    size_t table;   /* the table it is, by rows; SIZE_MAX: summed whole */
+    bool is_sliced; /* the sum stays with its owners */
 } cohort_bucket;
 
 /* The sum of a table by rows, see reducer_rows.c. */
@@ -61,6 +63,9 @@ struct cohort_reducer {
     size_t words;         /* of their marks */
     uint64_t *marks;      /* [words] this rank's */
     cohort_bucket *buckets;
+    size_t slice_unit; /* 0: no bucket is sliced */
+    void (*summed)(void *context, size_t begin, size_t end);
+    void *summed_context;
     size_t bucket_length, bucket_count;
     /* The step. Buckets [0, ready) are complete here; [0, started) are given to MPI or
      * summed inside the node; [0, done) hold their result. */
@@ -82,13 +87,14 @@ struct cohort_reducer {
     uint64_t **all_marks;        /* [local_count] every rank's marks */
     uint64_t *united;            /* [words] */
     cohort_slice *slices;        /* [whole_count] what this rank sums of buckets without rows */
+    bool *is_sliced;             /* [whole_count] of which buckets those are */
     size_t whole_count;
     float *sums; /* [length] between nodes; the vector itself if alone */
     cohort_exchange exchange;
     size_t whole, received; /* whole buckets that are started; that hold their result */
     cohort_rows_sum *rows;  /* [tables.count] */
     size_t summed_rows;     /* tables that hold their result */
-    uint64_t step;
+    uint64_t step, meetings;
 };
 
 /* Each starts what [0, ready) allows and moves what is under way; never blocks. */

@@ -72,16 +72,93 @@ void cohort_reducer_sum_in_place(float *const *v, size_t replica_count, size_t a
     }
 }
 
-/* The slice of BUCKET that this rank owns; empty for ranks that own none. */
-static cohort_slice own_slice(const cohort_reducer *reducer, cohort_slice bucket)
+/* Writes the sum of the range into this rank's vector alone. */
+COHORT_CLONES static void sum_two_here(float *restrict a, const float *restrict b, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        a[i] = a[i] + b[i];
+}
+
+static void sum_here(const cohort_reducer *reducer, size_t at, size_t count)
 {
     const cohort_layout *layout = &reducer->layout;
-    size_t lines = (bucket.end - bucket.begin) / LINE;
+    if (layout->local_count == 2) { /* a + b is b + a */
+        sum_two_here(reducer->vector + at, reducer->replicas[1 - layout->local_rank] + at, count);
+        return;
+    }
+    for (size_t done = 0; done < count; done += BLOCK)
+        cohort_tree_sum(reducer->vector + at + done, reducer->replicas, layout->local_count,
+                        at + done, count - done < BLOCK ? count - done : BLOCK);
+}
+
+/* Where gradients begin in a slice: behind the extras. */
+static size_t begin_of_grads(cohort_slice own)
+{
+    return own.begin == 0 && own.end > 0 ? (size_t)COHORT_REDUCER_EXTRAS : own.begin;
+}
+
+static void tell_summed(const cohort_reducer *reducer, cohort_slice own)
+{
+    const size_t begin = begin_of_grads(own);
+    if (reducer->summed && own.end > begin)
+        reducer->summed(reducer->summed_context, begin - COHORT_REDUCER_EXTRAS,
+                        own.end - COHORT_REDUCER_EXTRAS);
+}
+
+/* One node: the slice's sum, left here, but for extras. */
+static void sum_slice(const cohort_reducer *reducer, cohort_slice own)
+{
+    const size_t begin = begin_of_grads(own);
+    cohort_reducer_sum_in_place(reducer->replicas, reducer->layout.local_count, own.begin,
+                                begin - own.begin);
+    sum_here(reducer, begin, own.end - begin);
+    tell_summed(reducer, own);
+}
+
+/* Several nodes: takes it from the exchange. */
+static void take_slice(const cohort_reducer *reducer, cohort_slice own)
+{
+    const size_t begin = begin_of_grads(own);
+    if (reducer->layout.local_count > 1) {
+        cohort_reducer_spread(reducer->replicas, reducer->layout.local_count, own.begin,
+                              reducer->sums + own.begin, begin - own.begin);
+        memcpy(reducer->vector + begin, reducer->sums + begin, (own.end - begin) * sizeof(float));
+    }
+    tell_summed(reducer, own);
+}
+
+size_t cohort_reducer_slice_count(const cohort_reducer *reducer)
+{
+    return cohort_reducer_is_sliced(reducer) ? reducer->whole_count : 0;
+}
+
+void cohort_reducer_slice(size_t *begin, size_t *end, const cohort_reducer *reducer, size_t index)
+{
+    const cohort_slice own = reducer->slices[index];
+    *begin = *end = 0;
+    if (!reducer->is_sliced[index] || own.end <= begin_of_grads(own))
+        return;
+    *begin = begin_of_grads(own) - COHORT_REDUCER_EXTRAS;
+    *end = own.end - COHORT_REDUCER_EXTRAS;
+}
+
+/* The slice of BUCKET that this rank owns; empty for ranks that own none. Slices of a sliced
+ * bucket begin at their multiples, and the first has the extras in front. */
+static cohort_slice own_slice(const cohort_reducer *reducer, const cohort_bucket *bucket)
+{
+    const cohort_layout *layout = &reducer->layout;
+    const cohort_slice range = bucket->range;
+    const size_t unit = bucket->is_sliced ? reducer->slice_unit : LINE;
+    const size_t base =
+        bucket->is_sliced && range.begin == 0 ? (size_t)COHORT_REDUCER_EXTRAS : range.begin;
+    const size_t units = (range.end - base + unit - 1) / unit;
     if (layout->local_rank >= layout->owners)
-        return (cohort_slice){bucket.begin, bucket.begin};
-    return (cohort_slice){
-        bucket.begin + LINE * cohort_part_begin(lines, layout->local_rank, layout->owners),
-        bucket.begin + LINE * cohort_part_begin(lines, layout->local_rank + 1, layout->owners)};
+        return (cohort_slice){range.begin, range.begin};
+    size_t begin = base + unit * cohort_part_begin(units, layout->local_rank, layout->owners),
+           end = base + unit * cohort_part_begin(units, layout->local_rank + 1, layout->owners);
+    return (cohort_slice){layout->local_rank == 0 ? range.begin : begin,
+                          end < range.end ? end : range.end};
 }
 
 /* Memory of this window: flags, then the vectors of its ranks, their marks and the unions of
@@ -149,11 +226,17 @@ cohort_status cohort_reducer_shared_open(cohort_reducer *reducer)
     reducer->exchange.peers = MPI_COMM_NULL;
     COHORT_TRY(place_vectors(reducer));
     cohort_status mine = COHORT_ALLOCATE(&reducer->slices, reducer->bucket_count);
+    if (mine == COHORT_OK)
+        mine = COHORT_ALLOCATE(&reducer->is_sliced, reducer->bucket_count);
     COHORT_TRY(cohort_comm_agree(reducer->comm, mine));
     reducer->whole_count = 0;
-    for (size_t i = 0; i < reducer->bucket_count; i++)
-        if (reducer->buckets[i].table == SIZE_MAX)
-            reducer->slices[reducer->whole_count++] = own_slice(reducer, reducer->buckets[i].range);
+    for (size_t i = 0; i < reducer->bucket_count; i++) {
+        const cohort_bucket *bucket = &reducer->buckets[i];
+        if (bucket->table != SIZE_MAX)
+            continue;
+        reducer->is_sliced[reducer->whole_count] = bucket->is_sliced;
+        reducer->slices[reducer->whole_count++] = own_slice(reducer, bucket);
+    }
     if (reducer->layout.far_count > 1)
         COHORT_TRY(connect_windows(reducer));
     return cohort_comm_agree(reducer->comm, cohort_reducer_rows_open(reducer));
@@ -170,6 +253,8 @@ void cohort_reducer_shared_close(cohort_reducer *reducer)
     cohort_free(reducer->replicas);
     cohort_free(reducer->all_marks);
     cohort_free(reducer->slices);
+    cohort_free(reducer->is_sliced);
+    reducer->is_sliced = NULL;
     reducer->all_marks = NULL;
     reducer->marks = reducer->united = NULL;
     reducer->memory = NULL;
@@ -190,13 +275,17 @@ static bool is_written(const cohort_reducer *reducer, size_t index)
 }
 
 /* Sums the next whole bucket inside the node; with several nodes sends it on its way. */
-static cohort_status sum_bucket(cohort_reducer *reducer, cohort_slice own)
+static cohort_status sum_bucket(cohort_reducer *reducer, size_t index)
 {
     const cohort_layout *layout = &reducer->layout;
+    const cohort_slice own = reducer->slices[index];
     size_t count = own.end - own.begin;
     reducer->work.floats_summed += count;
     if (layout->far_count == 1) {
-        cohort_reducer_sum_in_place(reducer->replicas, layout->local_count, own.begin, count);
+        if (reducer->is_sliced[index])
+            sum_slice(reducer, own);
+        else
+            cohort_reducer_sum_in_place(reducer->replicas, layout->local_count, own.begin, count);
         reducer->received++;
         return COHORT_OK;
     }
@@ -215,7 +304,9 @@ static cohort_status receive(cohort_reducer *reducer)
     COHORT_TRY(cohort_exchange_advance(&reducer->exchange));
     for (; reducer->received < reducer->exchange.done; reducer->received++) {
         cohort_slice own = reducer->slices[reducer->received];
-        if (layout->local_count > 1)
+        if (reducer->is_sliced[reducer->received])
+            take_slice(reducer, own);
+        else if (layout->local_count > 1)
             cohort_reducer_spread(reducer->replicas, layout->local_count, own.begin,
                                   reducer->sums + own.begin, own.end - own.begin);
     }
@@ -231,7 +322,7 @@ static cohort_status start(cohort_reducer *reducer)
         if (bucket->table != SIZE_MAX)
             COHORT_TRY(cohort_reducer_rows_start(reducer, bucket->table));
         else
-            COHORT_TRY(sum_bucket(reducer, reducer->slices[reducer->whole++]));
+            COHORT_TRY(sum_bucket(reducer, reducer->whole++));
     }
     return COHORT_OK;
 }

@@ -47,6 +47,7 @@ struct cohort_optimizer {
     size_t span_count;
     size_t slot_count;
     real *slots[SLOTS_MAX]; /* [count] each */
+    bool slots_are_placed;  /* by the caller */
     double *sums;           /* [block_count] squares, by block */
     size_t block_count;
     cohort_table *tables; /* [table_count] */
@@ -209,7 +210,7 @@ void cohort_optimizer_destroy(cohort_optimizer *optimizer)
 {
     if (!optimizer)
         return;
-    for (size_t i = 0; i < SLOTS_MAX; i++)
+    for (size_t i = 0; i < SLOTS_MAX && !optimizer->slots_are_placed; i++)
         cohort_free(optimizer->slots[i]);
     cohort_free(optimizer->spans);
     cohort_free(optimizer->sums);
@@ -303,6 +304,50 @@ static double block_sum(const cohort_optimizer *optimizer, const real *grads, si
     return sum;
 }
 
+_Static_assert((size_t)COHORT_OPTIMIZER_BLOCK == (size_t)COHORT_UPDATE_BLOCK, "one grid");
+
+size_t cohort_optimizer_block_count(const cohort_optimizer *optimizer)
+{
+    return optimizer->block_count;
+}
+
+void cohort_optimizer_block_sums(double *sums, const cohort_optimizer *optimizer, const real *grads,
+                                 size_t begin, size_t end)
+{
+    for (size_t block = begin / COHORT_UPDATE_BLOCK; block * COHORT_UPDATE_BLOCK < end; block++)
+        if (block < optimizer->block_count)
+            sums[block] = block_sum(optimizer, grads, block);
+}
+
+double cohort_optimizer_norm_of(const double *sums, size_t block_count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < block_count; i++)
+        sum += sums[i];
+    return sqrt(sum);
+}
+
+bool cohort_optimizer_spares_rows(const cohort_optimizer *optimizer, const cohort_table *table)
+{
+    for (size_t i = 0; i < optimizer->span_count; i++)
+        if (optimizer->spans[i].table && optimizer->spans[i].begin == table->offset)
+            return optimizer->spans[i].rests || optimizer->spans[i].only_used;
+    return false;
+}
+
+void cohort_optimizer_place_slots(cohort_optimizer *optimizer, real *memory, bool copy)
+{
+    for (size_t i = 0; i < optimizer->slot_count; i++) {
+        real *place = memory + i * optimizer->count;
+        if (copy)
+            memcpy(place, optimizer->slots[i], optimizer->count * sizeof *place);
+        if (!optimizer->slots_are_placed)
+            cohort_free(optimizer->slots[i]);
+        optimizer->slots[i] = place;
+    }
+    optimizer->slots_are_placed = true;
+}
+
 static int thread_count(const cohort_optimizer *optimizer)
 {
     size_t useful = optimizer->count / THREAD_ELEMENTS + 1;
@@ -315,10 +360,7 @@ double cohort_optimizer_norm(cohort_optimizer *optimizer, const real *grads)
 #pragma omp parallel for schedule(static) num_threads(thread_count(optimizer))
     for (size_t i = 0; i < block_count; i++)
         optimizer->sums[i] = block_sum(optimizer, grads, i);
-    double sum = 0;
-    for (size_t i = 0; i < block_count; i++)
-        sum += optimizer->sums[i];
-    return sqrt(sum);
+    return cohort_optimizer_norm_of(optimizer->sums, block_count);
 }
 
 static step_numbers numbers_of(const cohort_optimizer *optimizer, double norm, double lr,

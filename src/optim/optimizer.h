@@ -73,6 +73,21 @@ double cohort_optimizer_norm(cohort_optimizer *optimizer, const real *grads);
 void cohort_optimizer_update_range(cohort_optimizer *optimizer, real *params, const real *grads,
                                    double norm, double lr, uint64_t step, size_t begin, size_t end);
 
+/* The same norm from parts that different ranks add up: the sums of squares of the blocks of
+ * COHORT_OPTIMIZER_BLOCK elements, [block_count]. block_sums sets those of the blocks in
+ * [begin, end), which begins and ends with blocks (or with the vector); norm_of takes all. */
+enum { COHORT_OPTIMIZER_BLOCK = 4096 };
+size_t cohort_optimizer_block_count(const cohort_optimizer *optimizer);
+void cohort_optimizer_block_sums(double *sums, const cohort_optimizer *optimizer, const real *grads,
+                                 size_t begin, size_t end);
+double cohort_optimizer_norm_of(const double *sums, size_t block_count);
+/* Whether an update of TABLE, one of those given to watch_rows, changes marked rows alone. */
+bool cohort_optimizer_spares_rows(const cohort_optimizer *optimizer, const cohort_table *table);
+
+/* Its slots are in MEMORY [slot_count][count] from now on, the caller's, 64-byte aligned; with
+ * COPY it gets what is in them, else it has something already. */
+void cohort_optimizer_place_slots(cohort_optimizer *optimizer, real *memory, bool copy);
+
 /* Its vectors, for checkpoints: slot INDEX of slot_count, named in Keras's words ("m",
  * "v", "momentum", "accumulator"), [count] reals in the parameters' layout. */
 size_t cohort_optimizer_slot_count(const cohort_optimizer *optimizer);

@@ -224,9 +224,13 @@ static cohort_status update(cohort_trainer *trainer, const cohort_batch *batch, 
                            progress->step, (double)trainer->steps_per_epoch, trainer->total_steps);
     if (!isfinite(loss_sum))
         return diverged(trainer, batch, own_loss, NAN);
-    double norm =
-        cohort_optimizer_step(trainer->optimizer, trainer->params,
-                              cohort_reducer_grads(trainer->reducer), lr, progress->step + 1);
+    double norm = 0;
+    if (trainer->shares_update)
+        COHORT_TRY(cohort_shared_update_step(&norm, trainer->shared, lr, progress->step + 1));
+    else
+        norm =
+            cohort_optimizer_step(trainer->optimizer, trainer->params,
+                                  cohort_reducer_grads(trainer->reducer), lr, progress->step + 1);
     if (!isfinite(norm))
         return diverged(trainer, batch, own_loss, norm);
     progress->step++;

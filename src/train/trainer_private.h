@@ -5,6 +5,7 @@
 #include "optim/optimizer.h"
 #include "state/run.h"
 #include "train/record.h"
+#include "train/shared_update.h"
 #include "train/trainer.h"
 
 /* A split that is evaluated. */
@@ -44,6 +45,8 @@ struct cohort_trainer {
     float *params, *state;
     cohort_reducer *reducer;
     cohort_optimizer *optimizer;
+    cohort_shared_update *shared; /* where the parameters are, if in a window; else NULL */
+    bool shares_update;           /* the node's ranks deal the update among them */
     cohort_loss loss;
     cohort_share share;  /* parts of the global batch that are this rank's */
     size_t microbatch;   /* samples a pass */
