@@ -76,7 +76,7 @@ void cohort_exchange_begin(cohort_exchange *exchange)
 
 /* Posts one message per peer: RECEIVE into and send from the given places. Tags tell
  * ranges and the two rounds apart; messages of one pair and tag do not overtake. */
-static cohort_status post(const cohort_exchange *exchange, size_t index, bool is_second)
+static cohort_status post(cohort_exchange *exchange, size_t index, bool is_second)
 {
     MPI_Request *requests = requests_of(exchange, index);
     cohort_slice own = part_of(exchange, index, exchange->rank);
@@ -99,6 +99,7 @@ static cohort_status post(const cohort_exchange *exchange, size_t index, bool is
                 MPI_Isend(exchange->values + out.begin, (int)(out.end - out.begin), MPI_FLOAT,
                           (int)peer, tag, exchange->peers, &requests[exchange->size + peer]),
                 "the gradient sum"));
+        exchange->bytes_sent += (out.end - out.begin) * sizeof(float);
     }
     return COHORT_OK;
 }

@@ -23,7 +23,8 @@ typedef struct cohort_exchange {
     MPI_Comm peers; /* owned; null: this rank takes no part */
     size_t size, rank;
     float *values;              /* the vector; not owned */
-    const cohort_slice *ranges; /* [range_count], the same on all ranks; not owned */
+    const cohort_slice *ranges; /* [range_count], the same on all ranks; not owned. What it says
+                                 * at opening is the most: a range may end earlier later on */
     size_t range_count;
     float **sources;        /* [size] scratch of the sum */
     float *received;        /* contributions of all ranks to this rank's parts */
@@ -31,6 +32,7 @@ typedef struct cohort_exchange {
     MPI_Request *requests;  /* [range_count][2 size] */
     size_t started, summed; /* ranges sent; ranges whose own part is summed and sent */
     size_t done;            /* ranges that hold the sum */
+    uint64_t bytes_sent;    /* in all */
 } cohort_exchange;
 
 /* Collective over PEERS, which EXCHANGE takes over. Not agreed: COHORT_MEMORY may come on

@@ -17,17 +17,57 @@ static const size_t MOST_BUCKET_BYTES = (size_t)1 << 29; /* of one MPI call; twi
 /* Direct exchange sends a message to every peer: beyond this many, trees are better. */
 enum { MOST_PEERS = 256 };
 
-cohort_slice cohort_reducer_bucket(const cohort_reducer *reducer, size_t index)
+static void add_bucket(cohort_reducer *reducer, size_t begin, size_t end, bool is_sliced)
 {
-    size_t end = reducer->length - index * reducer->bucket_length;
-    bool is_last = index + 1 == reducer->bucket_count;
-    return (cohort_slice){is_last ? 0 : end - reducer->bucket_length, end};
+    if (end > begin)
+        reducer->buckets[reducer->bucket_count++] =
+            (cohort_bucket){{begin, end}, SIZE_MAX, is_sliced};
 }
 
-/* The last bucket takes what is over, so that none is tiny. */
-static void cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
+/* AT of the vector down to where a slice may begin. */
+static size_t round_down(const cohort_reducer *reducer, size_t at)
+{
+    const size_t unit = reducer->slice_unit;
+    if (unit == 0 || at < COHORT_REDUCER_EXTRAS)
+        return at;
+    return COHORT_REDUCER_EXTRAS + (at - COHORT_REDUCER_EXTRAS) / unit * unit;
+}
+
+/* Appends the buckets of [begin, end), from its tail. What is over goes into the last, so that
+ * none is tiny. */
+static void cut_evenly(cohort_reducer *reducer, size_t begin, size_t end)
+{
+    while (end > begin) {
+        size_t from = end > reducer->bucket_length ? end - reducer->bucket_length : 0;
+        from = round_down(reducer, from);
+        if (from < begin || from - begin < reducer->bucket_length)
+            from = begin;
+        add_bucket(reducer, from, end, reducer->slice_unit > 0);
+        end = from;
+    }
+}
+
+/* The same where slices must begin at their multiples: what is over at the ends is not sliced. */
+static void cut_range(cohort_reducer *reducer, size_t begin, size_t end)
+{
+    const size_t last = end == reducer->length ? end : round_down(reducer, end);
+    size_t first = round_down(reducer, begin);
+    if (first < begin)
+        first += reducer->slice_unit;
+    if (first >= last) {
+        add_bucket(reducer, begin, end, false);
+        return;
+    }
+    add_bucket(reducer, last, end, false);
+    cut_evenly(reducer, first, last);
+    add_bucket(reducer, begin, first, false);
+}
+
+/* Cuts the vector, the tables apart where they are summed by rows. Rank-local. */
+static cohort_status cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
 {
     const cohort_layout *layout = &reducer->layout;
+    const size_t table_count = reducer->mode == COHORT_REDUCER_SHARED ? reducer->tables.count : 0;
     if (bucket_bytes == 0)
         bucket_bytes = layout->far_count == 1 || reducer->mode == COHORT_REDUCER_MPI
                            ? BUCKET_BYTES
@@ -37,21 +77,36 @@ static void cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
     if (bucket_bytes < LINE * sizeof(float))
         bucket_bytes = LINE * sizeof(float);
     reducer->bucket_length = cohort_size_align(bucket_bytes / sizeof(float), LINE);
-    reducer->bucket_count = reducer->length / reducer->bucket_length;
-    if (reducer->bucket_count == 0)
-        reducer->bucket_count = 1;
+    reducer->bucket_count = 0;
+    cohort_free(reducer->buckets);
+    COHORT_TRY(COHORT_ALLOCATE(&reducer->buckets,
+                               reducer->length / reducer->bucket_length + 2 * table_count + 1));
+    size_t end = reducer->length;
+    for (size_t i = table_count; i-- > 0;) {
+        const cohort_table *table = &reducer->tables.items[i];
+        const size_t begin = COHORT_REDUCER_EXTRAS + table->offset;
+        const size_t behind = begin + cohort_size_align(table->row_count * table->width, LINE);
+        cut_range(reducer, behind, end);
+        reducer->buckets[reducer->bucket_count++] = (cohort_bucket){{begin, behind}, i, false};
+        end = begin;
+    }
+    cut_range(reducer, 0, end);
+    return COHORT_OK;
 }
 
 static void describe(cohort_reducer *reducer)
 {
     const cohort_comm *comm = reducer->comm;
     size_t kib = reducer->bucket_length * sizeof(float) / 1024;
-    char buckets[48], how[64] = "MPI_Iallreduce";
-    if (reducer->bucket_count == 1)
-        snprintf(buckets, sizeof buckets, "1 bucket");
-    else
-        snprintf(buckets, sizeof buckets, "%zu buckets of %.3g %s", reducer->bucket_count,
-                 kib >= 1024 ? (double)kib / 1024 : (double)kib, kib >= 1024 ? "MiB" : "KiB");
+    const bool by_rows = reducer->mode == COHORT_REDUCER_SHARED && reducer->tables.count > 0;
+    const size_t whole = reducer->bucket_count - (by_rows ? reducer->tables.count : 0);
+    char buckets[64], how[64] = "MPI_Iallreduce";
+    int used = whole == 1 ? snprintf(buckets, sizeof buckets, "1 bucket")
+                          : snprintf(buckets, sizeof buckets, "%zu buckets of %.3g %s", whole,
+                                     kib >= 1024 ? (double)kib / 1024 : (double)kib,
+                                     kib >= 1024 ? "MiB" : "KiB");
+    if (by_rows)
+        snprintf(buckets + used, sizeof buckets - (size_t)used, ", embeddings by rows");
     if (reducer->mode == COHORT_REDUCER_SHARED) {
         if (reducer->layout.far_count == 1)
             snprintf(how, sizeof how, "shared memory");
@@ -85,15 +140,18 @@ static cohort_status plan_layout(cohort_reducer *reducer, bool use_windows)
 }
 
 /* Opens the reducer in the wanted way; COHORT_MEMORY leaves nothing behind. */
-static cohort_status try_mode(cohort_reducer *reducer, cohort_reducer_mode mode, bool use_windows,
-                              size_t bucket_bytes)
+static cohort_status try_mode(cohort_reducer *reducer, const cohort_reducer_config *config,
+                              bool use_windows)
 {
     COHORT_TRY(plan_layout(reducer, use_windows));
-    reducer->mode = mode != COHORT_REDUCER_MPI && reducer->comm->size > 1 &&
+    reducer->mode = config->mode != COHORT_REDUCER_MPI && reducer->comm->size > 1 &&
                             reducer->layout.far_count <= MOST_PEERS
                         ? COHORT_REDUCER_SHARED
                         : COHORT_REDUCER_MPI;
-    cut_buckets(reducer, bucket_bytes);
+    /* Only a window can be dealt to several ranks. */
+    reducer->slice_unit =
+        reducer->mode == COHORT_REDUCER_SHARED && use_windows ? config->slice_unit : 0;
+    COHORT_TRY(cohort_comm_agree(reducer->comm, cut_buckets(reducer, config->bucket_bytes)));
     if (reducer->mode == COHORT_REDUCER_MPI)
         return cohort_reducer_mpi_open(reducer);
     cohort_status status = cohort_reducer_shared_open(reducer);
@@ -102,29 +160,53 @@ static cohort_status try_mode(cohort_reducer *reducer, cohort_reducer_mode mode,
     return status;
 }
 
+static cohort_status copy_tables(cohort_reducer *reducer, const cohort_tables *tables)
+{
+    cohort_table *items = NULL;
+    COHORT_TRY(COHORT_ALLOCATE(&items, tables->count));
+    for (size_t i = 0; i < tables->count; i++)
+        items[i] = tables->items[i];
+    reducer->tables = (cohort_tables){items, tables->count};
+    reducer->words = cohort_tables_words(tables);
+    return COHORT_OK;
+}
+
+static void free_reducer(cohort_reducer *reducer)
+{
+    if (!reducer)
+        return;
+    cohort_free((void *)reducer->tables.items);
+    cohort_free(reducer->buckets);
+    cohort_free(reducer);
+}
+
 cohort_status cohort_reducer_create(cohort_reducer **out, cohort_comm *comm,
                                     const cohort_reducer_config *config, size_t count)
 {
     cohort_reducer *reducer = NULL;
     *out = NULL;
     cohort_status status = COHORT_ALLOCATE(&reducer, 1);
+    if (status == COHORT_OK)
+        status = copy_tables(reducer, &config->tables);
     if (status == COHORT_OK && count > SIZE_MAX / sizeof(float) / 4)
         status =
             COHORT_FAIL(COHORT_MEMORY, "a gradient of %zu floats does not fit in memory", count);
     status = cohort_comm_agree(comm, status);
     if (status != COHORT_OK) {
-        cohort_free(reducer);
+        free_reducer(reducer);
         return status;
     }
     reducer->comm = comm;
     reducer->timeout = config->timeout;
+    reducer->summed = config->summed;
+    reducer->summed_context = config->summed_context;
     reducer->peers = reducer->exchange.peers = MPI_COMM_NULL;
     reducer->length = cohort_size_align(COHORT_REDUCER_EXTRAS + count, LINE);
     bool has_windows = comm->node_count < comm->size && config->mode != COHORT_REDUCER_MESSAGES;
-    status = try_mode(reducer, config->mode, has_windows, config->bucket_bytes);
+    status = try_mode(reducer, config, has_windows);
     if (status == COHORT_MEMORY && has_windows && reducer->mode == COHORT_REDUCER_SHARED) {
         cohort_error_clear();
-        status = try_mode(reducer, config->mode, false, config->bucket_bytes);
+        status = try_mode(reducer, config, false);
     }
     if (status != COHORT_OK) {
         cohort_reducer_destroy(reducer);
@@ -143,7 +225,7 @@ void cohort_reducer_destroy(cohort_reducer *reducer)
         cohort_reducer_shared_close(reducer);
     else
         cohort_reducer_mpi_close(reducer);
-    cohort_free(reducer);
+    free_reducer(reducer);
 }
 
 float *cohort_reducer_grads(cohort_reducer *reducer)
@@ -154,6 +236,20 @@ float *cohort_reducer_grads(cohort_reducer *reducer)
 float *cohort_reducer_extras(cohort_reducer *reducer)
 {
     return reducer->vector;
+}
+
+uint64_t *cohort_reducer_rows(cohort_reducer *reducer)
+{
+    return reducer->marks;
+}
+
+cohort_reducer_work cohort_reducer_done(const cohort_reducer *reducer)
+{
+    cohort_reducer_work work = reducer->work;
+    work.bytes_sent += reducer->exchange.bytes_sent;
+    for (size_t i = 0; reducer->rows && i < reducer->tables.count; i++)
+        work.bytes_sent += reducer->rows[i].exchange.bytes_sent;
+    return work;
 }
 
 static void advance(cohort_reducer *reducer)
@@ -171,6 +267,8 @@ void cohort_reducer_begin(cohort_reducer *reducer)
 {
     reducer->ready = reducer->started = reducer->done = 0;
     reducer->status = COHORT_OK;
+    if (reducer->mode == COHORT_REDUCER_SHARED)
+        cohort_reducer_rows_begin(reducer);
 }
 
 void cohort_reducer_ready(cohort_reducer *reducer, size_t offset)
@@ -179,7 +277,7 @@ void cohort_reducer_ready(cohort_reducer *reducer, size_t offset)
         return;
     /* All but the last bucket, which has the extras, can be complete. */
     while (reducer->ready + 1 < reducer->bucket_count &&
-           cohort_reducer_bucket(reducer, reducer->ready).begin >= COHORT_REDUCER_EXTRAS + offset)
+           reducer->buckets[reducer->ready].range.begin >= COHORT_REDUCER_EXTRAS + offset)
         reducer->ready++;
     if (reducer->ready > 0)
         advance(reducer);
@@ -187,8 +285,8 @@ void cohort_reducer_ready(cohort_reducer *reducer, size_t offset)
 
 static bool is_over(const cohort_reducer *reducer)
 {
-    return reducer->done == reducer->bucket_count &&
-           (reducer->mode == COHORT_REDUCER_MPI || cohort_reducer_shared_is_over(reducer));
+    return reducer->mode == COHORT_REDUCER_MPI ? cohort_reducer_mpi_is_over(reducer)
+                                               : cohort_reducer_shared_is_over(reducer);
 }
 
 static cohort_status complete(cohort_reducer *reducer)
@@ -205,6 +303,8 @@ static cohort_status complete(cohort_reducer *reducer)
             break;
         COHORT_TRY(cohort_waiter_poll(&waiter));
     }
+    if (reducer->mode == COHORT_REDUCER_SHARED)
+        cohort_reducer_rows_end(reducer);
     reducer->step++;
     return COHORT_OK;
 }
@@ -215,6 +315,35 @@ cohort_status cohort_reducer_finish(cohort_reducer *reducer)
         return COHORT_OK;
     double start = cohort_clock_seconds();
     cohort_status status = complete(reducer);
+    reducer->waited += cohort_clock_seconds() - start;
+    return status;
+}
+
+bool cohort_reducer_is_sliced(const cohort_reducer *reducer)
+{
+    return reducer->slice_unit > 0;
+}
+
+static cohort_status meet(cohort_reducer *reducer, const char *what)
+{
+    COHORT_TRY(cohort_comm_enter(reducer->comm, COHORT_SCOPE_NODE));
+    cohort_waiter waiter =
+        cohort_waiter_make(reducer->comm, COHORT_SCOPE_NODE, what, reducer->timeout);
+    const uint64_t meeting = ++reducer->meetings;
+    atomic_store_explicit(&reducer->flags[reducer->layout.local_rank].met, meeting,
+                          memory_order_release);
+    for (size_t r = 0; r < reducer->layout.local_count; r++)
+        while (atomic_load_explicit(&reducer->flags[r].met, memory_order_acquire) < meeting)
+            COHORT_TRY(cohort_waiter_poll(&waiter));
+    return COHORT_OK;
+}
+
+cohort_status cohort_reducer_meet(cohort_reducer *reducer, const char *what)
+{
+    if (reducer->mode == COHORT_REDUCER_MPI || reducer->layout.local_count == 1)
+        return COHORT_OK;
+    const double start = cohort_clock_seconds();
+    const cohort_status status = meet(reducer, what);
     reducer->waited += cohort_clock_seconds() - start;
     return status;
 }

@@ -10,7 +10,9 @@
  * With several nodes the owners of equal slices sum them over the nodes in between
  * (exchange.h): reduce-scatter inside, exchange between equals, gather inside. Nodes
  * may have different numbers of ranks: as many own slices on each as the smallest
- * node has. A rank that is alone in its window only exchanges. */
+ * node has. A rank that is alone in its window only exchanges.
+ *
+ * Tables of embeddings are buckets of their own, summed by rows (reducer_rows.c). */
 #include <string.h>
 
 #include "base/memory.h"
@@ -45,15 +47,14 @@ COHORT_CLONES static void sum_four(float *restrict a, float *restrict b, float *
         a[i] = b[i] = c[i] = d[i] = (a[i] + b[i]) + (c[i] + d[i]);
 }
 
-static void spread(float *const *replicas, size_t replica_count, size_t at, const float *sum,
-                   size_t count)
+void cohort_reducer_spread(float *const *replicas, size_t replica_count, size_t at,
+                           const float *sum, size_t count)
 {
     for (size_t r = 0; r < replica_count; r++)
         memcpy(replicas[r] + at, sum, count * sizeof *sum);
 }
 
-/* Replaces the range in every replica by its sum. */
-static void sum_in_place(float *const *v, size_t replica_count, size_t at, size_t count)
+void cohort_reducer_sum_in_place(float *const *v, size_t replica_count, size_t at, size_t count)
 {
     if (replica_count == 2) {
         sum_two(v[0] + at, v[1] + at, count);
@@ -66,39 +67,120 @@ static void sum_in_place(float *const *v, size_t replica_count, size_t at, size_
         for (size_t done = 0; done < count; done += BLOCK) {
             size_t block = count - done < BLOCK ? count - done : BLOCK;
             cohort_tree_sum(sum, v, replica_count, at + done, block);
-            spread(v, replica_count, at + done, sum, block);
+            cohort_reducer_spread(v, replica_count, at + done, sum, block);
         }
     }
 }
 
-/* The slice of bucket INDEX that this rank owns; empty for ranks that own none. */
-static cohort_slice own_slice(const cohort_reducer *reducer, size_t index)
+/* Writes the sum of the range into this rank's vector alone. */
+COHORT_CLONES static void sum_two_here(float *restrict a, const float *restrict b, size_t count)
 {
-    const cohort_layout *layout = &reducer->layout;
-    cohort_slice bucket = cohort_reducer_bucket(reducer, index);
-    size_t lines = (bucket.end - bucket.begin) / LINE;
-    if (layout->local_rank >= layout->owners)
-        return (cohort_slice){bucket.begin, bucket.begin};
-    return (cohort_slice){
-        bucket.begin + LINE * cohort_part_begin(lines, layout->local_rank, layout->owners),
-        bucket.begin + LINE * cohort_part_begin(lines, layout->local_rank + 1, layout->owners)};
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        a[i] = a[i] + b[i];
 }
 
-/* The vectors of the ranks of this window, one after the other behind the flags. */
+static void sum_here(const cohort_reducer *reducer, size_t at, size_t count)
+{
+    const cohort_layout *layout = &reducer->layout;
+    if (layout->local_count == 2) { /* a + b is b + a */
+        sum_two_here(reducer->vector + at, reducer->replicas[1 - layout->local_rank] + at, count);
+        return;
+    }
+    for (size_t done = 0; done < count; done += BLOCK)
+        cohort_tree_sum(reducer->vector + at + done, reducer->replicas, layout->local_count,
+                        at + done, count - done < BLOCK ? count - done : BLOCK);
+}
+
+/* Where gradients begin in a slice: behind the extras. */
+static size_t begin_of_grads(cohort_slice own)
+{
+    return own.begin == 0 && own.end > 0 ? (size_t)COHORT_REDUCER_EXTRAS : own.begin;
+}
+
+static void tell_summed(const cohort_reducer *reducer, cohort_slice own)
+{
+    const size_t begin = begin_of_grads(own);
+    if (reducer->summed && own.end > begin)
+        reducer->summed(reducer->summed_context, begin - COHORT_REDUCER_EXTRAS,
+                        own.end - COHORT_REDUCER_EXTRAS);
+}
+
+/* One node: the slice's sum, left here, but for extras. */
+static void sum_slice(const cohort_reducer *reducer, cohort_slice own)
+{
+    const size_t begin = begin_of_grads(own);
+    cohort_reducer_sum_in_place(reducer->replicas, reducer->layout.local_count, own.begin,
+                                begin - own.begin);
+    sum_here(reducer, begin, own.end - begin);
+    tell_summed(reducer, own);
+}
+
+/* Several nodes: takes it from the exchange. */
+static void take_slice(const cohort_reducer *reducer, cohort_slice own)
+{
+    const size_t begin = begin_of_grads(own);
+    if (reducer->layout.local_count > 1) {
+        cohort_reducer_spread(reducer->replicas, reducer->layout.local_count, own.begin,
+                              reducer->sums + own.begin, begin - own.begin);
+        memcpy(reducer->vector + begin, reducer->sums + begin, (own.end - begin) * sizeof(float));
+    }
+    tell_summed(reducer, own);
+}
+
+size_t cohort_reducer_slice_count(const cohort_reducer *reducer)
+{
+    return cohort_reducer_is_sliced(reducer) ? reducer->whole_count : 0;
+}
+
+void cohort_reducer_slice(size_t *begin, size_t *end, const cohort_reducer *reducer, size_t index)
+{
+    const cohort_slice own = reducer->slices[index];
+    *begin = *end = 0;
+    if (!reducer->is_sliced[index] || own.end <= begin_of_grads(own))
+        return;
+    *begin = begin_of_grads(own) - COHORT_REDUCER_EXTRAS;
+    *end = own.end - COHORT_REDUCER_EXTRAS;
+}
+
+/* The slice of BUCKET that this rank owns; empty for ranks that own none. Slices of a sliced
+ * bucket begin at their multiples, and the first has the extras in front. */
+static cohort_slice own_slice(const cohort_reducer *reducer, const cohort_bucket *bucket)
+{
+    const cohort_layout *layout = &reducer->layout;
+    const cohort_slice range = bucket->range;
+    const size_t unit = bucket->is_sliced ? reducer->slice_unit : LINE;
+    const size_t base =
+        bucket->is_sliced && range.begin == 0 ? (size_t)COHORT_REDUCER_EXTRAS : range.begin;
+    const size_t units = (range.end - base + unit - 1) / unit;
+    if (layout->local_rank >= layout->owners)
+        return (cohort_slice){range.begin, range.begin};
+    size_t begin = base + unit * cohort_part_begin(units, layout->local_rank, layout->owners),
+           end = base + unit * cohort_part_begin(units, layout->local_rank + 1, layout->owners);
+    return (cohort_slice){layout->local_rank == 0 ? range.begin : begin,
+                          end < range.end ? end : range.end};
+}
+
+/* Memory of this window: flags, then the vectors of its ranks, their marks and the unions of
+ * those. */
 static cohort_status place_vectors(cohort_reducer *reducer)
 {
     cohort_comm *comm = reducer->comm;
     size_t count = reducer->layout.local_count;
     size_t head = cohort_size_align(count * sizeof(cohort_reducer_flags), PAGE);
     size_t stride = cohort_size_align(reducer->length * sizeof(float), PAGE);
+    size_t mark_stride = cohort_size_align(reducer->words * sizeof(uint64_t), PAGE);
     size_t bytes = 0;
     void *base = NULL;
     cohort_status mine = COHORT_OK;
-    if (!cohort_size_multiply(&bytes, stride, count) || __builtin_add_overflow(bytes, head, &bytes))
+    if (!cohort_size_multiply(&bytes, stride + 2 * mark_stride, count) ||
+        __builtin_add_overflow(bytes, head, &bytes))
         mine = COHORT_FAIL(COHORT_MEMORY, "a gradient of %zu floats does not fit in memory",
                            reducer->length);
     if (mine == COHORT_OK)
         mine = COHORT_ALLOCATE(&reducer->replicas, count);
+    if (mine == COHORT_OK)
+        mine = COHORT_ALLOCATE(&reducer->all_marks, count);
     if (mine == COHORT_OK && count == 1)
         mine = cohort_allocate(&reducer->private_memory, bytes, 1);
     COHORT_TRY(cohort_comm_agree(comm, mine));
@@ -107,9 +189,16 @@ static cohort_status place_vectors(cohort_reducer *reducer)
         mine = cohort_shared_create(&reducer->memory, &base, comm, bytes);
     COHORT_TRY(cohort_comm_agree(comm, mine));
     reducer->flags = base;
-    for (size_t r = 0; r < count; r++)
+    char *marks = (char *)base + head + count * stride;
+    for (size_t r = 0; r < count; r++) {
         reducer->replicas[r] = (float *)((char *)base + head + r * stride);
+        reducer->all_marks[r] = (uint64_t *)(marks + r * mark_stride);
+    }
+    /* One node: every rank makes the union for itself. Several: those that sum share it. */
+    const size_t place = reducer->layout.far_count == 1 ? reducer->layout.local_rank : 0;
+    reducer->united = (uint64_t *)(marks + (count + place) * mark_stride);
     reducer->vector = reducer->replicas[reducer->layout.local_rank];
+    reducer->marks = reducer->all_marks[reducer->layout.local_rank];
     return COHORT_OK;
 }
 
@@ -128,7 +217,7 @@ static cohort_status connect_windows(cohort_reducer *reducer)
     COHORT_TRY(cohort_comm_check(comm, MPI_Comm_split(comm->world, place, comm->rank, &peers),
                                  "preparing the gradient sum"));
     mine = cohort_exchange_open(&reducer->exchange, comm, peers, reducer->sums, reducer->slices,
-                                reducer->bucket_count);
+                                reducer->whole_count);
     return cohort_comm_agree(comm, mine);
 }
 
@@ -137,21 +226,37 @@ cohort_status cohort_reducer_shared_open(cohort_reducer *reducer)
     reducer->exchange.peers = MPI_COMM_NULL;
     COHORT_TRY(place_vectors(reducer));
     cohort_status mine = COHORT_ALLOCATE(&reducer->slices, reducer->bucket_count);
+    if (mine == COHORT_OK)
+        mine = COHORT_ALLOCATE(&reducer->is_sliced, reducer->bucket_count);
     COHORT_TRY(cohort_comm_agree(reducer->comm, mine));
-    for (size_t i = 0; i < reducer->bucket_count; i++)
-        reducer->slices[i] = own_slice(reducer, i);
-    return reducer->layout.far_count > 1 ? connect_windows(reducer) : COHORT_OK;
+    reducer->whole_count = 0;
+    for (size_t i = 0; i < reducer->bucket_count; i++) {
+        const cohort_bucket *bucket = &reducer->buckets[i];
+        if (bucket->table != SIZE_MAX)
+            continue;
+        reducer->is_sliced[reducer->whole_count] = bucket->is_sliced;
+        reducer->slices[reducer->whole_count++] = own_slice(reducer, bucket);
+    }
+    if (reducer->layout.far_count > 1)
+        COHORT_TRY(connect_windows(reducer));
+    return cohort_comm_agree(reducer->comm, cohort_reducer_rows_open(reducer));
 }
 
 void cohort_reducer_shared_close(cohort_reducer *reducer)
 {
     cohort_exchange_close(&reducer->exchange);
+    cohort_reducer_rows_close(reducer);
     if (reducer->sums != reducer->vector)
         cohort_free(reducer->sums);
     cohort_shared_destroy(reducer->memory);
     cohort_free(reducer->private_memory);
     cohort_free(reducer->replicas);
+    cohort_free(reducer->all_marks);
     cohort_free(reducer->slices);
+    cohort_free(reducer->is_sliced);
+    reducer->is_sliced = NULL;
+    reducer->all_marks = NULL;
+    reducer->marks = reducer->united = NULL;
     reducer->memory = NULL;
     reducer->private_memory = NULL;
     reducer->vector = reducer->sums = NULL;
@@ -169,14 +274,19 @@ static bool is_written(const cohort_reducer *reducer, size_t index)
     return true;
 }
 
-/* Sums the bucket inside the node; with several nodes sends it on its way. */
+/* Sums the next whole bucket inside the node; with several nodes sends it on its way. */
 static cohort_status sum_bucket(cohort_reducer *reducer, size_t index)
 {
     const cohort_layout *layout = &reducer->layout;
-    cohort_slice own = reducer->slices[index];
+    const cohort_slice own = reducer->slices[index];
     size_t count = own.end - own.begin;
+    reducer->work.floats_summed += count;
     if (layout->far_count == 1) {
-        sum_in_place(reducer->replicas, layout->local_count, own.begin, count);
+        if (reducer->is_sliced[index])
+            sum_slice(reducer, own);
+        else
+            cohort_reducer_sum_in_place(reducer->replicas, layout->local_count, own.begin, count);
+        reducer->received++;
         return COHORT_OK;
     }
     for (size_t done = 0; layout->local_count > 1 && done < count; done += BLOCK)
@@ -189,16 +299,30 @@ static cohort_status sum_bucket(cohort_reducer *reducer, size_t index)
 static cohort_status receive(cohort_reducer *reducer)
 {
     const cohort_layout *layout = &reducer->layout;
-    if (layout->far_count == 1) {
-        reducer->done = reducer->started;
+    if (layout->far_count == 1)
         return COHORT_OK;
-    }
     COHORT_TRY(cohort_exchange_advance(&reducer->exchange));
-    for (; reducer->done < reducer->exchange.done; reducer->done++) {
-        cohort_slice own = reducer->slices[reducer->done];
-        if (layout->local_count > 1)
-            spread(reducer->replicas, layout->local_count, own.begin, reducer->sums + own.begin,
-                   own.end - own.begin);
+    for (; reducer->received < reducer->exchange.done; reducer->received++) {
+        cohort_slice own = reducer->slices[reducer->received];
+        if (reducer->is_sliced[reducer->received])
+            take_slice(reducer, own);
+        else if (layout->local_count > 1)
+            cohort_reducer_spread(reducer->replicas, layout->local_count, own.begin,
+                                  reducer->sums + own.begin, own.end - own.begin);
+    }
+    return COHORT_OK;
+}
+
+/* Starts the buckets that all ranks of the node have written, in order. */
+static cohort_status start(cohort_reducer *reducer)
+{
+    for (; reducer->started < reducer->ready && is_written(reducer, reducer->started);
+         reducer->started++) {
+        const cohort_bucket *bucket = &reducer->buckets[reducer->started];
+        if (bucket->table != SIZE_MAX)
+            COHORT_TRY(cohort_reducer_rows_start(reducer, bucket->table));
+        else
+            COHORT_TRY(sum_bucket(reducer, reducer->whole++));
     }
     return COHORT_OK;
 }
@@ -207,14 +331,16 @@ cohort_status cohort_reducer_shared_advance(cohort_reducer *reducer)
 {
     cohort_reducer_flags *mine = &reducer->flags[reducer->layout.local_rank];
     uint64_t ready = reducer->step * reducer->bucket_count + reducer->ready;
-    if (reducer->started == 0)
+    if (reducer->started == 0) {
         cohort_exchange_begin(&reducer->exchange);
+        reducer->whole = reducer->received = 0;
+    }
     if (atomic_load_explicit(&mine->ready, memory_order_relaxed) != ready)
         atomic_store_explicit(&mine->ready, ready, memory_order_release);
-    for (; reducer->started < reducer->ready && is_written(reducer, reducer->started);
-         reducer->started++)
-        COHORT_TRY(sum_bucket(reducer, reducer->started));
+    COHORT_TRY(start(reducer));
     COHORT_TRY(receive(reducer));
+    COHORT_TRY(cohort_reducer_rows_advance(reducer));
+    reducer->done = reducer->received + reducer->summed_rows;
     if (reducer->done == reducer->bucket_count)
         atomic_store_explicit(&mine->finished, reducer->step + 1, memory_order_release);
     return COHORT_OK;
@@ -222,6 +348,8 @@ cohort_status cohort_reducer_shared_advance(cohort_reducer *reducer)
 
 bool cohort_reducer_shared_is_over(const cohort_reducer *reducer)
 {
+    if (reducer->done < reducer->bucket_count)
+        return false;
     for (size_t r = 0; r < reducer->layout.local_count; r++)
         if (atomic_load_explicit(&reducer->flags[r].finished, memory_order_acquire) <=
             reducer->step)

@@ -14,10 +14,10 @@ static inline real used_gradient(real g, real p, cohort_update_terms terms)
     return g + terms.decay * p + terms.l1 * sign;
 }
 
-COHORT_CLONES double cohort_update_square_sum(const real *restrict x, size_t count)
+enum { LANES = COHORT_UPDATE_LANES };
+
+static inline void add_squares(double *restrict lane, const real *restrict x, size_t count)
 {
-    enum { LANES = 16 };
-    double lane[LANES] = {0};
     size_t whole = count - count % LANES;
     for (size_t i = 0; i < whole; i += LANES)
 #pragma omp simd
@@ -25,10 +25,30 @@ COHORT_CLONES double cohort_update_square_sum(const real *restrict x, size_t cou
             lane[j] += (double)x[i + j] * (double)x[i + j];
     for (size_t i = whole; i < count; i++)
         lane[i - whole] += (double)x[i] * (double)x[i];
+}
+
+static inline double total_of(double *lane)
+{
     for (size_t half = LANES / 2; half > 0; half /= 2)
         for (size_t j = 0; j < half; j++)
             lane[j] += lane[j + half];
     return lane[0];
+}
+
+COHORT_CLONES double cohort_update_square_sum(const real *x, size_t count)
+{
+    double lane[LANES] = {0};
+    add_squares(lane, x, count);
+    return total_of(lane);
+}
+
+COHORT_CLONES double cohort_update_square_sum_of_runs(const real *x, const cohort_update_run *runs,
+                                                      size_t run_count)
+{
+    double lane[LANES] = {0};
+    for (size_t i = 0; i < run_count; i++)
+        add_squares(lane, x + runs[i].begin, runs[i].end - runs[i].begin);
+    return total_of(lane);
 }
 
 COHORT_CLONES void cohort_update_sgd(real *restrict p, const real *restrict g, size_t count,

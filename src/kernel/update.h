@@ -28,6 +28,15 @@ typedef struct cohort_update_terms {
  * products of floats are exact in double, so every instruction set gives the same bits. */
 double cohort_update_square_sum(const real *x, size_t count);
 
+/* The same sum where X is zero but for RUNS [run_count], ascending, each from a multiple of
+ * COHORT_UPDATE_LANES on: all that is left out is the adding of zeros. */
+enum { COHORT_UPDATE_LANES = 16 };
+typedef struct cohort_update_run {
+    size_t begin, end;
+} cohort_update_run;
+double cohort_update_square_sum_of_runs(const real *x, const cohort_update_run *runs,
+                                        size_t run_count);
+
 /* p -= lr * g. */
 void cohort_update_sgd(real *p, const real *g, size_t count, cohort_update_terms terms, double lr);
 

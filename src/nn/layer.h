@@ -67,6 +67,8 @@ typedef struct cohort_param {
     real *value; /* [count], in Keras's layout */
     real *grad;  /* [count]; NULL in a model that is not trained, or when frozen */
     size_t count;
+    uint64_t *rows; /* a set of rows (base/rows.h): backward marks those it writes, and finds the
+                     * others zero; NULL: the whole gradient is written, or nobody asks */
 } cohort_param;
 
 enum {

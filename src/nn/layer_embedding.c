@@ -5,6 +5,7 @@
  * global_average_pool above skip its steps. */
 #include <string.h>
 
+#include "base/rows.h"
 #include "kernel/embedding.h"
 #include "nn/layer.h"
 
@@ -87,16 +88,30 @@ static void embedding_forward(cohort_layer *layer, const cohort_pass *pass)
                              pass->batch * self->time, self->units);
 }
 
+/* Zeros the gradient: the rows that are not marked hold zeros already. After a reduction those
+ * of all ranks are marked. */
+static void clear(cohort_param *embeddings, size_t units)
+{
+    const size_t row_count = embeddings->count / units;
+    if (!embeddings->rows) {
+        memset(embeddings->grad, 0, embeddings->count * sizeof(real));
+        return;
+    }
+    cohort_embedding_zero_rows(embeddings->grad, embeddings->rows, row_count, units);
+    memset(embeddings->rows, 0, cohort_rows_words(row_count) * sizeof *embeddings->rows);
+}
+
 static void embedding_backward(cohort_layer *layer, const cohort_pass *pass)
 {
-    const embedding *self = (const embedding *)layer;
+    embedding *self = (embedding *)layer;
+    const size_t count = pass->batch * self->time;
     if (!self->embeddings.grad)
         return;
-    /* The whole table: other ranks' rows are in it after a reduction. */
     if (!pass->accumulate)
-        memset(self->embeddings.grad, 0, self->embeddings.count * sizeof(real));
-    cohort_embedding_backward(self->embeddings.grad, layer->dy, layer->tokens,
-                              pass->batch * self->time, self->units);
+        clear(&self->embeddings, self->units);
+    if (self->embeddings.rows)
+        cohort_rows_mark(self->embeddings.rows, layer->tokens, count);
+    cohort_embedding_backward(self->embeddings.grad, layer->dy, layer->tokens, count, self->units);
 }
 
 const cohort_layer_type cohort_layer_embedding = {

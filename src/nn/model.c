@@ -28,7 +28,13 @@ struct cohort_model {
     real *mask; /* [batch][time], NULL without a masking layer */
     size_t work_bytes;
     void *work;
+    cohort_table *tables; /* [table_count] */
+    size_t table_count;
 };
+
+/* Below this many elements a table is zeroed and summed whole as fast as by rows; above the
+ * other one a single MPI call would not take it. */
+enum { TABLE_LEAST = 32768, TABLE_MOST = INT32_MAX };
 
 cohort_layer_catalog cohort_model_catalog(void)
 {
@@ -123,6 +129,27 @@ cohort_status cohort_model_check_precision(const cohort_recipe *recipe)
     return COHORT_OK;
 }
 
+/* Lists the tables whose gradients are kept by rows. */
+static cohort_status find_tables(cohort_model *model)
+{
+    const cohort_planner *planner = &model->planner;
+    size_t words = 0;
+    if (!planner->training)
+        return COHORT_OK;
+    COHORT_TRY(COHORT_ALLOCATE(&model->tables, planner->param_count));
+    for (size_t i = 0; i < planner->param_count; i++) {
+        const cohort_tensor *tensor = &planner->params[i];
+        if (!(tensor->flags & COHORT_PARAM_EMBEDDING) || tensor->frozen ||
+            tensor->count < TABLE_LEAST || tensor->count > TABLE_MOST)
+            continue;
+        const size_t row_count = tensor->shape.dims[0];
+        model->tables[model->table_count++] = (cohort_table){
+            tensor->offset, row_count, tensor->count / row_count, .first_word = words};
+        words += cohort_rows_words(row_count);
+    }
+    return COHORT_OK;
+}
+
 static cohort_status create(cohort_model **out, const cohort_recipe *recipe,
                             const cohort_flow *input, size_t batch, size_t part, bool training)
 {
@@ -139,6 +166,7 @@ static cohort_status create(cohort_model **out, const cohort_recipe *recipe,
     cohort_status status = COHORT_OK;
     COHORT_TRY_DONE(status, cohort_arena_create(&model->planner.arena));
     COHORT_TRY_DONE(status, plan(model, recipe));
+    COHORT_TRY_DONE(status, find_tables(model));
     COHORT_TRY_DONE(status, place_work(model));
 done:
     if (status != COHORT_OK) {
@@ -176,6 +204,7 @@ void cohort_model_destroy(cohort_model *model)
     cohort_arena_destroy(model->planner.arena);
     cohort_free(model->work);
     cohort_free(model->mask);
+    cohort_free(model->tables);
     free(model);
 }
 
@@ -331,6 +360,23 @@ void cohort_model_set_grads(cohort_model *model, real *grads)
         const cohort_tensor *tensor = &planner->params[planner->param_bindings[i].tensor];
         planner->param_bindings[i].where->grad =
             grads && !tensor->frozen ? grads + tensor->offset : NULL;
+    }
+    cohort_model_set_rows(model, NULL);
+}
+
+cohort_tables cohort_model_tables(const cohort_model *model)
+{
+    return (cohort_tables){model->tables, model->table_count};
+}
+
+void cohort_model_set_rows(cohort_model *model, uint64_t *rows)
+{
+    const cohort_planner *planner = &model->planner;
+    for (size_t i = 0; i < planner->param_binding_count; i++) {
+        const cohort_param_binding *binding = &planner->param_bindings[i];
+        for (size_t t = 0; t < model->table_count; t++)
+            if (model->tables[t].offset == planner->params[binding->tensor].offset)
+                binding->where->rows = rows ? rows + model->tables[t].first_word : NULL;
     }
 }
 

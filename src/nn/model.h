@@ -5,6 +5,7 @@
 #ifndef COHORT_NN_MODEL_H
 #define COHORT_NN_MODEL_H
 
+#include "base/rows.h"
 #include "nn/layer.h"
 #include "recipe/recipe.h"
 
@@ -62,8 +63,16 @@ size_t cohort_model_work_bytes(const cohort_model *model);
  * NULL for a model not trained. Call once, before forward. */
 void cohort_model_bind(cohort_model *model, real *params, real *grads, real *state);
 
-/* Gradients go to GRADS (as in bind) from the next backward on. */
+/* Gradients go to GRADS (as in bind) from the next backward on, every element of them. */
 void cohort_model_set_grads(cohort_model *model, real *grads);
+
+/* The tables whose gradients touch few rows: those of embeddings that are trained and large
+ * enough to care. Owned by the model. */
+cohort_tables cohort_model_tables(const cohort_model *model);
+/* From the next backward on, gradients of the tables go to the rows they touch, which are
+ * marked in ROWS (for all tables, base/rows.h); the rows not marked in it must hold zeros.
+ * Call after set_grads, which ends it. */
+void cohort_model_set_rows(cohort_model *model, uint64_t *rows);
 
 /* Start values of params and state, a function of SEED alone. */
 void cohort_model_init(cohort_model *model, uint64_t seed);

@@ -18,6 +18,9 @@ enum {
 typedef struct span {
     size_t begin, end;
     bool decays;
+    const cohort_table *table; /* only the marked rows have gradients; NULL: all */
+    bool rests;                /* an update changes no other row */
+    bool only_used;            /* an update must change no other row */
 } span;
 
 /* The numbers of one step that all ranges share. */
@@ -31,6 +34,7 @@ typedef struct step_numbers {
 typedef struct optimizer_type {
     const char *slots[SLOTS_MAX];
     double start; /* of the slots */
+    bool rests;   /* without gradient nor decay nothing moves */
     void (*update)(cohort_optimizer *optimizer, real *params, const real *grads,
                    const step_numbers *numbers, size_t begin, size_t end, bool decays);
 } optimizer_type;
@@ -43,8 +47,12 @@ struct cohort_optimizer {
     size_t span_count;
     size_t slot_count;
     real *slots[SLOTS_MAX]; /* [count] each */
+    bool slots_are_placed;  /* by the caller */
     double *sums;           /* [block_count] squares, by block */
     size_t block_count;
+    cohort_table *tables; /* [table_count] */
+    size_t table_count;
+    const uint64_t *rows;
 };
 
 static cohort_update_terms terms_of(const step_numbers *numbers, bool decays)
@@ -95,12 +103,12 @@ static void update_adagrad(cohort_optimizer *optimizer, real *params, const real
                           terms_of(numbers, decays), numbers->lr, optimizer->recipe.epsilon);
 }
 
-static const optimizer_type plain_sgd = {{NULL}, 0, update_sgd};
-static const optimizer_type momentum_sgd = {{"momentum"}, 0, update_momentum};
-static const optimizer_type adam = {{"m", "v"}, 0, update_adam};
-static const optimizer_type plain_rmsprop = {{"velocity"}, 0, update_rmsprop};
-static const optimizer_type momentum_rmsprop = {{"velocity", "momentum"}, 0, update_rmsprop};
-static const optimizer_type adagrad = {{"accumulator"}, 0.1, update_adagrad};
+static const optimizer_type plain_sgd = {{NULL}, 0, true, update_sgd};
+static const optimizer_type momentum_sgd = {{"momentum"}, 0, false, update_momentum};
+static const optimizer_type adam = {{"m", "v"}, 0, false, update_adam};
+static const optimizer_type plain_rmsprop = {{"velocity"}, 0, false, update_rmsprop};
+static const optimizer_type momentum_rmsprop = {{"velocity", "momentum"}, 0, false, update_rmsprop};
+static const optimizer_type adagrad = {{"accumulator"}, 0.1, true, update_adagrad};
 
 static const optimizer_type *type_of(const cohort_optimizer_recipe *recipe)
 {
@@ -133,8 +141,8 @@ static cohort_status take_spans(cohort_optimizer *optimizer, const cohort_tensor
         end = tensor->offset + tensor->count;
         if (tensor->frozen || tensor->count == 0)
             continue;
-        optimizer->spans[optimizer->span_count++] =
-            (span){tensor->offset, end, (tensor->flags & COHORT_PARAM_DECAYS) != 0};
+        optimizer->spans[optimizer->span_count++] = (span){
+            tensor->offset, end, (tensor->flags & COHORT_PARAM_DECAYS) != 0, NULL, false, false};
     }
     return COHORT_OK;
 }
@@ -175,14 +183,38 @@ done:
     return status;
 }
 
+cohort_status cohort_optimizer_watch_rows(cohort_optimizer *optimizer, const cohort_tables *tables,
+                                          const uint64_t *rows)
+{
+    const cohort_optimizer_recipe *recipe = &optimizer->recipe;
+    cohort_free(optimizer->tables);
+    COHORT_TRY(COHORT_ALLOCATE(&optimizer->tables, tables->count));
+    optimizer->rows = rows;
+    for (size_t t = 0; t < tables->count; t++) {
+        const cohort_table *table = &optimizer->tables[t];
+        optimizer->tables[t] = tables->items[t];
+        for (size_t i = 0; i < optimizer->span_count; i++) {
+            span *at = &optimizer->spans[i];
+            const bool decays = at->decays && (recipe->weight_decay > 0 || recipe->l1 > 0);
+            if (at->begin != table->offset)
+                continue;
+            at->table = table;
+            at->only_used =
+                recipe->embedding_rows == COHORT_ROWS_USED || (optimizer->type->rests && !decays);
+        }
+    }
+    return COHORT_OK;
+}
+
 void cohort_optimizer_destroy(cohort_optimizer *optimizer)
 {
     if (!optimizer)
         return;
-    for (size_t i = 0; i < SLOTS_MAX; i++)
+    for (size_t i = 0; i < SLOTS_MAX && !optimizer->slots_are_placed; i++)
         cohort_free(optimizer->slots[i]);
     cohort_free(optimizer->spans);
     cohort_free(optimizer->sums);
+    cohort_free(optimizer->tables);
     cohort_free(optimizer);
 }
 
@@ -220,6 +252,42 @@ static size_t greatest(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* The next stretch [*from, *to) of marked rows (and some between them) at or after element *to,
+ * cut at END. */
+static bool next_marked(size_t *from, size_t *to, const cohort_optimizer *optimizer,
+                        const cohort_table *table, size_t end)
+{
+    const size_t width = table->width, last = (end - table->offset + width - 1) / width;
+    const uint64_t *bits = optimizer->rows + table->first_word;
+    size_t begin_row, end_row = (*to - table->offset) / width;
+    if (*to >= end || !cohort_rows_next_near(&begin_row, &end_row, bits, last))
+        return false;
+    *from = greatest(*to, table->offset + begin_row * width);
+    *to = least(end, table->offset + end_row * width);
+    return true;
+}
+
+/* The squares of GRADS[begin, end), a part of a block that lies in TABLE: the bits of the sum over
+ * all of it. */
+static double square_sum_of_rows(const cohort_optimizer *optimizer, const real *grads,
+                                 const cohort_table *table, size_t begin, size_t end)
+{
+    enum { LANES = COHORT_UPDATE_LANES };
+    cohort_update_run runs[COHORT_UPDATE_BLOCK / LANES];
+    size_t run_count = 0, covered = 0, done = 0;
+    for (size_t from, to = begin; next_marked(&from, &to, optimizer, table, end);) {
+        /* Outwards to whole groups of lanes; the next run may begin in the last of these. */
+        const size_t first = greatest((from - begin) / LANES * LANES, done);
+        done = least((to - begin + LANES - 1) / LANES * LANES, end - begin);
+        if (done > first)
+            runs[run_count++] = (cohort_update_run){first, done};
+        covered += done - first;
+    }
+    if (covered > (end - begin) / 2) /* one long run is faster than many short ones */
+        return cohort_update_square_sum(grads + begin, end - begin);
+    return cohort_update_square_sum_of_runs(grads + begin, runs, run_count);
+}
+
 static double block_sum(const cohort_optimizer *optimizer, const real *grads, size_t block)
 {
     size_t begin = block * COHORT_UPDATE_BLOCK;
@@ -229,10 +297,55 @@ static double block_sum(const cohort_optimizer *optimizer, const real *grads, si
         const span *at = &optimizer->spans[i];
         if (at->begin >= end)
             break;
-        size_t from = greatest(at->begin, begin);
-        sum += cohort_update_square_sum(grads + from, least(at->end, end) - from);
+        size_t from = greatest(at->begin, begin), to = least(at->end, end);
+        sum += at->table ? square_sum_of_rows(optimizer, grads, at->table, from, to)
+                         : cohort_update_square_sum(grads + from, to - from);
     }
     return sum;
+}
+
+_Static_assert((size_t)COHORT_OPTIMIZER_BLOCK == (size_t)COHORT_UPDATE_BLOCK, "one grid");
+
+size_t cohort_optimizer_block_count(const cohort_optimizer *optimizer)
+{
+    return optimizer->block_count;
+}
+
+void cohort_optimizer_block_sums(double *sums, const cohort_optimizer *optimizer, const real *grads,
+                                 size_t begin, size_t end)
+{
+    for (size_t block = begin / COHORT_UPDATE_BLOCK; block * COHORT_UPDATE_BLOCK < end; block++)
+        if (block < optimizer->block_count)
+            sums[block] = block_sum(optimizer, grads, block);
+}
+
+double cohort_optimizer_norm_of(const double *sums, size_t block_count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < block_count; i++)
+        sum += sums[i];
+    return sqrt(sum);
+}
+
+bool cohort_optimizer_spares_rows(const cohort_optimizer *optimizer, const cohort_table *table)
+{
+    for (size_t i = 0; i < optimizer->span_count; i++)
+        if (optimizer->spans[i].table && optimizer->spans[i].begin == table->offset)
+            return optimizer->spans[i].rests || optimizer->spans[i].only_used;
+    return false;
+}
+
+void cohort_optimizer_place_slots(cohort_optimizer *optimizer, real *memory, bool copy)
+{
+    for (size_t i = 0; i < optimizer->slot_count; i++) {
+        real *place = memory + i * optimizer->count;
+        if (copy)
+            memcpy(place, optimizer->slots[i], optimizer->count * sizeof *place);
+        if (!optimizer->slots_are_placed)
+            cohort_free(optimizer->slots[i]);
+        optimizer->slots[i] = place;
+    }
+    optimizer->slots_are_placed = true;
 }
 
 static int thread_count(const cohort_optimizer *optimizer)
@@ -247,10 +360,7 @@ double cohort_optimizer_norm(cohort_optimizer *optimizer, const real *grads)
 #pragma omp parallel for schedule(static) num_threads(thread_count(optimizer))
     for (size_t i = 0; i < block_count; i++)
         optimizer->sums[i] = block_sum(optimizer, grads, i);
-    double sum = 0;
-    for (size_t i = 0; i < block_count; i++)
-        sum += optimizer->sums[i];
-    return sqrt(sum);
+    return cohort_optimizer_norm_of(optimizer->sums, block_count);
 }
 
 static step_numbers numbers_of(const cohort_optimizer *optimizer, double norm, double lr,
@@ -272,6 +382,57 @@ static step_numbers numbers_of(const cohort_optimizer *optimizer, double norm, d
     return numbers;
 }
 
+/* Where other rows rest: what is marked, out to whole lines, for kernels may round the last
+ * elements of a run otherwise than those before. */
+static void update_marked(cohort_optimizer *optimizer, real *params, const real *grads,
+                          const step_numbers *numbers, const span *at, size_t begin, size_t end)
+{
+    size_t done = begin;
+    for (size_t from, to = begin; next_marked(&from, &to, optimizer, at->table, end);) {
+        from = greatest(from / COHORT_LINE_REALS * COHORT_LINE_REALS, done);
+        done = least(cohort_size_align(to, COHORT_LINE_REALS), end);
+        if (done > from)
+            optimizer->type->update(optimizer, params, grads, numbers, from, done, at->decays);
+    }
+}
+
+/* Asks for the memory of element AT, which an update will need soon. */
+static void prefetch(const cohort_optimizer *optimizer, const real *params, const real *grads,
+                     size_t at)
+{
+    __builtin_prefetch(params + at, 1);
+    __builtin_prefetch(grads + at);
+    for (size_t i = 0; i < optimizer->slot_count; i++)
+        __builtin_prefetch(optimizer->slots[i] + at, 1);
+}
+
+/* The marked rows that begin in [begin, end), each by itself (see update_marked) or, where they
+ * are whole lines, in runs. Rows lie anywhere: a handful is fetched before it is updated. */
+static void update_used(cohort_optimizer *optimizer, real *params, const real *grads,
+                        const step_numbers *numbers, const span *at, size_t begin, size_t end)
+{
+    enum { AHEAD = 16 };
+    const size_t offset = at->table->offset, width = at->table->width;
+    const size_t last = (end - offset + width - 1) / width;
+    const uint64_t *bits = optimizer->rows + at->table->first_word;
+    const bool joins = width % COHORT_LINE_REALS == 0;
+    cohort_update_run runs[AHEAD];
+    size_t count = AHEAD, row = (begin - offset + width - 1) / width, behind = row;
+    while (count == AHEAD) {
+        for (count = 0; count < AHEAD; count++) {
+            if (row == behind && !cohort_rows_next(&row, &behind, bits, last))
+                break;
+            const size_t next = joins ? behind : row + 1;
+            runs[count] = (cohort_update_run){offset + row * width, offset + next * width};
+            prefetch(optimizer, params, grads, runs[count].begin);
+            row = next;
+        }
+        for (size_t i = 0; i < count; i++)
+            optimizer->type->update(optimizer, params, grads, numbers, runs[i].begin, runs[i].end,
+                                    at->decays);
+    }
+}
+
 static void update_range(cohort_optimizer *optimizer, real *params, const real *grads,
                          const step_numbers *numbers, size_t begin, size_t end)
 {
@@ -279,8 +440,13 @@ static void update_range(cohort_optimizer *optimizer, real *params, const real *
         const span *at = &optimizer->spans[i];
         if (at->begin >= end)
             break;
-        optimizer->type->update(optimizer, params, grads, numbers, greatest(at->begin, begin),
-                                least(at->end, end), at->decays);
+        const size_t from = greatest(at->begin, begin), to = least(at->end, end);
+        if (at->rests)
+            update_marked(optimizer, params, grads, numbers, at, from, to);
+        else if (at->only_used)
+            update_used(optimizer, params, grads, numbers, at, from, to);
+        else
+            optimizer->type->update(optimizer, params, grads, numbers, from, to, at->decays);
     }
 }
 

@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "base/real.h"
+#include "base/rows.h"
 #include "base/status.h"
 #include "nn/model.h"
 #include "recipe/recipe.h"
@@ -41,6 +42,17 @@ void cohort_optimizer_destroy(cohort_optimizer *optimizer);
 /* Its slots as after creation. */
 void cohort_optimizer_restart(cohort_optimizer *optimizer);
 
+/* Tells which rows of gradients matter: from now on those of TABLES that are not marked in ROWS
+ * (base/rows.h) hold zeros whenever the norm is taken or an update made, and are left out where
+ * that changes no bit: from the norm; from updates by sgd without momentum and adagrad without
+ * decay. Every other update moves parameters without a gradient too, as Keras's do, unless the
+ * recipe says `embedding_rows: used`: then the tables' other rows and their slots rest
+ * (PyTorch's SparseAdam; LazyAdam of TensorFlow Addons). Without this call all rows matter.
+ * TABLES is copied, ROWS borrowed. */
+COHORT_NODISCARD cohort_status cohort_optimizer_watch_rows(cohort_optimizer *optimizer,
+                                                           const cohort_tables *tables,
+                                                           const uint64_t *rows);
+
 /* One step: updates PARAMS in one fused pass with learning rate LR from GRADS, clipped by
  * the whole norm or by value (GRADS itself stays). STEP counts from 1 (bias correction).
  * Runs on the OpenMP threads of the caller; their number does not change the result.
@@ -56,9 +68,25 @@ double cohort_optimizer_step(cohort_optimizer *optimizer, real *params, const re
 double cohort_optimizer_norm(cohort_optimizer *optimizer, const real *grads);
 /* The update of elements [begin, end) alone, given the norm of the whole gradient, which
  * must be finite. Any cut into ranges gives the same bits when the cuts are at multiples of
- * COHORT_LINE_REALS. Serial; distinct ranges may run at the same time. */
+ * COHORT_LINE_REALS. Rows of a table of which only the used ones are updated are updated where
+ * they begin. Serial; distinct ranges may run at the same time. */
 void cohort_optimizer_update_range(cohort_optimizer *optimizer, real *params, const real *grads,
                                    double norm, double lr, uint64_t step, size_t begin, size_t end);
+
+/* The same norm from parts that different ranks add up: the sums of squares of the blocks of
+ * COHORT_OPTIMIZER_BLOCK elements, [block_count]. block_sums sets those of the blocks in
+ * [begin, end), which begins and ends with blocks (or with the vector); norm_of takes all. */
+enum { COHORT_OPTIMIZER_BLOCK = 4096 };
+size_t cohort_optimizer_block_count(const cohort_optimizer *optimizer);
+void cohort_optimizer_block_sums(double *sums, const cohort_optimizer *optimizer, const real *grads,
+                                 size_t begin, size_t end);
+double cohort_optimizer_norm_of(const double *sums, size_t block_count);
+/* Whether an update of TABLE, one of those given to watch_rows, changes marked rows alone. */
+bool cohort_optimizer_spares_rows(const cohort_optimizer *optimizer, const cohort_table *table);
+
+/* Its slots are in MEMORY [slot_count][count] from now on, the caller's, 64-byte aligned; with
+ * COPY it gets what is in them, else it has something already. */
+void cohort_optimizer_place_slots(cohort_optimizer *optimizer, real *memory, bool copy);
 
 /* Its vectors, for checkpoints: slot INDEX of slot_count, named in Keras's words ("m",
  * "v", "momentum", "accumulator"), [count] reals in the parameters' layout. */

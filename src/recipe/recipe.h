@@ -68,6 +68,9 @@ typedef enum cohort_optimizer_type {
     COHORT_ADAGRAD
 } cohort_optimizer_type;
 
+/* Which rows of a table of embeddings a step updates. */
+typedef enum cohort_embedding_rows { COHORT_ROWS_ALL, COHORT_ROWS_USED } cohort_embedding_rows;
+
 typedef enum cohort_schedule_type {
     COHORT_SCHEDULE_CONSTANT,
     COHORT_SCHEDULE_STEP,
@@ -89,6 +92,7 @@ typedef struct cohort_optimizer_recipe {
     int type; /* cohort_optimizer_type */
     double lr, momentum, beta1, beta2, rho, epsilon, weight_decay, l1, clip_norm, clip_value;
     bool nesterov;
+    int embedding_rows; /* cohort_embedding_rows */
     cohort_schedule_recipe schedule;
 } cohort_optimizer_recipe;
 

@@ -245,6 +245,7 @@ const cohort_key_table cohort_schedule_table =
           .main_key = "type");
 
 static const char *const optimizer_types[] = {"sgd", "adam", "adamw", "rmsprop", "adagrad", NULL};
+static const char *const embedding_row_choices[] = {"all", "used", NULL};
 static const cohort_key optimizer_keys[] = {
     {.name = "type",
      .type = COHORT_KEY_CHOICE,
@@ -332,6 +333,14 @@ static const cohort_key optimizer_keys[] = {
      .max = HUGE_VAL,
      .fallback = "0",
      .help = "largest magnitude of a gradient's element; 0 = off"},
+    {.name = "embedding_rows",
+     .type = COHORT_KEY_CHOICE,
+     AT(cohort_optimizer_recipe, embedding_rows),
+     .choices = embedding_row_choices,
+     .fallback = "all",
+     .help =
+         "rows of embedding tables a step updates: all, as Keras's optimizers; or those used in "
+         "the batch, as PyTorch's SparseAdam: moments and decay of the others rest"},
     {.name = "schedule",
      .type = COHORT_KEY_SECTION,
      AT(cohort_optimizer_recipe, schedule),

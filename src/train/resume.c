@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "train/trainer_private.h"
 
 cohort_status cohort_trainer_share_weights(cohort_trainer *trainer)
@@ -17,14 +18,40 @@ cohort_status cohort_trainer_share_weights(cohort_trainer *trainer)
                                  cohort_model_state_count(trainer->model) * sizeof(float), 0);
 }
 
+/* Rank 0's VALUES [count] to every node, whose ranks hold them together: the first of them
+ * writes what comes. Collective. */
+static cohort_status share_by_nodes(cohort_comm *comm, float *values, size_t count)
+{
+    enum { CHUNK = 1 << 18 };
+    const bool writes = cohort_comm_node_rank(comm) == 0;
+    float *chunk = NULL;
+    cohort_status status = COHORT_ALLOCATE(&chunk, CHUNK);
+    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    for (size_t at = 0; at < count; at += CHUNK) {
+        const size_t bytes = (count - at < CHUNK ? count - at : CHUNK) * sizeof *chunk;
+        if (cohort_comm_rank(comm) == 0)
+            memcpy(chunk, values + at, bytes);
+        COHORT_TRY_DONE(status, cohort_comm_broadcast(comm, chunk, bytes, 0));
+        if (writes)
+            memcpy(values + at, chunk, bytes);
+    }
+    status = cohort_comm_node_barrier(comm);
+done:
+    cohort_free(chunk);
+    return status;
+}
+
 /* Everything rank 0 has loaded to all. */
 static cohort_status share_all(cohort_trainer *trainer)
 {
     COHORT_TRY(cohort_trainer_share_weights(trainer));
-    const size_t bytes = cohort_model_params_count(trainer->model) * sizeof(float);
-    for (size_t i = 0; i < cohort_optimizer_slot_count(trainer->optimizer); i++)
-        COHORT_TRY(cohort_comm_broadcast(trainer->comm,
-                                         cohort_optimizer_slot(trainer->optimizer, i), bytes, 0));
+    const size_t count = cohort_model_params_count(trainer->model);
+    for (size_t i = 0; i < cohort_optimizer_slot_count(trainer->optimizer); i++) {
+        float *slot = cohort_optimizer_slot(trainer->optimizer, i);
+        COHORT_TRY(trainer->shares_update
+                       ? share_by_nodes(trainer->comm, slot, count)
+                       : cohort_comm_broadcast(trainer->comm, slot, count * sizeof *slot, 0));
+    }
     return cohort_comm_broadcast(trainer->comm, &trainer->progress, sizeof trainer->progress, 0);
 }
 

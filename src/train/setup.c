@@ -181,28 +181,69 @@ static cohort_status create_model(cohort_trainer *trainer)
                                  &trainer->sampler.subset, trainer->sampler.global_batch,
                                  &trainer->share, trainer->model, COHORT_TO_TRAIN));
     const size_t state_count = cohort_model_state_count(trainer->model);
-    COHORT_TRY(COHORT_ALLOCATE(&trainer->params, cohort_model_params_count(trainer->model)));
     if (trainer->recipe->train.on_nonfinite == COHORT_NONFINITE_SKIP && state_count > 0)
         COHORT_TRY(COHORT_ALLOCATE(&trainer->state_before, state_count));
     return COHORT_ALLOCATE(&trainer->state, state_count);
 }
 
-static cohort_status create_vectors(cohort_trainer *trainer)
+/* The parameters: in a window of the node, so that its ranks can share the work of updating
+ * them, or this rank's own. Collective. */
+static cohort_status create_params(cohort_trainer *trainer)
+{
+    const size_t count = cohort_model_params_count(trainer->model);
+    cohort_status status = COHORT_OK;
+    if (trainer->recipe->comm.reducer != COHORT_REDUCER_MPI)
+        COHORT_TRY(cohort_shared_update_create(&trainer->shared, trainer->comm, count,
+                                               cohort_optimizer_slot_count(trainer->optimizer)));
+    if (trainer->shared)
+        trainer->params = cohort_shared_update_params(trainer->shared);
+    else
+        status = COHORT_ALLOCATE(&trainer->params, count);
+    return cohort_comm_agree(trainer->comm, status);
+}
+
+/* The reducer for gradients with TABLES, and the update dealt as it deals the sums. Collective. */
+static cohort_status create_reducer(cohort_trainer *trainer, const cohort_tables *tables)
 {
     const cohort_recipe *recipe = trainer->recipe;
-    const size_t count = cohort_model_params_count(trainer->model);
-    const cohort_reducer_config config = {.mode = (cohort_reducer_mode)recipe->comm.reducer,
-                                          .bucket_bytes = (size_t)recipe->comm.bucket,
-                                          .timeout = recipe->comm.timeout};
-    COHORT_TRY(cohort_reducer_create(&trainer->reducer, trainer->comm, &config, count));
-    COHORT_TRY(cohort_comm_agree(trainer->comm, cohort_trainer_create_sums(trainer)));
+    cohort_reducer_config config = {.mode = (cohort_reducer_mode)recipe->comm.reducer,
+                                    .bucket_bytes = (size_t)recipe->comm.bucket,
+                                    .timeout = recipe->comm.timeout,
+                                    .tables = *tables};
+    if (trainer->shared) {
+        config.slice_unit = COHORT_OPTIMIZER_BLOCK;
+        config.summed = cohort_shared_update_summed;
+        config.summed_context = trainer->shared;
+    }
+    trainer->sums.tables = *tables;
+    COHORT_TRY(cohort_reducer_create(&trainer->reducer, trainer->comm, &config,
+                                     cohort_model_params_count(trainer->model)));
+    cohort_status status = cohort_trainer_create_sums(trainer);
+    if (status == COHORT_OK)
+        status = cohort_optimizer_watch_rows(trainer->optimizer, tables,
+                                             cohort_reducer_rows(trainer->reducer));
+    COHORT_TRY(cohort_comm_agree(trainer->comm, status));
+    trainer->shares_update = trainer->shared && cohort_reducer_is_sliced(trainer->reducer);
+    if (!trainer->shares_update)
+        return COHORT_OK;
+    return cohort_shared_update_deal(trainer->shared, trainer->reducer, trainer->optimizer, tables);
+}
+
+static cohort_status create_vectors(cohort_trainer *trainer)
+{
+    const cohort_tensors tensors = cohort_model_param_tensors(trainer->model);
+    const cohort_tables tables = cohort_model_tables(trainer->model);
+    COHORT_TRY(cohort_comm_agree(
+        trainer->comm,
+        cohort_optimizer_create(&trainer->optimizer, &trainer->recipe->optimizer, &tensors,
+                                cohort_model_params_count(trainer->model))));
+    COHORT_TRY(create_params(trainer));
+    COHORT_TRY(create_reducer(trainer, &tables));
     cohort_model_bind(trainer->model, trainer->params, cohort_reducer_grads(trainer->reducer),
                       trainer->state);
-    cohort_model_init(trainer->model, (uint64_t)recipe->seed);
-    const cohort_tensors tensors = cohort_model_param_tensors(trainer->model);
-    return cohort_comm_agree(
-        trainer->comm,
-        cohort_optimizer_create(&trainer->optimizer, &recipe->optimizer, &tensors, count));
+    cohort_model_set_rows(trainer->model, cohort_reducer_rows(trainer->reducer));
+    cohort_model_init(trainer->model, (uint64_t)trainer->recipe->seed);
+    return COHORT_OK;
 }
 
 cohort_status cohort_trainer_open(cohort_trainer *trainer)
@@ -246,7 +287,9 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_text_clear(&trainer->folder);
     cohort_text_clear(&trainer->ways);
     cohort_trainer_destroy_sums(trainer);
-    cohort_free(trainer->params);
+    if (!trainer->shared)
+        cohort_free(trainer->params);
+    cohort_shared_update_destroy(trainer->shared);
     cohort_free(trainer->state);
     cohort_free(trainer->state_before);
     free(trainer);

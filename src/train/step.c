@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "kernel/embedding.h"
 #include "kernel/vector.h"
 #include "train/pass.h"
 #include "train/trainer_private.h"
@@ -26,27 +27,51 @@ cohort_status cohort_trainer_create_sums(cohort_trainer *trainer)
 {
     const size_t parts = trainer->is_at_once ? 1 : trainer->share.end - trainer->share.begin;
     const size_t length = COHORT_REDUCER_EXTRAS + cohort_model_params_count(trainer->model);
-    trainer->sums.vectors[0] = cohort_reducer_extras(trainer->reducer);
-    for (size_t level = 1; (size_t)1 << (level - 1) < parts; level++)
-        COHORT_TRY(COHORT_ALLOCATE(&trainer->sums.vectors[level], length));
+    cohort_part_sums *sums = &trainer->sums;
+    sums->vectors[0] = cohort_reducer_extras(trainer->reducer);
+    sums->rows[0] = cohort_reducer_rows(trainer->reducer);
+    for (size_t level = 1; (size_t)1 << (level - 1) < parts; level++) {
+        COHORT_TRY(COHORT_ALLOCATE(&sums->vectors[level], length));
+        COHORT_TRY(COHORT_ALLOCATE(&sums->rows[level], cohort_tables_words(&sums->tables)));
+    }
     return COHORT_OK;
 }
 
 void cohort_trainer_destroy_sums(cohort_trainer *trainer)
 {
-    for (size_t level = 1; level < COHORT_PART_LEVELS; level++)
+    for (size_t level = 1; level < COHORT_PART_LEVELS; level++) {
         cohort_free(trainer->sums.vectors[level]);
+        cohort_free(trainer->sums.rows[level]);
+    }
+}
+
+/* Adds [begin, end) of the vector at level FROM to the one below it: of tables, which never
+ * lie across the ends, the marked rows. */
+static void merge_level(const cohort_part_sums *sums, size_t from, size_t begin, size_t end)
+{
+    float *below = sums->vectors[from - 1];
+    const float *above = sums->vectors[from];
+    for (size_t i = 0; i < sums->tables.count; i++) {
+        const cohort_table *table = &sums->tables.items[i];
+        const size_t at = COHORT_REDUCER_EXTRAS + table->offset;
+        if (at < begin || at >= end)
+            continue;
+        const uint64_t *rows = sums->rows[from] + table->first_word;
+        cohort_vector_add(below + begin, above + begin, at - begin);
+        cohort_embedding_add_rows(below + at, above + at, rows, table->row_count, table->width);
+        cohort_rows_unite(sums->rows[from - 1] + table->first_word, rows,
+                          cohort_rows_words(table->row_count));
+        begin = at + table->row_count * table->width;
+    }
+    cohort_vector_add(below + begin, above + begin, end - begin);
 }
 
 /* Adds [begin, end) of the vector being written to those below it, top down: with part i
  * done, as many pairs are complete as i has trailing ones in binary. */
 static void merge(const cohort_part_sums *sums, size_t begin, size_t end)
 {
-    for (size_t k = 0; k < sums->merges; k++) {
-        float *to = sums->vectors[sums->depth - k - 1] + begin;
-        const float *from = sums->vectors[sums->depth - k] + begin;
-        cohort_vector_add(to, from, end - begin);
-    }
+    for (size_t k = 0; k < sums->merges; k++)
+        merge_level(sums, sums->depth - k, begin, end);
 }
 
 /* Gradients from OFFSET on are complete: sum them, and reduce what needs no more. */
@@ -67,8 +92,10 @@ static void begin_part(cohort_trainer *trainer, size_t index, size_t count)
     sums->merges = (size_t)__builtin_ctzll(~(unsigned long long)index);
     sums->merged = cohort_model_params_count(trainer->model);
     sums->is_last = index + 1 == count;
-    if (count > 1)
+    if (count > 1) {
         cohort_model_set_grads(trainer->model, sums->vectors[sums->depth] + COHORT_REDUCER_EXTRAS);
+        cohort_model_set_rows(trainer->model, sums->rows[sums->depth]);
+    }
     memset(sums->vectors[sums->depth], 0, COHORT_REDUCER_EXTRAS * sizeof(float));
 }
 
@@ -206,18 +233,24 @@ static cohort_status record_step(cohort_trainer *trainer, double loss, double lr
     return cohort_record_end(&trainer->record);
 }
 
-/* What the sums of all ranks in EXTRAS and the gradients say is not finite, which then leaves
- * parameters and optimizer as they are; NULL when the update was made. */
-static const char *try_update(cohort_trainer *trainer, const float *extras, double lr)
+/* *bad = what the sums of all ranks in EXTRAS and the gradients say is not finite, which then
+ * leaves parameters and optimizer as they are; NULL when the update was made. */
+static cohort_status try_update(const char **bad, cohort_trainer *trainer, const float *extras,
+                                double lr)
 {
-    const cohort_progress *progress = &trainer->progress;
-    if (!isfinite(extras[EXTRA_LOSS]))
-        return "loss";
     /* Steps left out do not count for the optimizer. */
-    const double norm = cohort_optimizer_step(trainer->optimizer, trainer->params,
-                                              cohort_reducer_grads(trainer->reducer), lr,
-                                              progress->step + 1 - progress->skipped);
-    return isfinite(norm) ? NULL : "gradient";
+    const uint64_t step = trainer->progress.step + 1 - trainer->progress.skipped;
+    double norm = 0;
+    *bad = "loss";
+    if (!isfinite(extras[EXTRA_LOSS]))
+        return COHORT_OK;
+    if (trainer->shares_update)
+        COHORT_TRY(cohort_shared_update_step(&norm, trainer->shared, lr, step));
+    else
+        norm = cohort_optimizer_step(trainer->optimizer, trainer->params,
+                                     cohort_reducer_grads(trainer->reducer), lr, step);
+    *bad = isfinite(norm) ? NULL : "gradient";
+    return COHORT_OK;
 }
 
 /* Runs the optimizer and moves the progress on. */
@@ -230,7 +263,8 @@ static cohort_status update(cohort_trainer *trainer, const cohort_batch *batch, 
         cohort_schedule_lr(&trainer->recipe->optimizer.schedule, trainer->recipe->optimizer.lr,
                            progress->step, (double)trainer->steps_per_epoch, trainer->total_steps);
     trainer->stop_seen = extras[EXTRA_STOP] > 0;
-    const char *bad = try_update(trainer, extras, lr);
+    const char *bad = NULL;
+    COHORT_TRY(try_update(&bad, trainer, extras, lr));
     if (bad)
         COHORT_TRY(cohort_trainer_nonfinite(trainer, batch, bad));
     progress->step++;

@@ -6,6 +6,7 @@
 #include "state/run.h"
 #include "train/pass.h"
 #include "train/record.h"
+#include "train/shared_update.h"
 #include "train/timing.h"
 #include "train/trainer.h"
 
@@ -23,10 +24,13 @@ enum {
 };
 
 /* The gradients of this rank's parts on their way to one sum, pairwise: vectors
- * [COHORT_REDUCER_EXTRAS + parameters], the first being the reducer's. */
+ * [COHORT_REDUCER_EXTRAS + parameters] and the marks of their rows, the first being the
+ * reducer's. */
 typedef struct cohort_part_sums {
     float *vectors[COHORT_PART_LEVELS];
-    size_t depth;  /* vectors waiting below the one being written */
+    uint64_t *rows[COHORT_PART_LEVELS]; /* of `tables` (base/rows.h) */
+    cohort_tables tables;               /* whose gradients are kept by rows; the model's */
+    size_t depth;                       /* vectors waiting below the one being written */
     size_t merges; /* how many of them the one being written will be added to */
     size_t merged; /* what lies from here on (in parameters) has been */
     bool is_last;  /* the last part: what is merged is ready to be reduced */
@@ -46,6 +50,8 @@ struct cohort_trainer {
     float *params, *state;
     cohort_reducer *reducer;
     cohort_optimizer *optimizer;
+    cohort_shared_update *shared; /* where the parameters are, if in a window; else NULL */
+    bool shares_update;           /* the node's ranks deal the update among them */
     cohort_loss loss;
     cohort_share share;  /* parts of the global batch that are this rank's */
     size_t microbatch;   /* samples of a part, or of a pass if a part takes several */
@@ -90,7 +96,7 @@ COHORT_NODISCARD cohort_status cohort_trainer_nonfinite(cohort_trainer *trainer,
 /* Forward and backward over BATCH once more, shown to trainer->search. Collective. */
 void cohort_trainer_walk_again(cohort_trainer *trainer, const cohort_batch *batch);
 
-/* Memory for the sums over this rank's parts. Rank-local. */
+/* Memory for the sums over this rank's parts; their tables are set. Rank-local. */
 COHORT_NODISCARD cohort_status cohort_trainer_create_sums(cohort_trainer *trainer);
 void cohort_trainer_destroy_sums(cohort_trainer *trainer);
 

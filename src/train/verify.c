@@ -6,10 +6,18 @@
 #include "base/memory.h"
 #include "train/trainer_private.h"
 
+/* 1 + where this rank's parameters differed from its node's when those were updated together,
+ * which made them the same again; 0: nowhere. */
+static size_t past_difference(const cohort_trainer *trainer)
+{
+    return trainer->shares_update ? cohort_shared_update_difference(trainer->shared) : 0;
+}
+
 static uint64_t hash_of(const cohort_trainer *trainer)
 {
     const uint64_t params =
-        cohort_hash(trainer->params, cohort_model_params_count(trainer->model) * sizeof(float), 0);
+        cohort_hash(trainer->params, cohort_model_params_count(trainer->model) * sizeof(float),
+                    past_difference(trainer));
     return cohort_hash(trainer->state, cohort_model_state_count(trainer->model) * sizeof(float),
                        params);
 }
@@ -30,14 +38,16 @@ static int find_usual(const uint64_t *hashes, int size)
     return usual;
 }
 
-/* *layer = that of the first of TENSORS in DATA that is not the same on all ranks; kept when
- * there is one already. Collective. */
+/* *layer = that of the first of TENSORS in DATA that is not the same on all ranks, or was not
+ * at the element before PAST (0: was); kept when there is one already. Collective. */
 static cohort_status find_layer(const char **layer, cohort_comm *comm, cohort_tensors tensors,
-                                const float *data)
+                                const float *data, size_t past)
 {
     for (size_t i = 0; i < tensors.count; i++) {
         const cohort_tensor *tensor = &tensors.items[i];
-        const uint64_t mine = cohort_hash(data + tensor->offset, tensor->count * sizeof(float), 0);
+        const bool was_odd = past > tensor->offset && past <= tensor->offset + tensor->count;
+        const uint64_t mine =
+            cohort_hash(data + tensor->offset, tensor->count * sizeof(float), was_odd);
         uint64_t first = mine;
         COHORT_TRY(cohort_comm_broadcast(comm, &first, sizeof first, 0));
         double differs = mine != first;
@@ -60,9 +70,9 @@ static cohort_status name_difference(cohort_trainer *trainer, const uint64_t *ha
     cohort_status status = COHORT_ALLOCATE(&differs, (size_t)size);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
     COHORT_TRY_DONE(status, find_layer(&layer, comm, cohort_model_param_tensors(trainer->model),
-                                       trainer->params));
+                                       trainer->params, past_difference(trainer)));
     COHORT_TRY_DONE(status, find_layer(&layer, comm, cohort_model_state_tensors(trainer->model),
-                                       trainer->state));
+                                       trainer->state, 0));
     for (int r = size - 1; r >= 0; r--) {
         differs[r] = hashes[r] != hashes[usual];
         first = differs[r] ? r : first;

@@ -1,1 +1,2 @@
 cohort_command_test(text)
+cohort_command_test(same_bits_text)

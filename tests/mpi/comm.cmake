@@ -1,5 +1,6 @@
 cohort_mpi_test(comm SOURCES test_comm.c USES MPI::MPI_C)
 cohort_mpi_test(reducer SOURCES test_reducer.c)
+cohort_mpi_test(rows SOURCES test_rows.c)
 
 
 # Ranks that are lost: the others name them and the job ends.

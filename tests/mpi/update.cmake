@@ -1,0 +1,1 @@
+cohort_mpi_test(shared_update SOURCES test_shared_update.c)

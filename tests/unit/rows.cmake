@@ -1,0 +1,1 @@
+cohort_unit_test(rows SOURCES test_rows.c)
