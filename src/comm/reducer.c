@@ -10,21 +10,21 @@
 
 enum { LINE = 16 /* floats */ };
 /* Inside a node a bucket should stay in the second-level cache between backward and
- * sum; a message should stay below MPI's eager limit. */
+ * sum; a message should stay below MPI's eager limit, and the last be short. */
 static const size_t BUCKET_BYTES = (size_t)1 << 20;
-static const size_t MESSAGE_BYTES = 48 << 10;
+static const size_t MESSAGE_BYTES = 24 << 10;
 static const size_t MOST_BUCKET_BYTES = (size_t)1 << 29; /* of one MPI call; twice in the last */
 /* Direct exchange sends a message to every peer: beyond this many, trees are better. */
 enum { MOST_PEERS = 256 };
 
 cohort_slice cohort_reducer_bucket(const cohort_reducer *reducer, size_t index)
 {
-    size_t end = reducer->length - index * reducer->bucket_length;
-    bool is_last = index + 1 == reducer->bucket_count;
-    return (cohort_slice){is_last ? 0 : end - reducer->bucket_length, end};
+    size_t end = (reducer->bucket_count - index) * reducer->bucket_length;
+    return (cohort_slice){end - reducer->bucket_length, index == 0 ? reducer->length : end};
 }
 
-/* The last bucket takes what is over, so that none is tiny. */
+/* The first bucket, at the tail, takes what is over, so that none is tiny. Not the last: what it
+ * holds is complete only when backward ends, and nothing hides its way over the network. */
 static void cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
 {
     const cohort_layout *layout = &reducer->layout;
@@ -38,8 +38,10 @@ static void cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
         bucket_bytes = LINE * sizeof(float);
     reducer->bucket_length = cohort_size_align(bucket_bytes / sizeof(float), LINE);
     reducer->bucket_count = reducer->length / reducer->bucket_length;
-    if (reducer->bucket_count == 0)
+    if (reducer->bucket_count == 0) {
         reducer->bucket_count = 1;
+        reducer->bucket_length = reducer->length;
+    }
 }
 
 static void describe(cohort_reducer *reducer)

@@ -23,7 +23,7 @@ typedef struct cohort_reducer cohort_reducer;
 
 typedef struct cohort_reducer_config {
     cohort_reducer_mode mode;
-    size_t bucket_bytes; /* 0 = fitting cache (1 MiB) or network (48 KiB a message) */
+    size_t bucket_bytes; /* 0 = fitting cache (1 MiB) or network (24 KiB a message) */
     double timeout;      /* seconds to wait for other ranks; 0 = for ever */
 } cohort_reducer_config;
 
