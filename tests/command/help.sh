@@ -32,7 +32,7 @@ says "--data FILE" "--split GROUP" "--json"
 works 1 help predict
 says "--output" "--split GROUP"
 
-for format in idx cifar10 csv text chars digits; do
+for format in idx cifar10 csv text chars digits images npz hdf5; do
     works 1 convert --help
     says "  $format "
     works 1 convert $format --help
