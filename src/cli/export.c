@@ -1,5 +1,4 @@
 #include <stdio.h>
-#include <string.h>
 
 #include "cli/command.h"
 #include "state/foreign.h"
@@ -10,19 +9,10 @@ static const cohort_option options[] = {
     {"output", "FILE", "the file to write; replaced when it is complete", false},
 };
 
-static bool is_regression(const cohort_recipe *recipe)
-{
-    return strcmp(recipe->loss.table->name, "mse") == 0 ||
-           strcmp(recipe->loss.table->name, "huber") == 0;
-}
-
 static cohort_status write_file(cohort_inference *inference, cohort_foreign_format format,
                                 const char *output)
 {
-    const cohort_shape *shape = cohort_model_output_shape(inference->model);
-    COHORT_TRY(
-        cohort_loss_create(&inference->loss, &inference->recipe->loss, shape,
-                           is_regression(inference->recipe) ? cohort_shape_count(shape) : 0));
+    COHORT_TRY(cohort_inference_set_loss(inference));
     const cohort_foreign_network network = {.model = inference->model,
                                             .recipe = inference->recipe,
                                             .loss = &inference->loss,
