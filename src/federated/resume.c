@@ -89,6 +89,7 @@ static cohort_status make_snapshot(cohort_snapshot *snapshot, cohort_federated *
         .vocabulary = info->vocabulary,
         .vocabulary_count = info->vocabulary_count,
         .tokenizer = info->tokenizer,
+        .table = info->table,
         .input_shape = input->shape,
         .input_tokens = input->tokens,
     };

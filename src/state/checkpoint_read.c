@@ -310,6 +310,12 @@ static cohort_status read_description(cohort_checkpoint *checkpoint)
                        COHORT_DATA, "%s: attribute tokenizer is damaged", checkpoint->path);
         snapshot->tokenizer = tokenizer;
     }
+    if (H5Aexists(checkpoint->file, "table") > 0) {
+        char *table = NULL;
+        COHORT_REQUIRE(get_text(&table, checkpoint->arena, checkpoint->file, "table"), COHORT_DATA,
+                       "%s: attribute table is damaged", checkpoint->path);
+        snapshot->table = table;
+    }
     if (H5Aexists(checkpoint->file, "ways") > 0) {
         char *ways = NULL;
         COHORT_REQUIRE(get_text(&ways, checkpoint->arena, checkpoint->file, "ways") &&

@@ -476,6 +476,16 @@ cohort_status cohort_inference_open(cohort_inference *inference, cohort_comm *co
     return cohort_comm_agree(comm, open_inference(inference, model, batch));
 }
 
+cohort_status cohort_inference_set_loss(cohort_inference *inference)
+{
+    const cohort_variant *loss = &inference->recipe->loss;
+    const cohort_shape *shape = cohort_model_output_shape(inference->model);
+    const bool is_regression =
+        strcmp(loss->table->name, "mse") == 0 || strcmp(loss->table->name, "huber") == 0;
+    return cohort_loss_create(&inference->loss, loss, shape,
+                              is_regression ? cohort_shape_count(shape) : 0);
+}
+
 void cohort_inference_close(cohort_inference *inference)
 {
     cohort_model_destroy(inference->model);

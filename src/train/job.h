@@ -132,6 +132,9 @@ typedef struct cohort_inference {
  * cohort_inference_close, which accepts a half-opened one. */
 COHORT_NODISCARD cohort_status cohort_inference_open(cohort_inference *inference, cohort_comm *comm,
                                                      const char *model, size_t batch);
+/* Sets up INFERENCE's loss for the network's outputs, where there are no targets to fit.
+ * Rank-local; COHORT_USAGE. */
+COHORT_NODISCARD cohort_status cohort_inference_set_loss(cohort_inference *inference);
 void cohort_inference_close(cohort_inference *inference);
 
 #endif

@@ -28,6 +28,7 @@ cohort_snapshot cohort_trainer_snapshot(cohort_trainer *trainer)
         .vocabulary = info->vocabulary,
         .vocabulary_count = info->vocabulary_count,
         .tokenizer = info->tokenizer,
+        .table = info->table,
         .ways = trainer->ways.data,
         .input_shape = input->shape,
         .input_tokens = input->tokens,

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "state/foreign.h"
 #include "train/trainer_private.h"
 
 cohort_status cohort_trainer_share_weights(cohort_trainer *trainer)
@@ -218,7 +219,8 @@ cohort_status cohort_trainer_create(cohort_trainer **out, cohort_comm *comm, coh
     return COHORT_OK;
 }
 
-cohort_status cohort_train_init(cohort_comm *comm, cohort_recipe *recipe, const char *path)
+cohort_status cohort_train_init(cohort_comm *comm, cohort_recipe *recipe, const char *weights,
+                                const char *path)
 {
     cohort_trainer *trainer = calloc(1, sizeof *trainer);
     COHORT_REQUIRE(trainer, COHORT_MEMORY, "out of memory");
@@ -228,7 +230,9 @@ cohort_status cohort_train_init(cohort_comm *comm, cohort_recipe *recipe, const 
     cohort_status status = COHORT_OK;
     COHORT_TRY_DONE(status, cohort_trainer_open(trainer));
     COHORT_TRY_DONE(status, cohort_recipe_write(&trainer->recipe_text, recipe));
-    if (cohort_comm_rank(comm) == 0) {
+    if (cohort_comm_rank(comm) == 0 && weights)
+        status = cohort_foreign_import(trainer->model, weights);
+    if (cohort_comm_rank(comm) == 0 && status == COHORT_OK) {
         const cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
         status = cohort_checkpoint_save(path, &snapshot);
     }

@@ -62,8 +62,9 @@ const char *cohort_trainer_folder(const cohort_trainer *trainer);
 /* The test evaluation of a finished run; NULL if there is no test split. */
 const cohort_evaluation *cohort_trainer_test(const cohort_trainer *trainer);
 
-/* Writes the untrained model of RECIPE to PATH. Collective. */
+/* Writes the untrained model of RECIPE to PATH, with the parameters and state in the file WEIGHTS
+ * (see state/foreign.h) unless that is NULL. Collective. */
 COHORT_NODISCARD cohort_status cohort_train_init(cohort_comm *comm, cohort_recipe *recipe,
-                                                 const char *path);
+                                                 const char *weights, const char *path);
 
 #endif

@@ -145,7 +145,7 @@ static cohort_status list_split(cohort_documents *documents, const char *folder,
         COHORT_TRY_DONE(status, list_class(documents, path.data, label, test));
     }
     COHORT_REQUIRE_DONE(status, cohort_dictionary_count(documents->classes) >= 2, COHORT_DATA,
-                        "%s has %u folders of texts; a folder per class is needed, at least two",
+                        "%s has %u folders of files; a folder per class is needed, at least two",
                         folder, cohort_dictionary_count(documents->classes));
 done:
     free_entries(entries, count);
