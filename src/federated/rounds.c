@@ -268,7 +268,9 @@ static cohort_status refuse_round(const cohort_federated *federated)
                            ? "is larger than federated.update_limit"
                            : "is not finite",
                        silent ? "look there, or raise federated.round_timeout"
-                              : "lower optimizer.lr or set optimizer.clip_norm");
+                       : round->dropped[first] == COHORT_DROPPED_TOO_LARGE
+                           ? "lower optimizer.lr or raise the limit"
+                           : "lower optimizer.lr or set optimizer.clip_norm");
 }
 
 /* The server's step by the mean update. */
