@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "federated/federated_private.h"
+#include "federated/deploy.h"
 
 static bool is_rank_0(const cohort_federated *federated)
 {
@@ -324,7 +324,10 @@ static cohort_status run_round(cohort_federated *federated)
     round->kept = 0;
     round->is_abandoned = false;
     round->bytes_up = round->bytes_down = round->seconds = 0;
-    cohort_federated_choose(federated);
+    if (federated->deployment)
+        COHORT_TRY(cohort_deployment_choose(federated));
+    else
+        cohort_federated_choose(federated);
     COHORT_TRY(federated->gather(federated));
     if (round->is_abandoned) {
         federated->stop_seen = true;
@@ -415,7 +418,7 @@ static cohort_status record_end(cohort_federated *federated)
     return cohort_record_end(&federated->record);
 }
 
-cohort_status cohort_federated_run(cohort_federated *federated)
+static cohort_status run(cohort_federated *federated)
 {
     cohort_progress *progress = &federated->progress;
     COHORT_TRY(cohort_comm_follow(federated->comm, record_start(federated)));
@@ -434,4 +437,14 @@ cohort_status cohort_federated_run(cohort_federated *federated)
     progress->finished = early ? COHORT_RUN_FINISHED_EARLY : COHORT_RUN_FINISHED;
     COHORT_TRY(cohort_federated_save(federated, false, isnan(progress->best_metric)));
     return cohort_comm_follow(federated->comm, record_end(federated));
+}
+
+cohort_status cohort_federated_run(cohort_federated *federated)
+{
+    if (federated->serves)
+        return cohort_deployment_serve(federated->comm, federated->recipe, &federated->options);
+    cohort_status status = run(federated);
+    if (federated->deployment)
+        cohort_deployment_finish(federated, status);
+    return status;
 }

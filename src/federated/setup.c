@@ -247,9 +247,19 @@ static cohort_status choose_most(cohort_federated *federated)
 
 cohort_status cohort_federated_open_round(cohort_federated *federated)
 {
-    cohort_round *round = &federated->round;
     COHORT_TRY(choose_most(federated));
+    return cohort_federated_grow_round(federated);
+}
+
+cohort_status cohort_federated_grow_round(cohort_federated *federated)
+{
+    cohort_round *round = &federated->round;
     const size_t most = federated->chosen_most;
+    cohort_free(round->clients);
+    cohort_free(round->ranks);
+    cohort_free(round->results);
+    cohort_free(round->dropped);
+    cohort_free(round->load);
     COHORT_TRY(COHORT_ALLOCATE(&round->clients, most));
     COHORT_TRY(COHORT_ALLOCATE(&round->ranks, most));
     COHORT_TRY(COHORT_ALLOCATE(&round->results, most));

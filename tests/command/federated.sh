@@ -54,7 +54,7 @@ bits() { # NAME RANKS OPTION…
     name=$1 on=$2
     shift 2
     for count in $on; do
-        works $count train fed.yaml --run "$name$count" --quiet "$@"
+        works "$count" train fed.yaml --run "$name$count" --quiet "$@"
         [ "$(rounds "$name$count" | wc -l)" = 5 ] || wrong "$name on $count ranks: not 5 rounds"
         same "${name}1" "$name$count"
     done
