@@ -1,6 +1,7 @@
 #include "comm/mail.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -217,11 +218,25 @@ void cohort_mail_idle(cohort_mail *mail)
     nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
 }
 
-bool cohort_mail_is_dead(const cohort_mail *mail, int rank)
+/* The process of RANK on this host; 0: elsewhere, or not to be seen. */
+static uint32_t process_of(const cohort_mail *mail, int rank)
 {
     const cohort_comm *comm = mail->comm;
     for (int i = 0; comm->sees_pids && i < comm->node_size; i++)
         if (comm->node_ranks[i] == rank)
-            return cohort_process_is_dead(atomic_load(&comm->board[i].pid));
-    return false;
+            return atomic_load(&comm->board[i].pid);
+    return 0;
+}
+
+bool cohort_mail_is_dead(const cohort_mail *mail, int rank)
+{
+    const uint32_t pid = process_of(mail, rank);
+    return pid && cohort_process_is_dead(pid);
+}
+
+void cohort_mail_kill(const cohort_mail *mail, int rank)
+{
+    const uint32_t pid = process_of(mail, rank);
+    if (pid && !cohort_process_is_dead(pid))
+        kill((pid_t)pid, SIGKILL);
 }

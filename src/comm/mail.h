@@ -55,5 +55,8 @@ cohort_status cohort_mail_give_up(cohort_mail *mail);
 
 /* Whether the process of RANK is known to have ended: seen on this host only. */
 bool cohort_mail_is_dead(const cohort_mail *mail, int rank);
+/* Kills the process of RANK where it runs on this host: a stopped one would keep the launcher
+ * waiting for ever. For the end of the job. */
+void cohort_mail_kill(const cohort_mail *mail, int rank);
 
 #endif

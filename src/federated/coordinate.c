@@ -12,7 +12,12 @@
 /* Seconds between signs of life, and that clients get to say goodbye. */
 static const double ALIVE_INTERVAL = 2, GOODBYE_TIME = 10;
 
-typedef enum member_state { MEMBER_STARTING, MEMBER_JOINED, MEMBER_GONE } member_state;
+typedef enum member_state {
+    MEMBER_STARTING,
+    MEMBER_JOINED,
+    MEMBER_GONE, /* its process has ended */
+    MEMBER_LEFT  /* has said goodbye */
+} member_state;
 
 /* Client k is rank k + 1. */
 typedef struct member {
@@ -67,7 +72,9 @@ static void look_after(cohort_deployment *deployment)
     deployment->next_alive = now + ALIVE_INTERVAL;
     for (size_t k = 0; k < deployment->count; k++) {
         member *at = &deployment->members[k];
-        if (at->state != MEMBER_GONE && cohort_mail_is_dead(deployment->mail, rank_of(k))) {
+        if (at->state == MEMBER_GONE || at->state == MEMBER_LEFT)
+            continue;
+        if (cohort_mail_is_dead(deployment->mail, rank_of(k))) {
             at->state = MEMBER_GONE;
             cohort_log(COHORT_LOG_WARNING, "client %zu (rank %d on %s) has died", k, rank_of(k),
                        cohort_comm_host(deployment->job, rank_of(k)));
@@ -77,7 +84,7 @@ static void look_after(cohort_deployment *deployment)
     }
 }
 
-/* --- Start-up ------------------------------------------------------------------------------- */
+/* --- Start-up --- */
 
 /* Network and test data from this rank's own file. */
 static cohort_status open_own(cohort_federated *federated)
@@ -440,15 +447,15 @@ static cohort_status gather(cohort_federated *federated)
     return COHORT_OK;
 }
 
-/* --- The end
- * -------------------------------------------------------------------------------------- */
+/* --- The end --- */
 
-/* Waits until every client has said goodbye; false when one has not. */
+/* Waits until every client that lives has said goodbye, but not for long: stopped ones on this
+ * host are killed then. False when a client is missing. */
 static bool hear_goodbyes(cohort_deployment *deployment)
 {
     const double end = cohort_clock_seconds() + GOODBYE_TIME;
-    size_t heard = 0;
-    while (heard < deployment->count && count_in(deployment, MEMBER_GONE) == 0 &&
+    while (count_in(deployment, MEMBER_LEFT) + count_in(deployment, MEMBER_GONE) <
+               deployment->count &&
            cohort_clock_seconds() < end) {
         const unsigned char *data = NULL;
         size_t bytes = 0;
@@ -459,11 +466,14 @@ static bool hear_goodbyes(cohort_deployment *deployment)
             return false;
         if (from < 0)
             cohort_mail_idle(deployment->mail);
-        else
-            heard +=
-                cohort_letter_read(&letter, data, bytes) && letter.kind == COHORT_LETTER_FINISH;
+        else if (from > 0 && cohort_letter_read(&letter, data, bytes) &&
+                 letter.kind == COHORT_LETTER_FINISH)
+            deployment->members[from - 1].state = MEMBER_LEFT;
     }
-    return heard == deployment->count;
+    for (size_t k = 0; k < deployment->count; k++)
+        if (deployment->members[k].state != MEMBER_LEFT)
+            cohort_mail_kill(deployment->mail, rank_of(k));
+    return count_in(deployment, MEMBER_LEFT) == deployment->count;
 }
 
 void cohort_deployment_finish(cohort_federated *federated, cohort_status status)

@@ -32,7 +32,7 @@ static round_sums add_up(const cohort_round *round)
     return sums;
 }
 
-/* --- Records -------------------------------------------------------------------------- */
+/* --- Records --- */
 
 static cohort_status record_start(cohort_federated *federated)
 {
@@ -159,7 +159,7 @@ static void note_dropped(const cohort_federated *federated)
                            : "is not finite");
 }
 
-/* --- Evaluation and what follows from it ------------------------------------------------ */
+/* --- Evaluation and what follows from it --- */
 
 static cohort_status evaluate(cohort_federated *federated, cohort_federated_split *split)
 {
@@ -247,7 +247,7 @@ static void tell(cohort_federated *federated, const round_sums *sums, bool is_te
     observer->on_epoch(observer->context, &view);
 }
 
-/* --- A round ------------------------------------------------------------------------------ */
+/* --- A round --- */
 
 /* Fewer updates than min_clients: names the first that is missing. */
 static cohort_status refuse_round(const cohort_federated *federated)

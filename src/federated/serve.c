@@ -30,7 +30,7 @@ typedef struct servant {
     size_t bytes;
 } servant;
 
-/* --- Start-up -------------------------------------------------------------------------------- */
+/* --- Start-up --- */
 
 static cohort_status open_data(servant *s)
 {
@@ -162,8 +162,7 @@ static cohort_status wait_for_letter(servant *s, double seconds)
     return COHORT_OK;
 }
 
-/* --- Work
- * ------------------------------------------------------------------------------------------ */
+/* --- Work --- */
 
 static cohort_status train(servant *s)
 {

@@ -1,1 +1,2 @@
 cohort_command_test(federated)
+cohort_command_test(deployment)

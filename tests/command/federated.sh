@@ -181,6 +181,6 @@ fails 2 "too few for 700 clients" train fed.yaml --set federated.clients=700 --s
 fails_on 1 2 "does not apply to a federated run" train fed.yaml --set train.max_steps=7
 fails 2 "krum with byzantine: 2" train fed.yaml --set 'federated.strategy={krum: 2}'
 fails_on 1 2 "set federated.client_test" train fed.yaml --set federated.personalize_epochs=1
-fails 3 "train holds" train fed.yaml --set 'federated.partition={by: writer}'
+fails 3 "has no dataset train/writer" train fed.yaml --set 'federated.partition={by: writer}'
 fails 2 "remove it" train fed.yaml --set federated.batch_norm=local --set 'model=[flatten, dense: {units: 10}]'
 finish

@@ -12,7 +12,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* --- Fixed point ---------------------------------------------------------------- */
+/* --- Fixed point --- */
 
 static void sums_are_weighted_means(void **state)
 {
@@ -86,7 +86,7 @@ static void unfit_updates_are_found(void **state)
     assert_int_equal(cohort_fixed_check(&fixed, update, 3), COHORT_UPDATE_NOT_FINITE);
 }
 
-/* --- Robust means ------------------------------------------------------------------ */
+/* --- Robust means --- */
 
 static const real one[] = {1, 5, -1}, two[] = {2, 5, 0}, three[] = {9, 5, 4}, four[] = {3, 6, 1},
                   five[] = {-100, 5, 1000};
@@ -149,7 +149,7 @@ static void krum_takes_the_nearest(void **state)
     assert_fails(cohort_robust_krum(chosen, distances, 1, 5, 1, 3), COHORT_USAGE, "6 updates");
 }
 
-/* --- The server ----------------------------------------------------------------------- */
+/* --- The server --- */
 
 /* Two steps of one weight that starts at 1 by updates 0.5 and -0.25. */
 static void check_server(cohort_server_rule rule, const cohort_strategy_recipe *numbers, double lr,
@@ -189,7 +189,7 @@ static void servers_follow_their_formulas(void **state)
     check_server(COHORT_SERVER_YOGI, &plain, 1, x, x - 0.25 / (sqrt(y - 0.25 * 0.0625) + 0.1));
 }
 
-/* --- Compression ------------------------------------------------------------------------ */
+/* --- Compression --- */
 
 static const cohort_key_table quantize_name = {.name = "quantize"}, top_k_name = {.name = "top_k"};
 
