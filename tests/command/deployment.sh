@@ -116,7 +116,7 @@ lose headless KILL 0 --set federated.rounds=100000
 
 # A signal to all stops after a checkpoint; the same command goes on.
 unset OMPI_MCA_orte_enable_recovery
-timeout 240 "$SOURCE/launch/mpirun.sh" 4 "$COHORT" train fed.yaml --run stop --quiet \
+"$SOURCE/launch/mpirun.sh" 4 "$COHORT" train fed.yaml --run stop --quiet \
     --set federated.rounds=3000 >out 2>err &
 job=$!
 for _ in $(seq 600); do
