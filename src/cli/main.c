@@ -137,6 +137,10 @@ static int finish(cohort_comm *comm, cohort_status status)
     /* Ranks that did not arrive cannot be waited for. */
     if (comm && cohort_comm_is_broken(comm))
         cohort_comm_kill(comm, code);
+    if (comm && cohort_comm_is_abandoned(comm)) {
+        fflush(NULL);
+        _exit(code);
+    }
     cohort_comm_close(comm);
     /* Without MPI nobody waits for rank 0's message, and mpirun ends the job at the first
      * code that is not 0: only rank 0 has one. */

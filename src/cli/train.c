@@ -56,7 +56,7 @@ static cohort_status train_federated(cohort_comm *comm, cohort_recipe *recipe,
     COHORT_TRY_DONE(status, cohort_federated_create(&federated, comm, recipe, how));
     COHORT_TRY_DONE(status, cohort_federated_run(federated));
     cohort_progress_hide(line);
-    if (cohort_cli_is_speaker(comm))
+    if (cohort_cli_is_speaker(comm)) /* a client has no result of its own */
         print_result(cohort_federated_test(federated), cohort_federated_folder(federated));
 done:
     cohort_federated_destroy(federated);

@@ -295,6 +295,8 @@ cohort_status cohort_comm_open(cohort_comm **out, const void *mpi_comm)
  * wait for ever, so first see that all have come. */
 static void close_mpi(cohort_comm *comm)
 {
+    if (comm->is_abandoned)
+        return;
     if (comm->board && cohort_comm_barrier(comm) != COHORT_OK)
         cohort_error_clear();                  /* told already: closing comes after the message */
     cohort_shared_destroy(comm->board_memory); /* leaves the window when ranks are missing */
@@ -338,6 +340,16 @@ void cohort_comm_kill(cohort_comm *comm, int exit_code)
         MPI_Abort(MPI_COMM_WORLD, exit_code);
     }
     _exit(exit_code);
+}
+
+void cohort_comm_abandon(cohort_comm *comm)
+{
+    comm->is_abandoned = true;
+}
+
+bool cohort_comm_is_abandoned(const cohort_comm *comm)
+{
+    return comm->is_abandoned;
 }
 
 int cohort_comm_rank(const cohort_comm *comm)

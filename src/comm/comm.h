@@ -32,6 +32,11 @@ void cohort_comm_kill(cohort_comm *comm, int exit_code) __attribute__((noreturn)
 /* Name and version of the MPI library in one line; needs no MPI running. TEXT [BYTES]. */
 void cohort_comm_library(char *text, size_t bytes);
 
+/* This rank ends without waiting for others, who may be gone: close leaves MPI as it is (it would
+ * wait in MPI_Finalize), and the program ends by _exit. */
+void cohort_comm_abandon(cohort_comm *comm);
+bool cohort_comm_is_abandoned(const cohort_comm *comm);
+
 int cohort_comm_rank(const cohort_comm *comm);
 int cohort_comm_size(const cohort_comm *comm);
 /* Place and number of ranks on this host; host index (0-based by lowest rank) and count. */

@@ -43,6 +43,7 @@ struct cohort_comm {
     bool started_mpi;  /* by us: we finalise */
     bool crowded;      /* more ranks than cores on this node */
     bool sees_pids;    /* /proc shows the other ranks of the node */
+    bool is_abandoned; /* nobody waits for anybody any more */
     bool is_broken;    /* a collective timed out or failed: none may follow */
     bool speaks;       /* once broken: of this node, this rank reports it */
     int first_arrived; /* lowest rank that waited, once broken */

@@ -12,6 +12,9 @@
 /* Every rank must run the same version of the program. Collective; COHORT_PEER. */
 COHORT_NODISCARD cohort_status cohort_job_require_same_program(cohort_comm *comm);
 
+/* In the data.file of a federated run with real clients: the number of the rank. */
+#define COHORT_RANK_MARK "{rank}"
+
 /* *out = the recipe in file PATH with SETS applied: read on rank 0, parsed on every rank.
  * data.file is replaced by the absolute path found. Collective; COHORT_USAGE; COHORT_PEER when
  * versions or SETS are not the same on all ranks. */
