@@ -165,7 +165,7 @@ cohort_status cohort_federated_open_vectors(cohort_federated *federated)
 static cohort_status open_loader(cohort_federated_split *split, cohort_federated *federated,
                                  const cohort_subset *subset)
 {
-    const cohort_share whole = {0, 1, 1};
+    const cohort_share whole = {.begin = 0, .end = 1, .count = 1};
     const size_t block = block_size(federated->recipe);
     split->block_count = (cohort_subset_count(subset) + block - 1) / block;
     return cohort_comm_agree(federated->comm,

@@ -21,6 +21,7 @@ static const char *const free_keys[] = {
     "federated.round_timeout",
     "federated.evaluate_every",
     "federated.target_accuracy",
+    "privacy.accountant",
 };
 
 static bool is_free(const char *path)

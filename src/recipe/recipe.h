@@ -187,6 +187,14 @@ typedef struct cohort_federated_recipe {
     size_t personalize_epochs;
 } cohort_federated_recipe;
 
+typedef struct cohort_privacy_recipe {
+    int unit; /* 0 example, 1 client */
+    double clip, delta;
+    double noise_multiplier, target_epsilon; /* one of them is given, the other is 0 */
+    int accountant;                          /* 0 pld, 1 rdp */
+    int64_t testing_seed;                    /* 0 = none: noise from a secret key */
+} cohort_privacy_recipe;
+
 typedef struct cohort_recipe {
     const char *name;
     int64_t seed;
@@ -200,6 +208,7 @@ typedef struct cohort_recipe {
     cohort_checkpoint_recipe checkpoint;
     cohort_comm_recipe comm;
     cohort_federated_recipe federated;
+    cohort_privacy_recipe privacy; /* delta 0 = training is not private */
     /* Where it came from. */
     const char *path;   /* the file, for messages */
     const char *folder; /* relative paths start here */

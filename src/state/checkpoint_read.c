@@ -323,6 +323,15 @@ static cohort_status read_description(cohort_checkpoint *checkpoint)
                        COHORT_DATA, "%s: attribute ways is damaged", checkpoint->path);
         snapshot->ways = ways;
     }
+    if (H5Aexists(checkpoint->file, COHORT_CHECKPOINT_LEDGER) > 0) {
+        char *ledger = NULL;
+        COHORT_REQUIRE(
+            get_text(&ledger, checkpoint->arena, checkpoint->file, COHORT_CHECKPOINT_LEDGER) &&
+                is_intact(checkpoint->file, COHORT_CHECKPOINT_LEDGER_CHECKSUM, ledger,
+                          strlen(ledger)),
+            COHORT_DATA, "%s: attribute %s is damaged", checkpoint->path, COHORT_CHECKPOINT_LEDGER);
+        snapshot->ledger = ledger;
+    }
     COHORT_TRY(get_progress(&snapshot->progress, checkpoint));
     COHORT_TRY(get_list(&snapshot->classes, &snapshot->class_count, checkpoint, "classes"));
     return get_list(&snapshot->vocabulary, &snapshot->vocabulary_count, checkpoint, "vocabulary");

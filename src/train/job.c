@@ -194,6 +194,12 @@ cohort_status cohort_job_load_initial_weights(cohort_snapshot *snapshot,
     cohort_status status = COHORT_OK;
     COHORT_TRY_DONE(status, cohort_recipe_find_file(&path, recipe, recipe->train.initial_weights));
     COHORT_TRY_DONE(status, cohort_checkpoint_open(&checkpoint, path.data));
+    COHORT_REQUIRE_DONE(
+        status, !recipe->federated.rounds || !cohort_checkpoint_describe(checkpoint)->ledger,
+        COHORT_USAGE,
+        "train.initial_weights: %s counts what private training has cost (its "
+        "ledger), which a federated run cannot carry on yet",
+        path.data);
     COHORT_TRY_DONE(status, cohort_checkpoint_load_matching(checkpoint, snapshot, &report));
     if (report.length > 0 && report.data[report.length - 1] == '\n')
         report.data[--report.length] = '\0'; /* a note comes without a line end */
@@ -332,7 +338,7 @@ cohort_status cohort_job_check_data(const cohort_dataset *dataset, const char *n
 cohort_share cohort_job_even_share(const cohort_comm *comm)
 {
     const size_t rank = (size_t)cohort_comm_rank(comm);
-    return (cohort_share){rank, rank + 1, (size_t)cohort_comm_size(comm)};
+    return (cohort_share){.begin = rank, .end = rank + 1, .count = (size_t)cohort_comm_size(comm)};
 }
 
 cohort_status cohort_job_loader(cohort_loader **out, const cohort_recipe *recipe,
@@ -350,7 +356,8 @@ cohort_status cohort_job_loader(cohort_loader **out, const cohort_recipe *recipe
                     .seed = seed,
                     .shuffle = for_training && recipe->data.shuffle,
                     .chunk_rows = for_training ? info->chunk_rows : 0,
-                    .global_batch = global_batch},
+                    .global_batch = global_batch,
+                    .draw = share->draw ? *share->draw : (cohort_draw){0}},
         .part_begin = share->begin,
         .part_end = share->end,
         .part_count = share->count,

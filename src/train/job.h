@@ -90,6 +90,7 @@ COHORT_NODISCARD cohort_status cohort_job_check_data(const cohort_dataset *datas
 /* The parts [begin, end) of `count` contiguous parts of a global batch. */
 typedef struct cohort_share {
     size_t begin, end, count;
+    const cohort_draw *draw; /* who draws the batches; NULL: the sampler */
 } cohort_share;
 
 /* The share of this rank when every rank takes one part. */

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "state/foreign.h"
 #include "train/trainer_private.h"
+#include "train/private.h"
 
 cohort_status cohort_trainer_share_weights(cohort_trainer *trainer)
 {
@@ -100,6 +101,7 @@ static cohort_status load(cohort_trainer *trainer, const char *path)
     if (old->ways)
         cohort_text_append(&trainer->ways, "%s", old->ways);
     COHORT_TRY_DONE(status, cohort_text_status(&trainer->ways));
+    COHORT_TRY_DONE(status, cohort_private_resume(trainer, old, path));
     trainer->progress = snapshot.progress;
     trainer->progress.finished = 0;
     trainer->resumed = true;
@@ -111,9 +113,10 @@ done:
 static cohort_status load_initial_weights(cohort_trainer *trainer)
 {
     cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
-    return cohort_job_load_initial_weights(&snapshot, trainer->recipe,
-                                           trainer->options.observer.on_note,
-                                           trainer->options.observer.context);
+    COHORT_TRY(cohort_job_load_initial_weights(&snapshot, trainer->recipe,
+                                               trainer->options.observer.on_note,
+                                               trainer->options.observer.context));
+    return cohort_private_inherit(trainer);
 }
 
 cohort_status cohort_trainer_try_run(cohort_trainer *trainer, const cohort_run_place *place)
@@ -160,9 +163,11 @@ static cohort_status open_run(cohort_trainer *trainer)
     } else if (trainer->recipe->train.initial_weights) {
         COHORT_TRY_DONE(status, load_initial_weights(trainer));
     }
+    COHORT_TRY_DONE(status, cohort_private_settle(trainer));
     COHORT_TRY_DONE(status, cohort_run_write_recipe(trainer->run, trainer->recipe_text.data));
     COHORT_TRY_DONE(status, cohort_run_path(&path, trainer->run, "metrics.jsonl"));
     COHORT_TRY_DONE(status, cohort_record_open(&trainer->record, path.data));
+    cohort_private_join_records(trainer);
 done:
     cohort_text_clear(&path);
     return status;

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "comm/tree.h"
-#include "train/trainer_private.h"
+#include "train/private.h"
 
 /* A loader that walks SUBSET of the split in order, in passes of one microbatch. */
 static cohort_status open_eval(cohort_eval_split *split, cohort_trainer *trainer,
@@ -116,7 +116,8 @@ static cohort_status choose_parts(size_t *parts, const cohort_trainer *trainer,
                    "train.parts: `batch_norm` takes statistics over more than a part; set parts "
                    "to 1 or leave it out");
     *parts = parts_wanted(trainer);
-    if (wanted == 0 && (cohort_model_uses_sum(probe) || !is_cheap_to_part(probe)))
+    if (wanted == 0 &&
+        (cohort_model_uses_sum(probe) || (!trainer->privacy && !is_cheap_to_part(probe))))
         *parts = 1;
     return COHORT_OK;
 }
@@ -150,10 +151,11 @@ static cohort_status choose_share(cohort_trainer *trainer, const cohort_flow *in
     }
     const size_t part = divide_up(global, trainer->share.count);
     const size_t own_parts = trainer->share.end - trainer->share.begin;
+    trainer->share.draw = cohort_private_draw(trainer->privacy);
     trainer->microbatch = limit && limit < part ? limit : part;
     trainer->pass_count = divide_up(part, trainer->microbatch);
-    trainer->is_at_once = is_row_by_row && trainer->pass_count == 1 && own_parts > 1 &&
-                          own_parts <= COHORT_PARTS_AT_ONCE;
+    trainer->is_at_once = !trainer->privacy && is_row_by_row && trainer->pass_count == 1 &&
+                          own_parts > 1 && own_parts <= COHORT_PARTS_AT_ONCE;
     COHORT_REQUIRE(trainer->pass_count == 1 || !needs_whole, COHORT_USAGE,
                    "train.microbatch_size cuts the batch, but `batch_norm` wants the whole of it; "
                    "remove microbatch_size or give batch_norm `sync: false`");
@@ -192,7 +194,9 @@ static cohort_status create_params(cohort_trainer *trainer)
 {
     const size_t count = cohort_model_params_count(trainer->model);
     cohort_status status = COHORT_OK;
-    if (trainer->recipe->comm.reducer != COHORT_REDUCER_MPI)
+    /* A private gradient gets its noise between the sum and the update: no update inside the sum.
+     */
+    if (trainer->recipe->comm.reducer != COHORT_REDUCER_MPI && !trainer->privacy)
         COHORT_TRY(cohort_shared_update_create(&trainer->shared, trainer->comm, count,
                                                cohort_optimizer_slot_count(trainer->optimizer)));
     if (trainer->shared)
@@ -232,7 +236,9 @@ static cohort_status create_reducer(cohort_trainer *trainer, const cohort_tables
 static cohort_status create_vectors(cohort_trainer *trainer)
 {
     const cohort_tensors tensors = cohort_model_param_tensors(trainer->model);
-    const cohort_tables tables = cohort_model_tables(trainer->model);
+    /* Noise is on all rows, so a private gradient has no unused ones, which would tell the rest. */
+    const cohort_tables tables =
+        trainer->privacy ? (cohort_tables){0} : cohort_model_tables(trainer->model);
     COHORT_TRY(cohort_comm_agree(
         trainer->comm,
         cohort_optimizer_create(&trainer->optimizer, &trainer->recipe->optimizer, &tensors,
@@ -241,7 +247,8 @@ static cohort_status create_vectors(cohort_trainer *trainer)
     COHORT_TRY(create_reducer(trainer, &tables));
     cohort_model_bind(trainer->model, trainer->params, cohort_reducer_grads(trainer->reducer),
                       trainer->state);
-    cohort_model_set_rows(trainer->model, cohort_reducer_rows(trainer->reducer));
+    if (!trainer->privacy)
+        cohort_model_set_rows(trainer->model, cohort_reducer_rows(trainer->reducer));
     cohort_model_init(trainer->model, (uint64_t)trainer->recipe->seed);
     return COHORT_OK;
 }
@@ -256,8 +263,10 @@ cohort_status cohort_trainer_open(cohort_trainer *trainer)
                                     trainer->recipe->data.train,
                                     cohort_job_needs_targets(trainer->recipe)));
     COHORT_TRY(cohort_comm_agree(trainer->comm, choose_samples(trainer)));
+    COHORT_TRY(cohort_private_open(trainer));
     COHORT_TRY(cohort_comm_agree(trainer->comm, create_model(trainer)));
     COHORT_TRY(create_vectors(trainer));
+    COHORT_TRY(cohort_private_open_lanes(trainer));
     return open_splits(trainer);
 }
 
@@ -273,6 +282,7 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     if (!trainer)
         return;
     cohort_loader_destroy(trainer->loader);
+    cohort_private_close(trainer->privacy); /* the loader draws by it */
     close_split(&trainer->test);
     close_split(&trainer->validation);
     if (trainer->train)
@@ -286,6 +296,8 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_text_clear(&trainer->recipe_text);
     cohort_text_clear(&trainer->folder);
     cohort_text_clear(&trainer->ways);
+    cohort_text_clear(&trainer->ledger_text);
+    cohort_ledger_clear(&trainer->ledger);
     cohort_trainer_destroy_sums(trainer);
     if (!trainer->shared)
         cohort_free(trainer->params);

@@ -24,6 +24,10 @@ typedef struct cohort_train_view {
     double seconds;                  /* of this epoch so far */
     bool by_rounds;                  /* federated: an epoch is a round, a step one of its clients */
     double test_loss, test_accuracy; /* after a round; NaN where there is none */
+    /* Of private training, at the end of an epoch: what it has cost one UNIT ("example") so far;
+     * epsilon NaN elsewhere. INFINITY: a testing seed, nothing is promised. */
+    double epsilon, delta;
+    const char *unit;
 } cohort_train_view;
 
 /* Called on rank 0 only. */

@@ -3,6 +3,7 @@
 
 #include "comm/reducer.h"
 #include "optim/optimizer.h"
+#include "privacy/ledger.h"
 #include "state/run.h"
 #include "train/pass.h"
 #include "train/record.h"
@@ -36,6 +37,11 @@ typedef struct cohort_part_sums {
     bool is_last;  /* the last part: what is merged is ready to be reduced */
 } cohort_part_sums;
 
+/* What rides along with the gradients, in floats of the reducer's extras. */
+enum { EXTRA_LOSS, EXTRA_CORRECT, EXTRA_COUNT, EXTRA_STOP, EXTRA_FAILED };
+
+typedef struct cohort_private cohort_private; /* see train/private.h */
+
 struct cohort_trainer {
     cohort_comm *comm;
     cohort_recipe *recipe;
@@ -59,7 +65,10 @@ struct cohort_trainer {
     size_t pass_count;   /* passes a part: the same on every rank */
     double target_count; /* what the loss of the step is divided by; 0 = batch x positions */
     cohort_part_sums sums;
-    size_t threads; /* 0 until they are set */
+    size_t threads;          /* 0 until they are set */
+    cohort_private *privacy; /* NULL: training is not private */
+    cohort_ledger ledger;    /* rank 0: what the weights have cost, also before this run */
+    cohort_text ledger_text; /* as last saved */
 
     uint64_t steps_per_epoch, total_steps;
     cohort_progress progress;
