@@ -40,6 +40,7 @@ typedef struct cohort_round {
     size_t kept;
     bool is_abandoned; /* asked to stop inside it */
     double bytes_up, bytes_down, seconds;
+    double expansion; /* bytes_up / what it would be without secure aggregation */
 } cohort_round;
 
 struct cohort_federated {
@@ -76,6 +77,7 @@ struct cohort_federated {
     cohort_round round;
     /* Trains the round's clients: fills in results, dropped, sums (or `all`). Collective. */
     cohort_status (*gather)(cohort_federated *federated);
+    struct cohort_secure_round *secure;   /* the masks of the round under way; see secure.h */
     struct cohort_deployment *deployment; /* NULL: a simulation */
     bool serves;                          /* this rank is a real client */
 

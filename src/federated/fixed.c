@@ -17,7 +17,9 @@ cohort_status cohort_fixed_make(cohort_fixed *fixed, double limit, uint64_t tota
                    "weights that add up to %llu leave only %d bits for an update's element; set "
                    "federated.weighting: uniform",
                    (unsigned long long)total_weight, bits);
-    *fixed = (cohort_fixed){.limit = limit, .scale = ldexp(1, bits - (int)ceil(log2(limit)))};
+    *fixed = (cohort_fixed){.limit = limit,
+                            .scale = ldexp(1, bits - (int)ceil(log2(limit))),
+                            .sum_bits = (unsigned)(bits + weight_bits) + 2};
     return COHORT_OK;
 }
 

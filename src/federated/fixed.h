@@ -16,8 +16,9 @@
 #include "base/status.h"
 
 typedef struct cohort_fixed {
-    double limit; /* largest magnitude of an element */
-    double scale; /* 2^e */
+    double limit;      /* largest magnitude of an element */
+    double scale;      /* 2^e */
+    unsigned sum_bits; /* of any sum, with its sign */
 } cohort_fixed;
 
 /* For elements up to LIMIT and weights that add up to at most TOTAL_WEIGHT. COHORT_USAGE when

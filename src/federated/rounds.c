@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "federated/deploy.h"
+#include "federated/secure.h"
 
 static bool is_rank_0(const cohort_federated *federated)
 {
@@ -55,6 +56,7 @@ static cohort_status record_start(cohort_federated *federated)
                        federated->deployment ? "own files" : how->partition.table->name);
     cohort_json_string(line, "compression", how->compression.table->name);
     cohort_json_number(line, "update_step", 1 / federated->fixed.scale);
+    cohort_json_boolean(line, "secure_aggregation", cohort_federated_secure_is(federated));
     cohort_json_boolean(line, "resumed", federated->resumed);
     cohort_json_integer(line, "round", (int64_t)federated->progress.epoch);
     cohort_json_number(line, "startup_seconds", cohort_clock_seconds() - federated->launched);
@@ -136,6 +138,10 @@ static cohort_status record_round(cohort_federated *federated, const round_sums 
         append_split(line, federated, &federated->test, "test_");
     cohort_json_number(line, "bytes_up", round->bytes_up);
     cohort_json_number(line, "bytes_down", round->bytes_down);
+    if (cohort_federated_secure_is(federated)) {
+        cohort_json_number(line, "expansion", round->expansion);
+        cohort_json_integer(line, "threshold", (int64_t)cohort_federated_secure_least(federated));
+    }
     cohort_json_number(line, "update_norm", sums->norm);
     cohort_json_number(line, "lr", client_lr(federated));
     cohort_json_number(line, "server_lr", server_lr(federated));
@@ -249,6 +255,12 @@ static void tell(cohort_federated *federated, const round_sums *sums, bool is_te
 
 /* --- A round --- */
 
+static size_t fewest(const cohort_federated *federated)
+{
+    const size_t secure = cohort_federated_secure_least(federated);
+    return secure > federated->how->min_clients ? secure : federated->how->min_clients;
+}
+
 /* Fewer updates than min_clients: names the first that is missing. */
 static cohort_status refuse_round(const cohort_federated *federated)
 {
@@ -257,12 +269,15 @@ static cohort_status refuse_round(const cohort_federated *federated)
     while (first + 1 < round->count && round->dropped[first] == COHORT_DROPPED_NOT)
         first++;
     const bool silent = round->dropped[first] == COHORT_DROPPED_SILENT;
+    const size_t least = fewest(federated);
     return COHORT_FAIL(silent ? COHORT_PEER : COHORT_DIVERGED,
                        "round %llu: %zu of %zu clients gave a usable update, fewer than "
-                       "federated.min_clients (%zu): client %zu's %s; %s (the last checkpoint is "
-                       "kept)",
+                       "%s (%zu): client %zu's %s; %s (the last checkpoint is kept)",
                        (unsigned long long)federated->progress.epoch + 1, round->kept, round->count,
-                       federated->how->min_clients, round->clients[first],
+                       least > federated->how->min_clients
+                           ? "the threshold of federated.secure_aggregation"
+                           : "federated.min_clients",
+                       least, round->clients[first],
                        silent ? "did not come in time"
                        : round->dropped[first] == COHORT_DROPPED_TOO_LARGE
                            ? "is larger than federated.update_limit"
@@ -334,7 +349,7 @@ static cohort_status run_round(cohort_federated *federated)
         return COHORT_OK;
     }
     note_dropped(federated);
-    if (round->kept < federated->how->min_clients)
+    if (round->kept < fewest(federated))
         return refuse_round(federated);
     return end_round(federated);
 }

@@ -6,7 +6,7 @@
 
 #include "base/memory.h"
 #include "data/groups.h"
-#include "federated/federated_private.h"
+#include "federated/secure.h"
 
 /* Samples of a block of evaluation: a function of the recipe alone, so that sums are too. */
 static size_t block_size(const cohort_recipe *recipe)
@@ -327,6 +327,7 @@ cohort_status cohort_federated_open(cohort_federated *federated)
     COHORT_TRY(cohort_comm_agree(comm, open_client(federated)));
     COHORT_TRY(share_choices(comm, federated->model));
     COHORT_TRY(share_choices(comm, cohort_local_model(cohort_client_local(federated->client))));
+    COHORT_TRY(cohort_federated_secure_check(federated));
     COHORT_TRY(cohort_comm_agree(comm, cohort_federated_open_vectors(federated)));
     federated->gather = cohort_federated_simulate;
     federated->progress.train_samples = federated->partition.row_count;

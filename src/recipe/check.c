@@ -264,6 +264,33 @@ static cohort_status check_strategy(const cohort_fill *fill, const cohort_recipe
     return COHORT_OK;
 }
 
+/* Masks leave nothing but the sum to work with. */
+static cohort_status check_secure(const cohort_fill *fill, const cohort_recipe *recipe,
+                                  const cohort_node *root)
+{
+    static const char *const one_by_one[] = {"median", "trimmed_mean", "krum"};
+    const cohort_federated_recipe *federated = &recipe->federated;
+    if (is_named(&federated->secure_aggregation, "false"))
+        return COHORT_OK;
+    for (size_t i = 0; i < sizeof one_by_one / sizeof *one_by_one; i++)
+        if (is_named(&federated->strategy, one_by_one[i]))
+            return REFUSE(fill, root, "federated.secure_aggregation",
+                          "strategy %s looks at single updates, which "
+                          "federated.secure_aggregation hides; use norm_bound, which clients "
+                          "apply themselves, or remove one of the two",
+                          one_by_one[i]);
+    if (!is_named(&federated->compression, "none"))
+        return REFUSE(fill, root, "federated.secure_aggregation",
+                      "federated.compression: %s cannot be summed under the masks of "
+                      "federated.secure_aggregation; remove one of the two",
+                      federated->compression.table->name);
+    if (!federated->clients && !is_named(&federated->partition, "by"))
+        return REFUSE(fill, root, "federated.secure_aggregation",
+                      "federated.secure_aggregation is there for simulated clients only (set "
+                      "federated.clients); between real clients it is not built yet: remove it");
+    return COHORT_OK;
+}
+
 static cohort_status check_federated(const cohort_fill *fill, const cohort_recipe *recipe,
                                      const cohort_node *root)
 {
@@ -272,6 +299,7 @@ static cohort_status check_federated(const cohort_fill *fill, const cohort_recip
         return COHORT_OK;
     COHORT_TRY(check_round_keys(fill, recipe, root));
     COHORT_TRY(check_strategy(fill, recipe, root));
+    COHORT_TRY(check_secure(fill, recipe, root));
     if (federated->clients && federated->min_clients > federated->clients)
         return REFUSE(fill, root, "federated.min_clients",
                       "federated.min_clients (%zu) is more than there are clients (%zu)",

@@ -1,2 +1,3 @@
 cohort_command_test(federated)
 cohort_command_test(deployment)
+cohort_command_test(secure_aggregation)
