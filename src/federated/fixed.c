@@ -44,6 +44,11 @@ void cohort_fixed_add(uint64_t *sum, const cohort_fixed *fixed, const real *upda
         sum[i] += weight * (uint64_t)(int64_t)llrint((double)update[i] * scale);
 }
 
+double cohort_fixed_norm(const cohort_fixed *fixed, size_t count)
+{
+    return sqrt((double)count) / 2 / fixed->scale;
+}
+
 void cohort_fixed_mean(real *mean, const cohort_fixed *fixed, const uint64_t *sum, size_t count,
                        uint64_t total_weight)
 {

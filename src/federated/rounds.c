@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "federated/deploy.h"
+#include "federated/protect.h"
 #include "federated/secure.h"
 
 static bool is_rank_0(const cohort_federated *federated)
@@ -35,6 +36,13 @@ static round_sums add_up(const cohort_round *round)
 
 /* --- Records --- */
 
+static int64_t clients_per_round(const cohort_federated *federated)
+{
+    return cohort_federated_is_protected(federated)
+               ? llround(cohort_federated_protect_mean(federated))
+               : (int64_t)federated->chosen_most;
+}
+
 static cohort_status record_start(cohort_federated *federated)
 {
     const cohort_federated_recipe *how = federated->how;
@@ -50,7 +58,7 @@ static cohort_status record_start(cohort_federated *federated)
     cohort_json_boolean(line, "federated", true);
     cohort_json_boolean(line, "simulated", !federated->deployment);
     cohort_json_integer(line, "clients", (int64_t)federated->eligible_count);
-    cohort_json_integer(line, "clients_per_round", (int64_t)federated->chosen_most);
+    cohort_json_integer(line, "clients_per_round", clients_per_round(federated));
     cohort_json_string(line, "strategy", how->strategy.table->name);
     cohort_json_string(line, "partition",
                        federated->deployment ? "own files" : how->partition.table->name);
@@ -233,7 +241,7 @@ static void tell(cohort_federated *federated, const round_sums *sums, bool is_te
     const bool counts = federated->loss.counts_correct;
     if (!is_rank_0(federated) || !observer->on_epoch)
         return;
-    const cohort_train_view view = {
+    cohort_train_view view = {
         .epoch = federated->progress.epoch + 1,
         .epochs = federated->how->rounds,
         .step_in_epoch = round->kept,
@@ -250,6 +258,7 @@ static void tell(cohort_federated *federated, const round_sums *sums, bool is_te
         .test_loss = is_tested ? federated->test.loss : NAN,
         .test_accuracy = is_tested ? federated->test.accuracy : NAN,
     };
+    cohort_federated_protect_look(&view, federated);
     observer->on_epoch(observer->context, &view);
 }
 
@@ -257,6 +266,8 @@ static void tell(cohort_federated *federated, const round_sums *sums, bool is_te
 
 static size_t fewest(const cohort_federated *federated)
 {
+    if (cohort_federated_is_protected(federated))
+        return 0; /* whether a round counts must not depend on what clients send */
     const size_t secure = cohort_federated_secure_least(federated);
     return secure > federated->how->min_clients ? secure : federated->how->min_clients;
 }
@@ -342,7 +353,7 @@ static cohort_status run_round(cohort_federated *federated)
     if (federated->deployment)
         COHORT_TRY(cohort_deployment_choose(federated));
     else
-        cohort_federated_choose(federated);
+        COHORT_TRY(cohort_federated_choose(federated));
     COHORT_TRY(federated->gather(federated));
     if (round->is_abandoned) {
         federated->stop_seen = true;
