@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/supervise.h"
 #include "data/listing.h"
 #include "kernel/conv.h"
 #include "kernel/gemm.h"
@@ -34,7 +35,7 @@ static void print_overview(FILE *out)
           out);
 }
 
-static void print_command(FILE *out, const cohort_command *command)
+void cohort_cli_print_command(FILE *out, const cohort_command *command)
 {
     cohort_text text = {0};
     cohort_text_append(&text, "usage: cohort %s %s\n\n%s.\n", command->name, command->usage,
@@ -102,7 +103,7 @@ static cohort_status help(int argc, char **argv)
         char *arguments[] = {argv[2], "--help", NULL};
         return command->run_raw(2, arguments);
     }
-    print_command(stdout, command);
+    cohort_cli_print_command(stdout, command);
     return COHORT_OK;
 }
 
@@ -164,15 +165,23 @@ static int run_command(const cohort_command *command, int argc, char **argv)
         cohort_options_parse(&options, command->options, command->option_count, argc, argv);
     if (status == COHORT_OK && options.help) {
         if (cohort_cli_is_speaker(NULL))
-            print_command(stdout, command);
+            cohort_cli_print_command(stdout, command);
         cohort_options_clear(&options);
         return 0;
     }
     if (status == COHORT_OK)
         status =
             cohort_options_positionals(&options, command->least, command->most, command->usage);
+    int64_t restarts = 0;
+    bool is_outside = false;
+    if (status == COHORT_OK && command == &cohort_command_train) {
+        is_outside = cohort_options_given(&options, "restarts") && !getenv(COHORT_SUPERVISED);
+        status = cohort_options_integer(&restarts, &options, "restarts", 0, 0, COHORT_RESTARTS_MAX);
+    }
     if (status != COHORT_OK) {
         code = finish(NULL, status);
+    } else if (is_outside) {
+        code = cohort_supervise_train(argv - 1, restarts);
     } else if (command->is_parallel) {
         code = run_parallel(command, &options);
     } else if (cohort_cli_is_speaker(NULL)) {
@@ -207,6 +216,8 @@ int main(int argc, char **argv)
     const cohort_command *command = find(name);
     if (!command)
         return finish(NULL, unknown(name));
+    if (command->run_outside)
+        return cohort_cli_is_speaker(NULL) ? command->run_outside(argc - 1, argv + 1) : 0;
     if (!command->run_raw)
         return run_command(command, argc - 1, argv + 1);
     return cohort_cli_is_speaker(NULL) ? finish(NULL, command->run_raw(argc - 1, argv + 1)) : 0;

@@ -114,18 +114,57 @@ static void note_resumed(const cohort_trainer *trainer, const char *path)
     trainer->options.observer.on_note(trainer->options.observer.context, text);
 }
 
+enum { JOB_BYTES_MAX = 256 };
+
+/* Whether the job that opened this run folder last is this one, started again. */
+static bool has_opened_before(const cohort_trainer *trainer)
+{
+    cohort_text path = {0}, job = {0};
+    bool same = false;
+    if (trainer->options.job &&
+        cohort_path_join(&path, trainer->folder.data, ".job") == COHORT_OK &&
+        cohort_file_exists(path.data) &&
+        cohort_file_read(&job, path.data, JOB_BYTES_MAX) == COHORT_OK && job.length > 0)
+        same = strcmp(job.data, trainer->options.job) == 0;
+    cohort_error_clear();
+    cohort_text_clear(&path);
+    cohort_text_clear(&job);
+    return same;
+}
+
+static cohort_status write_job(const cohort_trainer *trainer)
+{
+    cohort_text path = {0};
+    const char *job = trainer->options.job;
+    if (!job)
+        return COHORT_OK;
+    cohort_status status = cohort_run_path(&path, trainer->run, ".job");
+    if (status == COHORT_OK)
+        status = cohort_file_write(path.data, job, strlen(job));
+    cohort_text_clear(&path);
+    return status;
+}
+
+/* The checkpoint to start from into PATH; empty if there is none. */
+static cohort_status find_start(cohort_text *path, cohort_trainer *trainer, bool again)
+{
+    if (again || !trainer->options.resume)
+        COHORT_TRY(cohort_run_latest(path, trainer->run));
+    if (path->length == 0 && trainer->options.resume)
+        cohort_text_append(path, "%s", trainer->options.resume);
+    return cohort_text_status(path);
+}
+
 /* Rank 0's part: lock the folder, load what is there, write the resolved recipe. */
 static cohort_status open_run(cohort_trainer *trainer)
 {
     cohort_text path = {0};
     cohort_status status = COHORT_OK;
-    COHORT_TRY_DONE(status,
-                    cohort_run_open(&trainer->run, trainer->folder.data, trainer->options.fresh));
-    if (trainer->options.resume)
-        cohort_text_append(&path, "%s", trainer->options.resume);
-    else
-        COHORT_TRY_DONE(status, cohort_run_latest(&path, trainer->run));
-    COHORT_TRY_DONE(status, cohort_text_status(&path));
+    const bool again = has_opened_before(trainer);
+    COHORT_TRY_DONE(status, cohort_run_open(&trainer->run, trainer->folder.data,
+                                            trainer->options.fresh && !again));
+    COHORT_TRY_DONE(status, find_start(&path, trainer, again));
+    COHORT_TRY_DONE(status, write_job(trainer));
     if (path.length > 0) {
         COHORT_TRY_DONE(status, load(trainer, path.data));
         note_resumed(trainer, path.data);

@@ -5,7 +5,7 @@
 
 for way in help --help -h; do
     works 1 $way
-    for command in train bench eval predict init inspect convert; do
+    for command in train bench eval predict init inspect convert launch; do
         grep -q "^  $command  *[A-Z]" out || wrong "$way does not list $command"
     done
     says "help recipe" "--version" "usage: cohort COMMAND"
