@@ -8,7 +8,9 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/job_output.h"
 #include "cli/supervise.h"
+#include "comm/lookout.h"
 #include "data/listing.h"
 #include "kernel/conv.h"
 #include "kernel/gemm.h"
@@ -135,7 +137,15 @@ static int finish(cohort_comm *comm, cohort_status status)
         status = COHORT_DATA;
     }
     const int code = cohort_status_exit_code(status);
-    /* Ranks that did not arrive cannot be waited for. */
+    if (comm && getenv(COHORT_SUPERVISED) && cohort_cli_is_speaker(comm))
+        fprintf(stderr, COHORT_JOB_OUTCOME "%d\n", code);
+    /* Ranks that did not arrive cannot be waited for, also by MPI_Finalize. */
+    if (comm && cohort_comm_launcher_recovers() && !cohort_comm_is_broken(comm)) {
+        cohort_comm_set_over(comm);
+        if (cohort_comm_barrier(comm) != COHORT_OK)
+            cohort_error_clear();
+        cohort_comm_kill(comm, code);
+    }
     if (comm && cohort_comm_is_broken(comm))
         cohort_comm_kill(comm, code);
     cohort_comm_close(comm);
@@ -144,9 +154,24 @@ static int finish(cohort_comm *comm, cohort_status status)
     return comm || cohort_cli_is_speaker(NULL) ? code : 0;
 }
 
+/* MPI does not come back (comm/lookout.h). */
+static void end_at_once(const char *message, int is_speaker)
+{
+    const int code = cohort_status_exit_code(COHORT_PEER);
+    if (is_speaker)
+        fprintf(stderr, "cohort: %s\n", message);
+    else /* under plain mpirun the first to end ends all: the message first */
+        sleep(1);
+    if (getenv(COHORT_SUPERVISED))
+        fprintf(stderr, COHORT_JOB_OUTCOME "%d\n", code);
+    fflush(stderr);
+    _exit(code);
+}
+
 static int run_parallel(const cohort_command *command, const cohort_options *options)
 {
     cohort_comm *comm = NULL;
+    cohort_lookout_set_action(end_at_once);
     cohort_status status = cohort_comm_start(&comm);
     if (status == COHORT_OK) {
         const bool verbose = cohort_options_given(options, "verbose");

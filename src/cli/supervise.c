@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/job_output.h"
+#include "train/job.h"
 
 static const double GRACE = 5; /* seconds from the outcome to the end */
 enum { CODE_LOST = 5, CODE_STOPPED = 75, ENVIRONMENT_BYTES_MAX = 4 << 20 };
@@ -141,13 +142,13 @@ static void wait_for_end(run *r, const sigset_t *while_polling)
 }
 
 /* The exit code of the job as users know it. Says who was killed, where nobody has. */
-static int judge(const run *r)
+static int judge(const run *r, bool elastic)
 {
     const cohort_job_output *output = &r->output;
     int code = WIFEXITED(r->status) ? WEXITSTATUS(r->status) : 128 + WTERMSIG(r->status);
     if (output->outcome >= 0)
         return output->outcome;
-    if (code <= CODE_LOST || code == CODE_STOPPED)
+    if ((code <= CODE_LOST && !elastic) || code == CODE_STOPPED)
         return code;
     if (asked > 1)
         return code;
@@ -190,7 +191,7 @@ int cohort_supervise(const cohort_supervision *job)
             return cohort_status_exit_code(status);
         }
         wait_for_end(&r, &while_polling);
-        code = judge(&r);
+        code = judge(&r, job->elastic);
         cohort_job_output_clear(&r.output);
         if (code < CODE_LOST || code == CODE_STOPPED || asked > 0 || left == 0)
             return code;
@@ -235,17 +236,17 @@ static char **read_strings(const char *path)
 }
 
 /* COMMAND of mpirun without -q (which hides who died) and handing our variables to all hosts. */
-static char **adapt_mpirun(char **command)
+static char **adapt_mpirun(char **command, bool elastic)
 {
-    static char *const added[] = {"-x", COHORT_SUPERVISED, "-x", "COHORT_JOB"};
+    static char *const added[] = {"-x", COHORT_SUPERVISED, "-x", "COHORT_JOB", "--enable-recovery"};
     size_t count = 0, at = 0;
     while (command[count])
         count++;
-    char **adapted = calloc(count + 5, sizeof *adapted);
+    char **adapted = calloc(count + 6, sizeof *adapted);
     if (!adapted)
         return command;
     adapted[at++] = command[0];
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < (elastic ? 5 : 4); i++)
         adapted[at++] = added[i];
     bool is_option = true; /* what follows the program is not mpirun's */
     for (size_t i = 1; i < count; i++) {
@@ -329,7 +330,26 @@ int cohort_supervise_train(char **argv, int64_t restarts)
     return cohort_status_exit_code(status);
 }
 
-void cohort_supervise_look(int64_t *restarts, int argc, char **command)
+/* Whether the recipe of `cohort train …` wants it. */
+static bool is_elastic(const cohort_options *options)
+{
+    size_t set_count = 0;
+    const char *const *sets = cohort_options_list(&set_count, options, "set");
+    cohort_comm *alone = NULL;
+    cohort_recipe *recipe = NULL;
+    bool wanted = false;
+    if (options->help || options->positional_count != 1 ||
+        cohort_comm_open(&alone, NULL) != COHORT_OK)
+        return false;
+    if (cohort_job_read_recipe(&recipe, alone, options->positional[0], sets, set_count) ==
+        COHORT_OK)
+        wanted = recipe->train.elastic;
+    cohort_recipe_destroy(recipe);
+    cohort_comm_close(alone);
+    return wanted;
+}
+
+void cohort_supervise_look(cohort_supervision *job, int argc, char **command)
 {
     for (int i = 0; i + 1 < argc; i++) {
         cohort_options options = {0};
@@ -337,10 +357,11 @@ void cohort_supervise_look(int64_t *restarts, int argc, char **command)
         if (strcmp(base_name(command[i]), "cohort") != 0 || strcmp(command[i + 1], "train") != 0)
             continue;
         if (cohort_options_parse(&options, train->options, train->option_count, argc - i - 1,
-                                 command + i + 1) != COHORT_OK ||
-            cohort_options_integer(restarts, &options, "restarts", *restarts, 0,
-                                   COHORT_RESTARTS_MAX) != COHORT_OK)
-            cohort_error_clear(); /* the ranks will say it */
+                                 command + i + 1) == COHORT_OK &&
+            cohort_options_integer(&job->restarts, &options, "restarts", 0, 0,
+                                   COHORT_RESTARTS_MAX) == COHORT_OK)
+            job->elastic = is_elastic(&options);
+        cohort_error_clear();
         cohort_options_clear(&options);
         return;
     }
@@ -369,7 +390,7 @@ static int run_launch(int argc, char **argv)
         status = COHORT_FAIL(COHORT_USAGE, "launch: what is to be launched? e.g. cohort launch "
                                            "mpirun -n 4 cohort train recipe.yaml");
     if (status == COHORT_OK) {
-        cohort_supervise_look(&job.restarts, argc - own, argv + own);
+        cohort_supervise_look(&job, argc - own, argv + own);
         status = cohort_options_integer(&job.restarts, &options, "restarts", job.restarts, 0,
                                         COHORT_RESTARTS_MAX);
     }
@@ -379,7 +400,11 @@ static int run_launch(int argc, char **argv)
         return cohort_status_exit_code(status);
     }
     job.program = argv[own];
-    job.command = is_mpirun(base_name(argv[own])) ? adapt_mpirun(argv + own) : argv + own;
+    job.command = argv + own;
+    if (is_mpirun(base_name(argv[own])))
+        job.command = adapt_mpirun(argv + own, job.elastic);
+    else
+        job.elastic = false;
     return cohort_supervise(&job);
 }
 

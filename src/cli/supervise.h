@@ -12,6 +12,7 @@ typedef struct cohort_supervision {
     const char *program; /* what is executed; looked for in $PATH without a slash */
     char **command;      /* argv of the job, NULL-terminated; argv[0] its name */
     int64_t restarts;    /* how often it may start again */
+    bool elastic;        /* ranks may outlive others: mpirun's exit code says nothing */
 } cohort_supervision;
 
 /* Runs the job to its end and returns the exit code: its own where it is one of ours, 5 when a
@@ -26,7 +27,8 @@ int cohort_supervise(const cohort_supervision *job);
  * exit code. */
 int cohort_supervise_train(char **argv, int64_t restarts);
 
-/* Finds `cohort train …` in the COMMAND of a launcher: *restarts becomes its --restarts. */
-void cohort_supervise_look(int64_t *restarts, int argc, char **command);
+/* Finds `cohort train …` in the COMMAND of a launcher and takes over its --restarts and its
+ * recipe's train.elastic. What is wrong with them the ranks will say. */
+void cohort_supervise_look(cohort_supervision *job, int argc, char **command);
 
 #endif

@@ -43,7 +43,7 @@ static cohort_status train(cohort_comm *comm, cohort_recipe *recipe,
     COHORT_TRY_DONE(status, cohort_trainer_create(&trainer, comm, recipe, how));
     COHORT_TRY_DONE(status, cohort_trainer_run(trainer));
     cohort_progress_hide(line);
-    if (cohort_cli_is_speaker(comm))
+    if (cohort_cli_is_speaker(comm) && !cohort_comm_is_broken(comm)) /* else another has */
         print_result(cohort_trainer_test(trainer), cohort_trainer_folder(trainer));
 done:
     cohort_trainer_destroy(trainer);

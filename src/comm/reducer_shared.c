@@ -146,10 +146,12 @@ cohort_status cohort_reducer_shared_open(cohort_reducer *reducer)
 void cohort_reducer_shared_close(cohort_reducer *reducer)
 {
     cohort_exchange_close(&reducer->exchange);
-    if (reducer->sums != reducer->vector)
-        cohort_free(reducer->sums);
+    if (!reducer->comm->is_broken) { /* else MPI may still write to them */
+        if (reducer->sums != reducer->vector)
+            cohort_free(reducer->sums);
+        cohort_free(reducer->private_memory);
+    }
     cohort_shared_destroy(reducer->memory);
-    cohort_free(reducer->private_memory);
     cohort_free(reducer->replicas);
     cohort_free(reducer->slices);
     reducer->memory = NULL;

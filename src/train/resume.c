@@ -9,23 +9,29 @@
 #include "base/log.h"
 #include "train/trainer_private.h"
 
-cohort_status cohort_trainer_share_weights(cohort_trainer *trainer)
+static cohort_status share_weights(cohort_trainer *trainer, int source)
 {
     COHORT_TRY(cohort_comm_broadcast(trainer->comm, trainer->params,
-                                     cohort_model_params_count(trainer->model) * sizeof(float), 0));
+                                     cohort_model_params_count(trainer->model) * sizeof(float),
+                                     source));
     return cohort_comm_broadcast(trainer->comm, trainer->state,
-                                 cohort_model_state_count(trainer->model) * sizeof(float), 0);
+                                 cohort_model_state_count(trainer->model) * sizeof(float), source);
 }
 
-/* Everything rank 0 has loaded to all. */
-static cohort_status share_all(cohort_trainer *trainer)
+cohort_status cohort_trainer_share_weights(cohort_trainer *trainer)
 {
-    COHORT_TRY(cohort_trainer_share_weights(trainer));
+    return share_weights(trainer, 0);
+}
+
+cohort_status cohort_trainer_share_all(cohort_trainer *trainer, int source)
+{
+    COHORT_TRY(share_weights(trainer, source));
     const size_t bytes = cohort_model_params_count(trainer->model) * sizeof(float);
     for (size_t i = 0; i < cohort_optimizer_slot_count(trainer->optimizer); i++)
-        COHORT_TRY(cohort_comm_broadcast(trainer->comm,
-                                         cohort_optimizer_slot(trainer->optimizer, i), bytes, 0));
-    return cohort_comm_broadcast(trainer->comm, &trainer->progress, sizeof trainer->progress, 0);
+        COHORT_TRY(cohort_comm_broadcast(
+            trainer->comm, cohort_optimizer_slot(trainer->optimizer, i), bytes, source));
+    return cohort_comm_broadcast(trainer->comm, &trainer->progress, sizeof trainer->progress,
+                                 source);
 }
 
 /* Whether the run saved in OLD may be continued by this recipe. Rank 0. */
@@ -172,9 +178,18 @@ static cohort_status open_run(cohort_trainer *trainer)
         COHORT_TRY_DONE(status, load_initial_weights(trainer));
     }
     COHORT_TRY_DONE(status, cohort_run_write_recipe(trainer->run, trainer->recipe_text.data));
-    COHORT_TRY_DONE(status, cohort_run_path(&path, trainer->run, "metrics.jsonl"));
-    COHORT_TRY_DONE(status, cohort_record_open(&trainer->record, path.data));
+    COHORT_TRY_DONE(status, cohort_trainer_open_record(trainer));
 done:
+    cohort_text_clear(&path);
+    return status;
+}
+
+cohort_status cohort_trainer_open_record(cohort_trainer *trainer)
+{
+    cohort_text path = {0};
+    cohort_status status = cohort_run_path(&path, trainer->run, "metrics.jsonl");
+    if (status == COHORT_OK)
+        status = cohort_record_open(&trainer->record, path.data);
     cohort_text_clear(&path);
     return status;
 }
@@ -194,7 +209,7 @@ cohort_status cohort_trainer_open_run(cohort_trainer *trainer)
     COHORT_TRY(cohort_comm_follow(trainer->comm, status));
     COHORT_TRY(cohort_comm_broadcast(trainer->comm, &trainer->resumed, sizeof trainer->resumed, 0));
     COHORT_TRY(cohort_trainer_choose_ways(trainer));
-    return share_all(trainer);
+    return cohort_trainer_share_all(trainer, 0);
 }
 
 const char *cohort_trainer_folder(const cohort_trainer *trainer)

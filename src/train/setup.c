@@ -12,14 +12,13 @@
 #include "train/trainer_private.h"
 
 /* A loader that walks SUBSET of the split in order, in passes of one microbatch. */
-static cohort_status open_eval(cohort_eval_split *split, cohort_trainer *trainer,
-                               const cohort_subset *subset)
+cohort_status cohort_trainer_open_split(cohort_eval_split *split, cohort_trainer *trainer)
 {
     const size_t global = trainer->microbatch * (size_t)cohort_comm_size(trainer->comm);
-    split->batch_count = (cohort_subset_count(subset) + global - 1) / global;
+    split->batch_count = (cohort_subset_count(&split->subset) + global - 1) / global;
     const cohort_share share = cohort_job_even_share(trainer->comm);
-    return cohort_job_loader(&split->loader, trainer->recipe, split->dataset, subset, global,
-                             &share, trainer->model, COHORT_TO_EVALUATE);
+    return cohort_job_loader(&split->loader, trainer->recipe, split->dataset, &split->subset,
+                             global, &share, trainer->model, COHORT_TO_EVALUATE);
 }
 
 static cohort_status open_group(cohort_eval_split *split, cohort_trainer *trainer,
@@ -27,8 +26,8 @@ static cohort_status open_group(cohort_eval_split *split, cohort_trainer *traine
 {
     COHORT_TRY(cohort_job_open_split(&split->dataset, trainer->comm, trainer->recipe, NULL, group,
                                      cohort_model_input(trainer->model), &trainer->loss));
-    const cohort_subset all = cohort_subset_all(cohort_dataset_describe(split->dataset)->count);
-    return cohort_comm_agree(trainer->comm, open_eval(split, trainer, &all));
+    split->subset = cohort_subset_all(cohort_dataset_describe(split->dataset)->count);
+    return cohort_comm_agree(trainer->comm, cohort_trainer_open_split(split, trainer));
 }
 
 static cohort_status open_splits(cohort_trainer *trainer)
@@ -44,8 +43,9 @@ static cohort_status open_splits(cohort_trainer *trainer)
                        recipe->data.validation);
         trainer->validation.dataset = trainer->train;
         trainer->validation.is_borrowed = true;
-        COHORT_TRY(
-            cohort_comm_agree(trainer->comm, open_eval(&trainer->validation, trainer, &held)));
+        trainer->validation.subset = held;
+        COHORT_TRY(cohort_comm_agree(trainer->comm,
+                                     cohort_trainer_open_split(&trainer->validation, trainer)));
     } else if (recipe->data.validation) {
         COHORT_TRY(open_group(&trainer->validation, trainer, recipe->data.validation));
     }
@@ -160,8 +160,7 @@ static cohort_status choose_share(cohort_trainer *trainer, const cohort_flow *in
     return COHORT_OK;
 }
 
-/* The network, planned, the loss on it, the loader for it. Rank-local. */
-static cohort_status create_model(cohort_trainer *trainer)
+cohort_status cohort_trainer_create_network(cohort_trainer *trainer)
 {
     const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
     char name[128];
@@ -177,17 +176,24 @@ static cohort_status create_model(cohort_trainer *trainer)
     COHORT_TRY(cohort_job_loss(&trainer->loss, trainer->recipe, trainer->model, info));
     snprintf(name, sizeof name, "%s/%s", trainer->recipe->data.file, trainer->recipe->data.train);
     COHORT_TRY(cohort_job_check_data(trainer->train, name, &input, &trainer->loss));
-    COHORT_TRY(cohort_job_loader(&trainer->loader, trainer->recipe, trainer->train,
-                                 &trainer->sampler.subset, trainer->sampler.global_batch,
-                                 &trainer->share, trainer->model, COHORT_TO_TRAIN));
+    return cohort_job_loader(&trainer->loader, trainer->recipe, trainer->train,
+                             &trainer->sampler.subset, trainer->sampler.global_batch,
+                             &trainer->share, trainer->model, COHORT_TO_TRAIN);
+}
+
+/* The network and memory for its parameters and state. Rank-local. */
+static cohort_status create_model(cohort_trainer *trainer)
+{
+    COHORT_TRY(cohort_trainer_create_network(trainer));
     const size_t state_count = cohort_model_state_count(trainer->model);
     COHORT_TRY(COHORT_ALLOCATE(&trainer->params, cohort_model_params_count(trainer->model)));
     if (trainer->recipe->train.on_nonfinite == COHORT_NONFINITE_SKIP && state_count > 0)
         COHORT_TRY(COHORT_ALLOCATE(&trainer->state_before, state_count));
+    COHORT_TRY(COHORT_ALLOCATE(&trainer->committed_state, state_count));
     return COHORT_ALLOCATE(&trainer->state, state_count);
 }
 
-static cohort_status create_vectors(cohort_trainer *trainer)
+cohort_status cohort_trainer_connect_network(cohort_trainer *trainer)
 {
     const cohort_recipe *recipe = trainer->recipe;
     const size_t count = cohort_model_params_count(trainer->model);
@@ -198,11 +204,31 @@ static cohort_status create_vectors(cohort_trainer *trainer)
     COHORT_TRY(cohort_comm_agree(trainer->comm, cohort_trainer_create_sums(trainer)));
     cohort_model_bind(trainer->model, trainer->params, cohort_reducer_grads(trainer->reducer),
                       trainer->state);
+    return COHORT_OK;
+}
+
+static cohort_status create_vectors(cohort_trainer *trainer)
+{
+    const cohort_recipe *recipe = trainer->recipe;
+    const size_t count = cohort_model_params_count(trainer->model);
+    COHORT_TRY(cohort_trainer_connect_network(trainer));
     cohort_model_init(trainer->model, (uint64_t)recipe->seed);
     const cohort_tensors tensors = cohort_model_param_tensors(trainer->model);
     return cohort_comm_agree(
         trainer->comm,
         cohort_optimizer_create(&trainer->optimizer, &recipe->optimizer, &tensors, count));
+}
+
+/* train.elastic. */
+static cohort_status allow_loss(cohort_trainer *trainer)
+{
+    COHORT_REQUIRE(
+        cohort_comm_size(trainer->comm) == 1 || cohort_comm_launcher_recovers() ||
+            !getenv("OMPI_COMM_WORLD_SIZE"),
+        COHORT_USAGE,
+        "train.elastic: mpirun ends all ranks when one dies; start it by `cohort launch mpirun …`, "
+        "or with `mpirun --enable-recovery`");
+    return cohort_comm_allow_loss(trainer->comm);
 }
 
 cohort_status cohort_trainer_open(cohort_trainer *trainer)
@@ -217,7 +243,8 @@ cohort_status cohort_trainer_open(cohort_trainer *trainer)
     COHORT_TRY(cohort_comm_agree(trainer->comm, choose_samples(trainer)));
     COHORT_TRY(cohort_comm_agree(trainer->comm, create_model(trainer)));
     COHORT_TRY(create_vectors(trainer));
-    return open_splits(trainer);
+    COHORT_TRY(open_splits(trainer));
+    return trainer->recipe->train.elastic ? allow_loss(trainer) : COHORT_OK;
 }
 
 static void close_split(cohort_eval_split *split)
@@ -249,5 +276,7 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_free(trainer->params);
     cohort_free(trainer->state);
     cohort_free(trainer->state_before);
+    cohort_free(trainer->committed_state);
+    cohort_free(trainer->choices);
     free(trainer);
 }

@@ -3,6 +3,8 @@
 # an undisturbed run.
 # shellcheck source=tests/command/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/command/faults.sh
+. "$SOURCE/tests/command/faults.sh"
 works 1 convert digits --train 1000 --test 100 --size 14 --output digits.h5
 cat >net.yaml <<'YAML'
 name: net
@@ -20,47 +22,13 @@ checkpoint: {every_epochs: 2}
 comm: {timeout: 10}
 YAML
 
-# The process that is RANK of the run in FOLDER: not those that launch it.
-process_of() { # FOLDER RANK
-    # shellcheck disable=SC2013 # names without blanks
-    for environ in $(grep -lzx "OMPI_COMM_WORLD_RANK=$2" /proc/[0-9]*/environ 2>/dev/null); do
-        process=${environ%/environ}
-        if tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -q "train .*--run $1 "; then
-            echo "${process#/proc/}"
-        fi
-    done
-}
-
-# Sends SIGNAL to RANK once the run in FOLDER has come to STEP.
-disturb() { # FOLDER STEP RANK SIGNAL
-    # Looked up early: going through /proc takes as long as many steps.
-    for _ in $(seq 600); do
-        victims=$(process_of "$1" "$3")
-        [ -z "$victims" ] || break
-        sleep 0.02
-    done
-    for _ in $(seq 1200); do
-        grep -q "\"step\":$2," "$1/metrics.jsonl" 2>/dev/null && break
-        sleep 0.02
-    done
-    for victim in $victims; do
-        kill -s "$4" "$victim"
-    done
-}
-
-losses() { # FOLDER
-    sed -n 's/.*"event":"step","step":\([0-9]*\),.*"loss":\([^,]*\),.*/\1 \2/p' "$1/metrics.jsonl" |
-        awk '{ loss[$1] = $2; if ($1 > last) last = $1 }
-             END { for (i = 1; i <= last; i++) print i, loss[i] }'
-}
-
 works 1 train net.yaml --run whole
 losses whole >whole.losses
 
 # survives FOLDER RANK SIGNAL COMMAND…: disturbed once, it finishes by itself.
 survives() {
     folder=$1
-    disturb "$1" 150 "$2" "$3" &
+    disturb "$1" 150 "$3" "$2" &
     shift 3
     timeout 120 "$@" --run "$folder" --quiet >out 2>err
     got=$?
@@ -95,7 +63,7 @@ wait
 losses alone | cmp -s whole.losses - || wrong "alone: other losses"
 
 # Without restarts, or when they are used up: 5 and the name; what is there goes on.
-disturb lost 150 1 KILL &
+disturb lost 150 KILL 1 &
 fails_on 2 5 "rank 1 on $(hostname) has died" train net.yaml --run lost
 wait
 works 2 train net.yaml --run lost --quiet
