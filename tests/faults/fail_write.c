@@ -1,6 +1,5 @@
 /* LD_PRELOAD: the Nth write to a checkpoint (a file with ".h5" in its name), counted from the
  * process's start, fails with EIO; N is $COHORT_FAULT_WRITE. Once only. */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
