@@ -3,8 +3,8 @@
 # (tests/faults/README.md). Each must end within its deadline with the right exit code, and
 # continuing it must give the losses of the undisturbed run. One line a run goes to the file
 # TALLY (default: kept nowhere), a summary to stdout; exit code 1 if anything was wrong.
-# shellcheck disable=SC2317 # called by name
 # Needs what command tests need: COHORT, SOURCE; FAIL_WRITE is the library that fails a write.
+# shellcheck disable=SC2317 # functions called by name
 RUNS=${1:-8} SEED=${2:-1} TALLY=${3:-}
 case $TALLY in '' | /*) ;; *) TALLY=$PWD/$TALLY ;; esac
 # shellcheck source=tests/command/lib.sh
@@ -64,7 +64,7 @@ strike() { # SIGNAL RANK
     victim=''
     for _ in $(seq 2000); do
         victim=$(process_of "$folder" "$2")
-        [ -z "$victim" ] && kill -0 $job 2>/dev/null || break
+        if [ -n "$victim" ] || ! kill -0 "$job" 2>/dev/null; then break; fi
         sleep 0.02
     done
     phase=$(tail -n 1 "$folder/metrics.jsonl" 2>/dev/null |
@@ -77,13 +77,13 @@ strike() { # SIGNAL RANK
 
 # code_is CODE…: the job ended with one of them.
 code_is() {
-    wait $job
+    wait "$job"
     code=$?
     for allowed in "$@"; do
         [ "$code" != "$allowed" ] || return 0
     done
     verdict=wrong
-    [ $code != 137 ] || verdict=HANG
+    [ "$code" != 137 ] || verdict=HANG
     wrong "run $i ($kind, rank $rank, $delay, $phase): exit code $code, not $*: $(cat err)"
 }
 
@@ -92,7 +92,7 @@ continue_it() { # OPTION…
     timeout -s KILL "$DEADLINE" "$run" 2 "$COHORT" train net.yaml --run "$folder" --quiet "$@" \
         >out 2>err.more
     got=$?
-    if [ $got != 0 ] && ! { [ $got = 2 ] && grep -q 'is finished' err.more; }; then
+    if [ "$got" != 0 ] && ! { [ "$got" = 2 ] && grep -q 'is finished' err.more; }; then
         verdict=wrong
         wrong "run $i ($kind, $phase): continuing: exit code $got: $(cat err.more)"
     fi
@@ -114,7 +114,7 @@ flip_a_byte() { # FILE
 kill_one() {
     begin
     strike KILL "$rank"
-    if [ $phase = over ]; then code_is 0; else code_is 5 0; fi
+    if [ "$phase" = over ]; then code_is 0; else code_is 5 0; fi
     continue_it
 }
 
@@ -122,14 +122,14 @@ terminate_one() {
     begin
     strike TERM "$rank"
     # Before it catches signals a process simply dies of them.
-    if [ $phase = start-up ]; then code_is 75 5; else code_is 75 0; fi
+    if [ "$phase" = start-up ]; then code_is 75 5; else code_is 75 0; fi
     continue_it
 }
 
 stop_one() {
     begin
     strike STOP "$rank"
-    if [ $phase = over ]; then code_is 0; else code_is 5 0; fi
+    if [ "$phase" = over ]; then code_is 0; else code_is 5 0; fi
     continue_it
 }
 
@@ -170,7 +170,7 @@ lose_one() {
     ranks=4
     begin --set train.elastic=true
     strike KILL "$rank"
-    if [ $phase = start-up ]; then code_is 0 5; else code_is 0; fi
+    if [ "$phase" = start-up ]; then code_is 0 5; else code_is 0; fi
     continue_it --set train.elastic=true
 }
 
@@ -194,7 +194,7 @@ for i in $(seq "$RUNS"); do
     kind=$1 verdict=good folder=r$i phase=''
     draw 3
     ranks=$((drawn + 2))
-    draw $ranks
+    draw "$ranks"
     rank=$drawn
     draw $((span * 100))
     delay=$drawn
