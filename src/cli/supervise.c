@@ -179,6 +179,7 @@ int cohort_supervise(const cohort_supervision *job)
     int code = CODE_LOST;
     prctl(PR_SET_NAME, "cohort-launch"); /* `killall cohort` means the ranks */
     setenv(COHORT_SUPERVISED, "1", 1);
+    setenv("COHORT_START_TIMEOUT", "300", 0);
     /* By it a restarted job knows a run folder as its own (--fresh and --resume are done). */
     snprintf(token, sizeof token, "%ld-%.6f", (long)getpid(), cohort_clock_seconds());
     setenv("COHORT_JOB", token, 1);
@@ -238,15 +239,21 @@ static char **read_strings(const char *path)
 /* COMMAND of mpirun without -q (which hides who died) and handing our variables to all hosts. */
 static char **adapt_mpirun(char **command, bool elastic)
 {
-    static char *const added[] = {"-x", COHORT_SUPERVISED, "-x", "COHORT_JOB", "--enable-recovery"};
+    static char *const added[] = {"-x",
+                                  COHORT_SUPERVISED,
+                                  "-x",
+                                  "COHORT_JOB",
+                                  "-x",
+                                  "COHORT_START_TIMEOUT",
+                                  "--enable-recovery"};
     size_t count = 0, at = 0;
     while (command[count])
         count++;
-    char **adapted = calloc(count + 6, sizeof *adapted);
+    char **adapted = calloc(count + 8, sizeof *adapted);
     if (!adapted)
         return command;
     adapted[at++] = command[0];
-    for (size_t i = 0; i < (elastic ? 5 : 4); i++)
+    for (size_t i = 0; i < (elastic ? 7 : 6); i++)
         adapted[at++] = added[i];
     bool is_option = true; /* what follows the program is not mpirun's */
     for (size_t i = 1; i < count; i++) {
@@ -330,7 +337,7 @@ int cohort_supervise_train(char **argv, int64_t restarts)
     return cohort_status_exit_code(status);
 }
 
-/* Whether the recipe of `cohort train …` wants it. */
+/* Whether the recipe of `cohort train …` wants it. Tells the ranks its deadline. */
 static bool is_elastic(const cohort_options *options)
 {
     size_t set_count = 0;
@@ -342,8 +349,12 @@ static bool is_elastic(const cohort_options *options)
         cohort_comm_open(&alone, NULL) != COHORT_OK)
         return false;
     if (cohort_job_read_recipe(&recipe, alone, options->positional[0], sets, set_count) ==
-        COHORT_OK)
+        COHORT_OK) {
+        char seconds[32];
         wanted = recipe->train.elastic;
+        /* Also the deadline of start-up, before the ranks know the recipe. */
+        setenv("COHORT_START_TIMEOUT", cohort_number_text(seconds, recipe->comm.timeout), 1);
+    }
     cohort_recipe_destroy(recipe);
     cohort_comm_close(alone);
     return wanted;

@@ -24,6 +24,16 @@ static int environment_int(const char *name, int fallback)
                                                                                         : fallback;
 }
 
+/* The deadline before the recipe's is known: `cohort launch` tells comm.timeout. */
+static double start_timeout(void)
+{
+    double seconds = DEFAULT_TIMEOUT;
+    const char *text = getenv("COHORT_START_TIMEOUT");
+    if (text && (!cohort_parse_double(&seconds, text) || !(seconds >= 0)))
+        seconds = DEFAULT_TIMEOUT;
+    return seconds;
+}
+
 /* What launchers tell a process: mpirun sets OMPI_…, PMIx hosts PMIX_RANK, other MPIs'
  * launchers PMI_…, srun SLURM_… (a batch script has SLURM_PROCID too, but no
  * SLURM_STEP_NUM_TASKS). */
@@ -231,7 +241,7 @@ static cohort_status make(cohort_comm **out, const MPI_Comm *parent, bool starte
     cohort_comm *comm = NULL;
     *out = NULL;
     COHORT_TRY(COHORT_ALLOCATE(&comm, 1));
-    comm->timeout = DEFAULT_TIMEOUT;
+    comm->timeout = start_timeout();
     comm->chunk_bytes = COHORT_STAGE_BYTES;
     comm->started_mpi = started_mpi;
     comm->lifeline = MPI_COMM_NULL;
@@ -270,7 +280,7 @@ cohort_status cohort_comm_start(cohort_comm **out)
         return make(out, NULL, false);
     int provided, size = 1;
     skip_network_search();
-    cohort_lookout_begin("start-up", DEFAULT_TIMEOUT);
+    cohort_lookout_begin("start-up", start_timeout() > 0 ? start_timeout() : INFINITY);
     COHORT_REQUIRE(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) == MPI_SUCCESS,
                    COHORT_PEER, "MPI could not start on rank %d: see its messages above",
                    launched.rank);
