@@ -95,21 +95,24 @@ static cohort_status set_up(cohort_trainer *trainer, int source)
     return COHORT_OK;
 }
 
-/* A new rank 0 takes the run folder: its lock ended with the process that held it. */
+/* A new rank 0 takes the run folder: its lock ended with the process that held it. Whichever it is
+ * records the last step: the lost one may not have come to it, and rank 0 itself may have been
+ * behind. */
 static cohort_status take_over(cohort_trainer *trainer)
 {
-    if (cohort_comm_rank(trainer->comm) != 0 || trainer->run)
+    cohort_status status = COHORT_OK;
+    if (cohort_comm_rank(trainer->comm) != 0)
         return COHORT_OK;
-    cohort_status status = cohort_run_open(&trainer->run, trainer->folder.data, false);
-    if (status == COHORT_OK)
-        status = cohort_trainer_open_record(trainer);
-    /* The lost one may not have come to it. */
-    if (status == COHORT_OK && (uint64_t)trainer->last_step == trainer->progress.step &&
-        trainer->progress.step > 0)
-        status = cohort_trainer_record_step(trainer);
+    if (!trainer->run) {
+        status = cohort_run_open(&trainer->run, trainer->folder.data, false);
+        if (status == COHORT_OK)
+            status = cohort_trainer_open_record(trainer);
+    }
     if (status != COHORT_OK)
         return COHORT_FAIL(COHORT_PEER, "rank 0 is lost and nobody can take its place: %s",
                            cohort_error_message());
+    if (trainer->progress.step > 0 && (uint64_t)trainer->last_step == trainer->progress.step)
+        return cohort_trainer_record_step(trainer);
     return COHORT_OK;
 }
 
