@@ -192,7 +192,8 @@ static cohort_status create_params(cohort_trainer *trainer)
 {
     const size_t count = cohort_model_params_count(trainer->model);
     cohort_status status = COHORT_OK;
-    if (trainer->recipe->comm.reducer != COHORT_REDUCER_MPI)
+    if (trainer->recipe->comm.reducer == COHORT_REDUCER_AUTO ||
+        trainer->recipe->comm.reducer == COHORT_REDUCER_SHARED)
         COHORT_TRY(cohort_shared_update_create(&trainer->shared, trainer->comm, count,
                                                cohort_optimizer_slot_count(trainer->optimizer)));
     if (trainer->shared)
