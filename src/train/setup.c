@@ -202,10 +202,11 @@ static cohort_status create_params(cohort_trainer *trainer)
 {
     const size_t count = cohort_model_params_count(trainer->model);
     cohort_status status = COHORT_OK;
-    /* A private gradient gets its noise between the sum and the update: no update inside the sum.
-     */
-    if (trainer->recipe->comm.reducer != COHORT_REDUCER_MPI && !trainer->privacy &&
-        !trainer->recipe->train.elastic)
+    const bool has_window = trainer->recipe->comm.reducer == COHORT_REDUCER_AUTO ||
+                            trainer->recipe->comm.reducer == COHORT_REDUCER_SHARED;
+    /* A private gradient gets its noise between the sum and the update: no update inside the
+     * sum. */
+    if (has_window && !trainer->privacy && !trainer->recipe->train.elastic)
         COHORT_TRY(cohort_shared_update_create(&trainer->shared, trainer->comm, count,
                                                cohort_optimizer_slot_count(trainer->optimizer)));
     if (trainer->shared)
