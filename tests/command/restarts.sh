@@ -46,7 +46,9 @@ survives stalled 1 STOP "$run" 2 "$COHORT" train net.yaml --restarts 2 --set com
 if [ "$(id -u)" = 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
+supervised=yes
 survives plain 0 KILL mpirun --oversubscribe --bind-to none -n 2 "$COHORT" train net.yaml --restarts 2
+supervised=''
 
 # Alone.
 (
