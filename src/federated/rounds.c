@@ -228,6 +228,7 @@ static void tell(cohort_federated *federated, const round_sums *sums, bool is_te
     if (!is_rank_0(federated) || !observer->on_epoch)
         return;
     const cohort_train_view view = {
+        .epsilon = NAN,
         .epoch = federated->progress.epoch + 1,
         .epochs = federated->how->rounds,
         .step_in_epoch = round->kept,
