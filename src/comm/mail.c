@@ -218,25 +218,25 @@ void cohort_mail_idle(cohort_mail *mail)
     nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
 }
 
-/* The process of RANK on this host; 0: elsewhere, or not to be seen. */
-static uint32_t process_of(const cohort_mail *mail, int rank)
+/* What RANK has on this node's board; NULL if it is elsewhere, or its process cannot be seen. */
+static cohort_presence *presence_of(const cohort_mail *mail, int rank)
 {
     const cohort_comm *comm = mail->comm;
     for (int i = 0; comm->sees_pids && i < comm->node_size; i++)
         if (comm->node_ranks[i] == rank)
-            return atomic_load(&comm->board[i].pid);
-    return 0;
+            return &comm->board[i];
+    return NULL;
 }
 
 bool cohort_mail_is_dead(const cohort_mail *mail, int rank)
 {
-    const uint32_t pid = process_of(mail, rank);
-    return pid && cohort_process_is_dead(pid);
+    cohort_presence *presence = presence_of(mail, rank);
+    return presence && cohort_presence_is_dead(presence);
 }
 
 void cohort_mail_kill(const cohort_mail *mail, int rank)
 {
-    const uint32_t pid = process_of(mail, rank);
-    if (pid && !cohort_process_is_dead(pid))
-        kill((pid_t)pid, SIGKILL);
+    cohort_presence *presence = presence_of(mail, rank);
+    if (presence && !cohort_presence_is_dead(presence))
+        kill((pid_t)atomic_load(&presence->pid), SIGKILL);
 }

@@ -227,6 +227,7 @@ static cohort_status check_round_keys(const cohort_fill *fill, const cohort_reci
     } keys[] = {
         {"train.max_steps", recipe->train.max_steps > 0},
         {"train.parts", recipe->train.parts > 0},
+        {"train.elastic", recipe->train.elastic},
         {"train.log_every_steps", recipe->train.log_every_steps > 0},
         {"checkpoint.every_steps", recipe->checkpoint.every_steps > 0},
     };

@@ -120,6 +120,8 @@ typedef enum cohort_on_nonfinite {
 
 typedef struct cohort_train_recipe {
     size_t epochs, max_steps, global_batch_size, microbatch_size, parts, threads, log_every_steps;
+    bool elastic;                /* go on without ranks that are lost */
+    size_t min_ranks;            /* down to so many */
     size_t verify_every;         /* steps between comparisons of the ranks' parameters; 0 = never */
     int on_nonfinite;            /* cohort_on_nonfinite */
     size_t max_skipped;          /* steps */

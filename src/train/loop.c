@@ -234,9 +234,14 @@ static cohort_status train(cohort_trainer *trainer)
     const size_t every = trainer->recipe->checkpoint.every_steps,
                  verify_every = trainer->recipe->train.verify_every;
     const cohort_train_observer *observer = &trainer->options.observer;
+    /* A run that goes on may stand behind the last step of an epoch that was not ended. */
+    if (progress->step_in_epoch == trainer->steps_per_epoch)
+        COHORT_TRY(end_epoch(trainer));
     cohort_loader_seek(trainer->loader, progress->epoch, progress->step_in_epoch);
     while (progress->step < trainer->total_steps && !has_stopped_early(trainer)) {
+        cohort_trainer_commit(trainer);
         COHORT_TRY(cohort_trainer_step(trainer));
+        cohort_trainer_commit(trainer);
         if (verify_every && progress->step % verify_every == 0)
             COHORT_TRY(cohort_trainer_verify(trainer));
         if (is_rank_0(trainer) && observer->on_step) {
@@ -305,10 +310,11 @@ static cohort_status end_partial_epoch(cohort_trainer *trainer)
     return cohort_comm_follow(trainer->comm, status);
 }
 
-cohort_status cohort_trainer_run(cohort_trainer *trainer)
+/* From where the run stands to its end. */
+static cohort_status run_to_end(cohort_trainer *trainer)
 {
-    COHORT_TRY(cohort_comm_follow(trainer->comm, record_start(trainer)));
     COHORT_TRY(train(trainer));
+    cohort_trainer_commit(trainer);
     COHORT_TRY(end_partial_epoch(trainer));
     const bool early = has_stopped_early(trainer);
     COHORT_TRY(restore_best(trainer));
@@ -326,4 +332,28 @@ cohort_status cohort_trainer_run(cohort_trainer *trainer)
     cohort_json_number(line, "peak_rss_mb", peak);
     skipped_figure(line, trainer);
     return cohort_comm_follow(trainer->comm, cohort_record_end(&trainer->record));
+}
+
+/* A checkpoint first: rank 0 may be another one, and may be lost like the last. */
+static cohort_status run_after_loss(cohort_trainer *trainer)
+{
+    COHORT_TRY(save(trainer, false, false));
+    return run_to_end(trainer);
+}
+
+cohort_status cohort_trainer_run(cohort_trainer *trainer)
+{
+    cohort_status status = cohort_comm_follow(trainer->comm, record_start(trainer));
+    bool is_over = false;
+    cohort_trainer_commit(trainer);
+    if (status == COHORT_OK)
+        status = run_to_end(trainer);
+    while (cohort_trainer_may_go_on(trainer, status) && !is_over) {
+        status = cohort_trainer_go_on(&is_over, trainer);
+        if (status == COHORT_OK && !is_over)
+            status = run_after_loss(trainer);
+    }
+    if (status == COHORT_OK)
+        cohort_comm_set_over(trainer->comm);
+    return status;
 }

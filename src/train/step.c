@@ -222,7 +222,7 @@ void cohort_trainer_walk_again(cohort_trainer *trainer, const cohort_batch *batc
     compute(trainer, batch);
 }
 
-static cohort_status record_step(cohort_trainer *trainer, double loss, double lr)
+cohort_status cohort_trainer_record_step(cohort_trainer *trainer)
 {
     const size_t every = trainer->recipe->train.log_every_steps;
     if (!every || trainer->progress.step % every != 0)
@@ -230,8 +230,8 @@ static cohort_status record_step(cohort_trainer *trainer, double loss, double lr
     cohort_text *line = cohort_record_begin(&trainer->record, "step");
     cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
     cohort_json_integer(line, "epoch", (int64_t)trainer->progress.epoch + 1);
-    cohort_json_number(line, "loss", loss);
-    cohort_json_number(line, "lr", lr);
+    cohort_json_number(line, "loss", trainer->last_loss);
+    cohort_json_number(line, "lr", trainer->last_lr);
     return cohort_record_end(&trainer->record);
 }
 
@@ -276,7 +276,10 @@ static cohort_status update(cohort_trainer *trainer, const cohort_batch *batch, 
     progress->epoch_loss += loss_sum;
     progress->epoch_correct += correct;
     progress->epoch_count += count;
-    return record_step(trainer, count > 0 ? loss_sum / count : 0, lr);
+    trainer->last_loss = count > 0 ? loss_sum / count : 0;
+    trainer->last_lr = lr;
+    trainer->last_step = (double)progress->step;
+    return cohort_trainer_record_step(trainer);
 }
 
 /* How many positions of the global batch are to be guessed: the loss is their mean, however

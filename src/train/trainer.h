@@ -43,6 +43,9 @@ typedef struct cohort_trainer_options {
     const char *run_folder; /* NULL: runs/<name> */
     bool fresh;             /* an existing run is moved aside */
     const char *resume;     /* a checkpoint to start from; NULL: the run folder's newest */
+    /* Names a job that may start again: in a run folder that it has opened before, `fresh` and
+     * `resume` have had their effect and are not looked at. NULL: it does not. */
+    const char *job;
     cohort_train_observer observer;
     /* Asked after every step on every rank; true on any rank stops all of them after a
      * checkpoint. NULL: never. */

@@ -63,7 +63,9 @@ bits plain '1 2 3 7'
 bits kept '1 3' --set federated.strategy=scaffold --set federated.batch_norm=local
 bits robust '1 3' --set federated.strategy=trimmed_mean --set federated.partition=iid
 # Threads change nothing either.
-works 1 train fed.yaml --run threads --quiet --set train.threads=2
+works 1 train fed.yaml --run threads --set train.threads=2
+says "round 5/5" "test accuracy"
+if grep -q "epsilon\|null" out; then wrong "not a private run: $(cat out)"; fi
 same plain1 threads
 
 # --- Records -----------------------------------------------------------------------------

@@ -5,7 +5,8 @@
 
 for way in help --help -h; do
     works 1 $way
-    for command in train bench eval predict init inspect convert export import; do
+    for command in train launch bench check eval predict generate init inspect convert export \
+        import report diff; do
         grep -q "^  $command  *[A-Z]" out || wrong "$way does not list $command"
     done
     says "help recipe" "--version" "usage: cohort COMMAND"
