@@ -1,6 +1,7 @@
 /* Preflight: the order of things. Every phase ends with one finding or several; where
  * nothing after it can be looked at, the preflight ends there. */
 #include "train/preflight.h"
+#include "train/private.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -262,7 +263,11 @@ static cohort_status open_trainer(cohort_preflight_run *run)
     run->trainer->progress.best_metric = NAN;
     run->trainer->threads = cohort_job_use_threads(run->recipe->train.threads);
     COHORT_TRY(cohort_trainer_open(run->trainer));
-    cohort_status status = cohort_recipe_write(&run->trainer->recipe_text, run->recipe);
+    cohort_status status = COHORT_OK;
+    if (cohort_comm_rank(run->comm) == 0)
+        status = cohort_private_settle(run->trainer);
+    COHORT_TRY(cohort_comm_follow(run->comm, status));
+    status = cohort_recipe_write(&run->trainer->recipe_text, run->recipe);
     return cohort_comm_agree(run->comm, status);
 }
 
@@ -276,6 +281,8 @@ static cohort_status go_through(cohort_preflight_run *run)
     if (!on)
         return COHORT_OK;
     cohort_comm_set_timeout(run->comm, run->recipe->comm.timeout);
+    if (run->recipe->federated.rounds)
+        run->recipe->privacy.delta = 0; /* a client's steps are plain, its update is private */
     COHORT_TRY(check_ranks(run));
     cohort_comm_set_phase(run->comm, "looking at the data");
     COHORT_TRY(note_failure(&on, run, "data", survey(run)));

@@ -43,6 +43,9 @@ done
 [ "$(metric seed1/metrics.jsonl round epsilon_refused)" = '"privacy.testing_seed"' ] ||
     wrong 'the testing seed is not named'
 
+# A preflight goes through it, too.
+works 2 check dp.yaml --set privacy.noise_multiplier=null --set privacy.target_epsilon=3
+
 # --- Cost ---------------------------------------------------------------------------------------
 works 1 train dp.yaml --run one
 says 'each client in a round with probability 0.2' 'epsilon '
