@@ -263,12 +263,6 @@ static cohort_status predict_all(sink *out, exchange *ex, cohort_comm *comm,
     return COHORT_OK;
 }
 
-static bool is_regression(const cohort_recipe *recipe)
-{
-    const char *loss = recipe->loss.table->name;
-    return strcmp(loss, "mse") == 0 || strcmp(loss, "huber") == 0;
-}
-
 static cohort_status predict(cohort_comm *comm, cohort_inference *inference,
                              const cohort_options *given, const char *output)
 {
@@ -276,9 +270,7 @@ static cohort_status predict(cohort_comm *comm, cohort_inference *inference,
     input in = {0};
     sink out = {0};
     exchange ex = {0};
-    cohort_status status =
-        cohort_loss_create(&inference->loss, &inference->recipe->loss, shape,
-                           is_regression(inference->recipe) ? cohort_shape_count(shape) : 0);
+    cohort_status status = cohort_inference_prepare_loss(inference);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
     COHORT_TRY_DONE(status, open_input(&in, comm, inference, given));
     if (cohort_cli_is_speaker(comm))

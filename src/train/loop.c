@@ -40,6 +40,11 @@ static cohort_status save(cohort_trainer *trainer, bool epoch_end, bool is_best)
 {
     cohort_status status = COHORT_OK;
     COHORT_TRY(cohort_trainer_verify(trainer));
+    if (trainer->options.no_folder) {
+        if (is_rank_0(trainer) && is_best && trainer->recipe->train.early_stopping.metric)
+            status = cohort_trainer_keep_best(trainer);
+        return cohort_comm_follow(trainer->comm, status);
+    }
     cohort_comm_set_phase(trainer->comm, "writing a checkpoint");
     if (is_rank_0(trainer)) {
         const cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
@@ -176,6 +181,8 @@ static cohort_status end_epoch(cohort_trainer *trainer)
     cohort_train_view view;
     COHORT_TRY(validate(trainer));
     cohort_trainer_look(&view, trainer);
+    trainer->last_loss = view.loss;
+    trainer->last_accuracy = view.accuracy;
     progress->epoch++;
     COHORT_TRY(cohort_comm_follow(trainer->comm, record_epoch(trainer, &view)));
     const bool is_best = judge_epoch(trainer, &view);
@@ -210,15 +217,19 @@ static cohort_status stop(cohort_trainer *trainer)
                        (unsigned long long)trainer->progress.step);
 }
 
-/* Steps until the run is over or asked to stop. */
-static cohort_status train(cohort_trainer *trainer)
+static bool is_over(const cohort_trainer *trainer)
+{
+    return trainer->progress.step >= trainer->total_steps || has_stopped_early(trainer);
+}
+
+/* At most COUNT steps, until the run is over or asked to stop. */
+static cohort_status train(cohort_trainer *trainer, uint64_t count)
 {
     cohort_progress *progress = &trainer->progress;
     const size_t every = trainer->recipe->checkpoint.every_steps,
                  verify_every = trainer->recipe->train.verify_every;
     const cohort_train_observer *observer = &trainer->options.observer;
-    cohort_loader_seek(trainer->loader, progress->epoch, progress->step_in_epoch);
-    while (progress->step < trainer->total_steps && !has_stopped_early(trainer)) {
+    for (; count > 0 && !is_over(trainer); count--) {
         COHORT_TRY(cohort_trainer_step(trainer));
         if (verify_every && progress->step % verify_every == 0)
             COHORT_TRY(cohort_trainer_verify(trainer));
@@ -244,7 +255,9 @@ static cohort_status restore_best(cohort_trainer *trainer)
         trainer->progress.best_epoch == trainer->progress.epoch || !trainer->progress.best_epoch)
         return COHORT_OK;
     cohort_status status = COHORT_OK;
-    if (is_rank_0(trainer)) {
+    if (is_rank_0(trainer) && trainer->options.no_folder) {
+        cohort_trainer_put_best(trainer);
+    } else if (is_rank_0(trainer)) {
         cohort_text path = {0};
         cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
         snapshot.optimizer = NULL;
@@ -287,10 +300,29 @@ static cohort_status end_partial_epoch(cohort_trainer *trainer)
     return cohort_comm_follow(trainer->comm, status);
 }
 
-cohort_status cohort_trainer_run(cohort_trainer *trainer)
+cohort_status cohort_trainer_begin(cohort_trainer *trainer)
 {
     COHORT_TRY(cohort_comm_follow(trainer->comm, record_start(trainer)));
-    COHORT_TRY(train(trainer));
+    cohort_loader_seek(trainer->loader, trainer->progress.epoch, trainer->progress.step_in_epoch);
+    return COHORT_OK;
+}
+
+cohort_status cohort_trainer_advance(bool *over, cohort_trainer *trainer, uint64_t count)
+{
+    const cohort_status status = train(trainer, count);
+    *over = is_over(trainer);
+    return status;
+}
+
+cohort_status cohort_trainer_run(cohort_trainer *trainer)
+{
+    COHORT_TRY(cohort_trainer_begin(trainer));
+    COHORT_TRY(train(trainer, UINT64_MAX));
+    return cohort_trainer_finish(trainer);
+}
+
+cohort_status cohort_trainer_finish(cohort_trainer *trainer)
+{
     COHORT_TRY(end_partial_epoch(trainer));
     const bool early = has_stopped_early(trainer);
     COHORT_TRY(restore_best(trainer));
