@@ -10,4 +10,6 @@ foreach(example heat predict)
 endforeach()
 cohort_command_test(examples)
 set_property(TEST command.examples APPEND PROPERTY ENVIRONMENT
-  "HEAT=$<TARGET_FILE:example_heat>" "PREDICT=$<TARGET_FILE:example_predict>")
+  "CC=${CMAKE_C_COMPILER}" "HEAT=$<TARGET_FILE:example_heat>" "PREDICT=$<TARGET_FILE:example_predict>")
+cohort_command_test(fortran)
+set_property(TEST command.fortran APPEND PROPERTY ENVIRONMENT "LIBRARY=$<TARGET_FILE:cohort_shared>")
