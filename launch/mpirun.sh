@@ -18,6 +18,12 @@ if [ "$ranks" -gt "$(env -u OMP_NUM_THREADS nproc)" ]; then
     export OMPI_MCA_mpi_yield_when_idle=1
 fi
 
+# However Open MPI counts cores and hardware threads: every rank gets one, shared if need be.
+options="--oversubscribe --bind-to core:overload-allowed --mca btl_vader_single_copy_mechanism none"
+# cohort itself sees to signals, exit codes and restarts.
+# shellcheck disable=SC2086 # several words
+[ "${1##*/}" != cohort ] || exec "$1" launch mpirun $options -n "$ranks" "$@"
+
 # mpirun ends a job that is told to stop after one second, and with exit code 1; SIGUSR1 it
 # hands on. So mpirun stands apart from the terminal, and this script passes on the word: a
 # run then ends after a checkpoint, with its own exit code. A second signal is mpirun's.
@@ -25,10 +31,8 @@ apart=''
 if command -v setsid >/dev/null && command -v setpriv >/dev/null; then
     apart='setpriv --pdeathsig TERM setsid'
 fi
-# However Open MPI counts cores and hardware threads: every rank gets one, shared if need be.
 # shellcheck disable=SC2086 # several words, or none
-$apart mpirun -q --oversubscribe --bind-to core:overload-allowed \
-    --mca btl_vader_single_copy_mechanism none -n "$ranks" "$@" <&0 &
+$apart mpirun -q $options -n "$ranks" "$@" <&0 &
 job=$!
 word=USR1
 # shellcheck disable=SC2317 # called by the trap

@@ -57,6 +57,8 @@ find_missing() {
     need libjansson-dev pkg-config --exists jansson
     need libsodium-dev pkg-config --exists libsodium
     need zlib1g-dev pkg-config --exists zlib
+    need libpng-dev pkg-config --exists libpng
+    need libjpeg62-turbo-dev pkg-config --exists libjpeg
     if [ $tests = ON ]; then
         need libcmocka-dev pkg-config --exists cmocka
     fi

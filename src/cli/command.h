@@ -2,6 +2,8 @@
 #ifndef COHORT_CLI_COMMAND_H
 #define COHORT_CLI_COMMAND_H
 
+#include <stdio.h>
+
 #include "cli/options.h"
 #include "comm/comm.h"
 
@@ -18,11 +20,18 @@ typedef struct cohort_command {
     cohort_status (*run)(cohort_comm *comm, const cohort_options *options);
     /* Instead of the above, for commands that parse their own arguments. */
     cohort_status (*run_raw)(int argc, char **argv);
+    /* Instead of both, for what runs other programs: returns the exit code. */
+    int (*run_outside)(int argc, char **argv);
 } cohort_command;
 
 #define X(name) extern const cohort_command cohort_command_##name;
 #include "cli/commands.def"
 #undef X
+
+enum { COHORT_RESTARTS_MAX = 1000 }; /* of `train --restarts` */
+
+/* The help text of COMMAND. */
+void cohort_cli_print_command(FILE *out, const cohort_command *command);
 
 /* Whether this process speaks for all: rank 0, also before MPI is up. */
 bool cohort_cli_is_speaker(const cohort_comm *comm);

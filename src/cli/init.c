@@ -16,7 +16,7 @@ static cohort_status run(cohort_comm *comm, const cohort_options *given)
     cohort_recipe *recipe = NULL;
     COHORT_TRY(cohort_options_require(&output, given, "output"));
     COHORT_TRY(cohort_job_read_recipe(&recipe, comm, given->positional[0], sets, set_count));
-    cohort_status status = cohort_train_init(comm, recipe, output);
+    cohort_status status = cohort_train_init(comm, recipe, NULL, output);
     if (status == COHORT_OK && cohort_cli_is_speaker(comm))
         printf("wrote %s\n", output);
     cohort_recipe_destroy(recipe);

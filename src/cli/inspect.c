@@ -46,6 +46,9 @@ static cohort_status describe_checkpoint(cohort_text *text, const char *path)
                        (unsigned long long)progress->epoch, (unsigned long long)progress->step,
                        (unsigned long long)progress->seed, progress->finished ? ", finished" : "",
                        about->recipe);
+    if (about->ledger)
+        cohort_text_append(text, "\nwhat the weights have cost (privacy ledger):\n%s",
+                           about->ledger);
     cohort_checkpoint_close(checkpoint);
     return status != COHORT_OK ? status : cohort_text_status(text);
 }

@@ -8,6 +8,9 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/job_output.h"
+#include "cli/supervise.h"
+#include "comm/lookout.h"
 #include "data/listing.h"
 #include "kernel/conv.h"
 #include "kernel/gemm.h"
@@ -34,7 +37,7 @@ static void print_overview(FILE *out)
           out);
 }
 
-static void print_command(FILE *out, const cohort_command *command)
+void cohort_cli_print_command(FILE *out, const cohort_command *command)
 {
     cohort_text text = {0};
     cohort_text_append(&text, "usage: cohort %s %s\n\n%s.\n", command->name, command->usage,
@@ -102,7 +105,7 @@ static cohort_status help(int argc, char **argv)
         char *arguments[] = {argv[2], "--help", NULL};
         return command->run_raw(2, arguments);
     }
-    print_command(stdout, command);
+    cohort_cli_print_command(stdout, command);
     return COHORT_OK;
 }
 
@@ -134,18 +137,45 @@ static int finish(cohort_comm *comm, cohort_status status)
         status = COHORT_DATA;
     }
     const int code = cohort_status_exit_code(status);
-    /* Ranks that did not arrive cannot be waited for. */
+    if (comm && getenv(COHORT_SUPERVISED) && cohort_cli_is_speaker(comm))
+        fprintf(stderr, COHORT_JOB_OUTCOME "%d\n", code);
+    /* Ranks that did not arrive cannot be waited for, also by MPI_Finalize. */
+    if (comm && cohort_comm_launcher_recovers() && !cohort_comm_is_broken(comm)) {
+        cohort_comm_set_over(comm);
+        if (cohort_comm_barrier(comm) != COHORT_OK)
+            cohort_error_clear();
+        cohort_comm_kill(comm, code);
+    }
     if (comm && cohort_comm_is_broken(comm))
         cohort_comm_kill(comm, code);
+    if (comm && cohort_comm_is_abandoned(comm)) {
+        fflush(NULL);
+        _exit(code);
+    }
     cohort_comm_close(comm);
     /* Without MPI nobody waits for rank 0's message, and mpirun ends the job at the first
      * code that is not 0: only rank 0 has one. */
     return comm || cohort_cli_is_speaker(NULL) ? code : 0;
 }
 
+/* MPI does not come back (comm/lookout.h). */
+static void end_at_once(const char *message, int is_speaker)
+{
+    const int code = cohort_status_exit_code(COHORT_PEER);
+    if (is_speaker)
+        fprintf(stderr, "cohort: %s\n", message);
+    else /* under plain mpirun the first to end ends all: the message first */
+        sleep(1);
+    if (getenv(COHORT_SUPERVISED))
+        fprintf(stderr, COHORT_JOB_OUTCOME "%d\n", code);
+    fflush(stderr);
+    _exit(code);
+}
+
 static int run_parallel(const cohort_command *command, const cohort_options *options)
 {
     cohort_comm *comm = NULL;
+    cohort_lookout_set_action(end_at_once);
     cohort_status status = cohort_comm_start(&comm);
     if (status == COHORT_OK) {
         const bool verbose = cohort_options_given(options, "verbose");
@@ -164,15 +194,23 @@ static int run_command(const cohort_command *command, int argc, char **argv)
         cohort_options_parse(&options, command->options, command->option_count, argc, argv);
     if (status == COHORT_OK && options.help) {
         if (cohort_cli_is_speaker(NULL))
-            print_command(stdout, command);
+            cohort_cli_print_command(stdout, command);
         cohort_options_clear(&options);
         return 0;
     }
     if (status == COHORT_OK)
         status =
             cohort_options_positionals(&options, command->least, command->most, command->usage);
+    int64_t restarts = 0;
+    bool is_outside = false;
+    if (status == COHORT_OK && command == &cohort_command_train) {
+        is_outside = cohort_options_given(&options, "restarts") && !getenv(COHORT_SUPERVISED);
+        status = cohort_options_integer(&restarts, &options, "restarts", 0, 0, COHORT_RESTARTS_MAX);
+    }
     if (status != COHORT_OK) {
         code = finish(NULL, status);
+    } else if (is_outside) {
+        code = cohort_supervise_train(argv - 1, restarts);
     } else if (command->is_parallel) {
         code = run_parallel(command, &options);
     } else if (cohort_cli_is_speaker(NULL)) {
@@ -207,6 +245,8 @@ int main(int argc, char **argv)
     const cohort_command *command = find(name);
     if (!command)
         return finish(NULL, unknown(name));
+    if (command->run_outside)
+        return cohort_cli_is_speaker(NULL) ? command->run_outside(argc - 1, argv + 1) : 0;
     if (!command->run_raw)
         return run_command(command, argc - 1, argv + 1);
     return cohort_cli_is_speaker(NULL) ? finish(NULL, command->run_raw(argc - 1, argv + 1)) : 0;

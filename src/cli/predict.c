@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/command.h"
+#include "cli/table_input.h"
 #include "cli/text_input.h"
 #include "data/writer.h"
 #include "train/job.h"
@@ -147,13 +148,14 @@ static void close_exchange(exchange *ex)
     cohort_free(ex->all_labels);
 }
 
-/* Where samples come from: an HDF5 file or lines of text. */
+/* Where samples come from: an HDF5 file, lines of text, or a table in delimited text. */
 typedef struct input {
     size_t count;
     cohort_dataset *dataset;
     cohort_loader *loader;
-    bool is_text;
+    bool is_text, is_table;
     cohort_text_input text;
+    cohort_table_input table;
     cohort_batch lines; /* the batch under way */
 } input;
 
@@ -185,10 +187,16 @@ static cohort_status open_input(input *in, cohort_comm *comm, const cohort_infer
     bool is_text = false;
     COHORT_TRY(cohort_text_input_is(&is_text, comm, path));
     in->is_text = is_text && inference->about->input_tokens;
-    if (!in->is_text)
+    in->is_table = is_text && !in->is_text && inference->about->table;
+    if (!in->is_text && !in->is_table)
         return open_dataset(in, comm, inference, path, group);
     COHORT_REQUIRE(!group, COHORT_USAGE, "--split is for HDF5 input, but %s is text; remove it",
                    path);
+    if (in->is_table) {
+        COHORT_TRY(cohort_table_input_open(&in->table, comm, inference, path, inference->batch));
+        in->count = in->table.count;
+        return COHORT_OK;
+    }
     COHORT_TRY(cohort_text_input_open(&in->text, comm, inference, model, path, inference->batch));
     in->count = in->text.count;
     return COHORT_OK;
@@ -199,6 +207,7 @@ static void close_input(input *in)
     cohort_loader_destroy(in->loader);
     cohort_dataset_close(in->dataset);
     cohort_text_input_clear(&in->text);
+    cohort_table_input_clear(&in->table);
 }
 
 /* *batch = this rank's part of the COUNT samples from BEGIN on, the next ones in order. */
@@ -206,11 +215,14 @@ static cohort_status next_batch(const cohort_batch **batch, input *in, const coh
                                 size_t begin, size_t count)
 {
     const size_t rank = (size_t)cohort_comm_rank(comm), ranks = (size_t)cohort_comm_size(comm);
-    if (!in->is_text)
+    if (!in->is_text && !in->is_table)
         return cohort_loader_next(in->loader, batch);
     const size_t from = cohort_part_begin(count, rank, ranks);
-    COHORT_TRY(cohort_text_input_take(&in->lines, &in->text, begin + from,
-                                      cohort_part_begin(count, rank + 1, ranks) - from));
+    const size_t own = cohort_part_begin(count, rank + 1, ranks) - from;
+    if (in->is_table)
+        cohort_table_input_take(&in->lines, &in->table, begin + from, own);
+    else
+        COHORT_TRY(cohort_text_input_take(&in->lines, &in->text, begin + from, own));
     *batch = &in->lines;
     return COHORT_OK;
 }
@@ -270,7 +282,7 @@ static cohort_status predict(cohort_comm *comm, cohort_inference *inference,
     input in = {0};
     sink out = {0};
     exchange ex = {0};
-    cohort_status status = cohort_inference_prepare_loss(inference);
+    cohort_status status = cohort_inference_set_loss(inference);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
     COHORT_TRY_DONE(status, open_input(&in, comm, inference, given));
     if (cohort_cli_is_speaker(comm))
@@ -313,8 +325,10 @@ const cohort_command cohort_command_predict = {
     .usage = "MODEL INPUT [--split GROUP] --output OUT.{h5,csv}",
     .summary = "Write a model's outputs for every sample of a file",
     .details = "Writes `y` (float32 [n][outputs], probabilities for classifiers) and, for\n"
-               "classifiers, `label`, in the order of the input's rows. INPUT is an HDF5 file or,\n"
-               "for text models, plain text with one document a line.",
+               "classifiers, `label`, in the order of the input's rows. INPUT is an HDF5 file;\n"
+               "for text models, plain text with one document a line; for models trained on data\n"
+               "from `convert csv`, a table of the same kind, to which the same rules are applied\n"
+               "(categories, missing values, standardisation). Labels may be absent from it.",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .least = 2,

@@ -29,6 +29,16 @@ static void describe(char *text, size_t size, const cohort_train_view *view)
     append(text, size, "  %.0f samples/s", view->samples_per_s);
 }
 
+static void describe_privacy(char *text, size_t size, const cohort_train_view *view)
+{
+    size_t used = strlen(text);
+    if (isinf(view->epsilon))
+        snprintf(text + used, size - used, "  epsilon refused (testing seed)");
+    else if (!isnan(view->epsilon))
+        snprintf(text + used, size - used, "  epsilon %.4g (delta %g, %s)", view->epsilon,
+                 view->delta, view->unit);
+}
+
 static int columns(void)
 {
     struct winsize window;
@@ -80,6 +90,7 @@ static void on_epoch(void *context, const cohort_train_view *view)
     append(text, sizeof text, "  validation accuracy %.2f%%", 100 * view->validation_accuracy);
     append(text, sizeof text, "  test loss %.4f", view->test_loss);
     append(text, sizeof text, "  test accuracy %.2f%%", 100 * view->test_accuracy);
+    describe_privacy(text, sizeof text, view);
     printf("%s  %s\n", text, cohort_duration_text(seconds, view->seconds));
     line->last_shown = cohort_clock_seconds();
     fflush(stdout);

@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli/command.h"
 #include "cli/progress.h"
@@ -11,6 +12,7 @@ static const cohort_option options[] = {
     {"run", "DIR", "the run folder (default runs/<name>)", false},
     {"fresh", NULL, "move an existing run folder aside and start anew", false},
     {"resume", "FILE", "continue from this checkpoint instead of the run folder's newest", false},
+    {"restarts", "N", "start again up to N times after a rank died or stalled", false},
     {"quiet", NULL, "print the result only", false},
     {"verbose", NULL, "say on stderr how layers are computed, and what else is decided at start",
      false},
@@ -41,7 +43,7 @@ static cohort_status train(cohort_comm *comm, cohort_recipe *recipe,
     COHORT_TRY_DONE(status, cohort_trainer_create(&trainer, comm, recipe, how));
     COHORT_TRY_DONE(status, cohort_trainer_run(trainer));
     cohort_progress_hide(line);
-    if (cohort_cli_is_speaker(comm))
+    if (cohort_cli_is_speaker(comm) && !cohort_comm_is_broken(comm)) /* else another has */
         print_result(cohort_trainer_test(trainer), cohort_trainer_folder(trainer));
 done:
     cohort_trainer_destroy(trainer);
@@ -56,7 +58,7 @@ static cohort_status train_federated(cohort_comm *comm, cohort_recipe *recipe,
     COHORT_TRY_DONE(status, cohort_federated_create(&federated, comm, recipe, how));
     COHORT_TRY_DONE(status, cohort_federated_run(federated));
     cohort_progress_hide(line);
-    if (cohort_cli_is_speaker(comm))
+    if (cohort_cli_is_speaker(comm)) /* a client has no result of its own */
         print_result(cohort_federated_test(federated), cohort_federated_folder(federated));
 done:
     cohort_federated_destroy(federated);
@@ -73,6 +75,7 @@ static cohort_status run(cohort_comm *comm, const cohort_options *given)
         .run_folder = cohort_options_get(given, "run"),
         .fresh = cohort_options_given(given, "fresh"),
         .resume = cohort_options_get(given, "resume"),
+        .job = getenv("COHORT_JOB"),
         .should_stop = signalled,
     };
     if (!cohort_options_given(given, "quiet"))
@@ -91,12 +94,15 @@ done:
 
 const cohort_command cohort_command_train = {
     .name = "train",
-    .usage = "RECIPE [--set KEY=VALUE]… [--run DIR] [--fresh] [--resume FILE]",
+    .usage = "RECIPE [--set KEY=VALUE]… [--run DIR] [--fresh] [--resume FILE] "
+             "[--restarts N]",
     .summary = "Train the network of a recipe",
     .details = "Continues an unfinished run in the run folder by itself. A finished run, or one\n"
                "made from a different recipe, is refused unless --fresh, which moves the old\n"
                "folder aside and never deletes it. SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 stop the\n"
-               "run after a checkpoint with exit code 75: run the same command again.",
+               "run after a checkpoint with exit code 75: run the same command again. With\n"
+               "--restarts the run also survives ranks that are killed or stall: it starts again\n"
+               "from its last checkpoint by itself, under mpirun too.",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .least = 1,

@@ -10,9 +10,11 @@ static cohort_status broadcast(cohort_comm *comm, MPI_Comm on, cohort_scope scop
     for (size_t done = 0; done < count;) {
         size_t chunk = count - done < comm->chunk_bytes ? count - done : comm->chunk_bytes;
         MPI_Request request;
+        memcpy(comm->stage, bytes + done, chunk);
         COHORT_TRY(cohort_comm_check(
-            comm, MPI_Ibcast(bytes + done, (int)chunk, MPI_BYTE, root, on, &request), "broadcast"));
+            comm, MPI_Ibcast(comm->stage, (int)chunk, MPI_BYTE, root, on, &request), "broadcast"));
         COHORT_TRY(cohort_comm_wait(comm, &request, 1, scope, "a broadcast"));
+        memcpy(bytes + done, comm->stage, chunk);
         done += chunk;
     }
     return COHORT_OK;
@@ -30,10 +32,12 @@ static cohort_status agree(cohort_comm *comm, MPI_Comm on, cohort_scope scope, c
     MPI_Comm_size(on, &size);
     int64_t votes[2] = {(int64_t)mine * size + (size - 1 - rank), -(int64_t)mine};
     MPI_Request request;
+    memcpy(comm->stage, votes, sizeof votes);
     COHORT_TRY(cohort_comm_check(
-        comm, MPI_Iallreduce(MPI_IN_PLACE, votes, 2, MPI_INT64_T, MPI_MAX, on, &request),
+        comm, MPI_Iallreduce(MPI_IN_PLACE, comm->stage, 2, MPI_INT64_T, MPI_MAX, on, &request),
         "agreement"));
     COHORT_TRY(cohort_comm_wait(comm, &request, 1, scope, "an agreement"));
+    memcpy(votes, comm->stage, sizeof votes);
     cohort_status worst = (cohort_status)(votes[0] / size);
     if (worst == COHORT_OK)
         return COHORT_OK;
@@ -93,11 +97,13 @@ static cohort_status reduce(cohort_comm *comm, void *values, size_t count, MPI_D
     for (size_t done = 0; done < count;) {
         size_t chunk = count - done < most ? count - done : most;
         MPI_Request request;
-        COHORT_TRY(cohort_comm_check(comm,
-                                     MPI_Iallreduce(MPI_IN_PLACE, bytes + done * 8, (int)chunk,
-                                                    type, op, comm->world, &request),
-                                     what));
+        memcpy(comm->stage, bytes + done * 8, chunk * 8);
+        COHORT_TRY(cohort_comm_check(
+            comm,
+            MPI_Iallreduce(MPI_IN_PLACE, comm->stage, (int)chunk, type, op, comm->world, &request),
+            what));
         COHORT_TRY(cohort_comm_wait(comm, &request, 1, COHORT_SCOPE_ALL, what));
+        memcpy(bytes + done * 8, comm->stage, chunk * 8);
         done += chunk;
     }
     return COHORT_OK;
@@ -130,11 +136,15 @@ cohort_status cohort_comm_gather_all(cohort_comm *comm, void *all, const void *m
     COHORT_TRY(cohort_comm_enter(comm, COHORT_SCOPE_ALL));
     if (count <= comm->chunk_bytes / size) {
         MPI_Request request;
+        memcpy(comm->stage + (size_t)comm->rank * count, mine, count);
         COHORT_TRY(cohort_comm_check(comm,
-                                     MPI_Iallgather(mine, (int)count, MPI_BYTE, all, (int)count,
-                                                    MPI_BYTE, comm->world, &request),
+                                     MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, comm->stage,
+                                                    (int)count, MPI_BYTE, comm->world, &request),
                                      "gathering"));
-        return cohort_comm_wait(comm, &request, 1, COHORT_SCOPE_ALL, "gathering from all ranks");
+        COHORT_TRY(
+            cohort_comm_wait(comm, &request, 1, COHORT_SCOPE_ALL, "gathering from all ranks"));
+        memcpy(all, comm->stage, size * count);
+        return COHORT_OK;
     }
     char *blocks = all;
     memcpy(blocks + (size_t)comm->rank * count, mine, count);

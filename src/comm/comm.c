@@ -11,9 +11,9 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "comm/internal.h"
+#include "comm/lookout.h"
 
 static const double DEFAULT_TIMEOUT = 300; /* seconds */
-static const size_t CHUNK_BYTES = (size_t)1 << 29;
 
 /* The value of environment variable NAME as a number, or FALLBACK. */
 static int environment_int(const char *name, int fallback)
@@ -22,6 +22,16 @@ static int environment_int(const char *name, int fallback)
     const char *text = getenv(name);
     return text && cohort_parse_int64(&value, text) && value >= 0 && value <= INT32_MAX ? (int)value
                                                                                         : fallback;
+}
+
+/* The deadline before the recipe's is known: `cohort launch` tells comm.timeout. */
+static double start_timeout(void)
+{
+    double seconds = DEFAULT_TIMEOUT;
+    const char *text = getenv("COHORT_START_TIMEOUT");
+    if (text && (!cohort_parse_double(&seconds, text) || !(seconds >= 0)))
+        seconds = DEFAULT_TIMEOUT;
+    return seconds;
 }
 
 /* What launchers tell a process: mpirun sets OMPI_…, PMIx hosts PMIX_RANK, other MPIs'
@@ -167,6 +177,7 @@ static cohort_status set_up_board(cohort_comm *comm)
     stat("/proc/self/ns/pid", &space);
     atomic_store(&mine->pid, (uint32_t)getpid());
     atomic_store(&mine->pid_space, (uint32_t)space.st_ino);
+    atomic_store(&mine->born, cohort_process_born((uint32_t)getpid()));
     atomic_store(&mine->sequence, comm->sequence);
     atomic_store(&mine->node_sequence, comm->node_sequence);
     COHORT_TRY(cohort_comm_node_barrier(comm));
@@ -176,7 +187,7 @@ static cohort_status set_up_board(cohort_comm *comm)
     for (int i = 0; i < comm->node_size; i++)
         comm->sees_pids = comm->sees_pids &&
                           atomic_load(&board[i].pid_space) == (uint32_t)space.st_ino &&
-                          !cohort_process_is_dead(atomic_load(&board[i].pid));
+                          !cohort_presence_is_dead(&board[i]);
     COHORT_TRY(cohort_comm_barrier(comm));
     cohort_comm_set_phase(comm, "start-up");
     return COHORT_OK;
@@ -213,24 +224,33 @@ static cohort_status open_one(cohort_comm *comm)
     return COHORT_OK;
 }
 
+cohort_status cohort_comm_build(cohort_comm *comm, const MPI_Comm *parent)
+{
+    comm->world = comm->node = comm->control = MPI_COMM_NULL;
+    comm->answer_request = MPI_REQUEST_NULL;
+    comm->max = MPI_OP_NULL;
+    comm->rank = comm->node_rank = comm->node_index = comm->node_count = 0;
+    comm->size = 1;
+    comm->sees_pids = false;
+    if (parent) {
+        MPI_Comm_rank(*parent, &comm->rank);
+        MPI_Comm_size(*parent, &comm->size);
+    }
+    COHORT_TRY(COHORT_ALLOCATE(&comm->stage, COHORT_STAGE_BYTES));
+    return comm->size > 1 ? open_many(comm, *parent) : open_one(comm);
+}
+
 /* Makes the communicator; PARENT is NULL without MPI. */
 static cohort_status make(cohort_comm **out, const MPI_Comm *parent, bool started_mpi)
 {
     cohort_comm *comm = NULL;
     *out = NULL;
     COHORT_TRY(COHORT_ALLOCATE(&comm, 1));
-    comm->timeout = DEFAULT_TIMEOUT;
-    comm->chunk_bytes = CHUNK_BYTES;
+    comm->timeout = start_timeout();
+    comm->chunk_bytes = COHORT_STAGE_BYTES;
     comm->started_mpi = started_mpi;
-    comm->world = comm->node = comm->control = MPI_COMM_NULL;
-    comm->answer_request = MPI_REQUEST_NULL;
-    comm->max = MPI_OP_NULL;
-    comm->size = 1;
-    if (parent) {
-        MPI_Comm_rank(*parent, &comm->rank);
-        MPI_Comm_size(*parent, &comm->size);
-    }
-    cohort_status status = comm->size > 1 ? open_many(comm, *parent) : open_one(comm);
+    comm->lifeline = MPI_COMM_NULL;
+    cohort_status status = cohort_comm_build(comm, parent);
     if (status != COHORT_OK) {
         cohort_comm_close(comm);
         return status;
@@ -265,11 +285,13 @@ cohort_status cohort_comm_start(cohort_comm **out)
         return make(out, NULL, false);
     int provided, size = 1;
     skip_network_search();
+    cohort_lookout_begin("start-up", start_timeout() > 0 ? start_timeout() : INFINITY);
     COHORT_REQUIRE(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) == MPI_SUCCESS,
                    COHORT_PEER, "MPI could not start on rank %d: see its messages above",
                    launched.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     if (size == 1 && launched.size > 1) {
+        cohort_lookout_end();
         MPI_Finalize();
         return COHORT_FAIL(COHORT_USAGE,
                            "the launcher started %d processes but each is alone in MPI: start with "
@@ -277,6 +299,9 @@ cohort_status cohort_comm_start(cohort_comm **out)
                            launched.size);
     }
     cohort_status status = make(out, &(MPI_Comm){MPI_COMM_WORLD}, true);
+    cohort_lookout_end();
+    if (cohort_comm_launcher_recovers()) /* opening data takes as long as it takes */
+        cohort_lookout_begin("opening the data", INFINITY);
     return status;
 }
 
@@ -300,10 +325,13 @@ cohort_status cohort_comm_open(cohort_comm **out, const void *mpi_comm)
  * wait for ever, so first see that all have come. */
 static void close_mpi(cohort_comm *comm)
 {
+    cohort_lookout_end();
+    if (comm->is_abandoned)
+        return;
     if (comm->board && cohort_comm_barrier(comm) != COHORT_OK)
         cohort_error_clear();                  /* told already: closing comes after the message */
     cohort_shared_destroy(comm->board_memory); /* leaves the window when ranks are missing */
-    if (comm->is_broken)
+    if (comm->is_broken || comm->lifeline != MPI_COMM_NULL)
         return;
     if (comm->max != MPI_OP_NULL)
         MPI_Op_free(&comm->max);
@@ -325,7 +353,25 @@ void cohort_comm_close(cohort_comm *comm)
     cohort_free(comm->hosts);
     cohort_free(comm->reports);
     cohort_free(comm->answer);
+    cohort_free(comm->stage);
+    cohort_free(comm->lifeline_rank);
     cohort_free(comm);
+}
+
+/* Open MPI's shared-memory files of this host's ranks, which only MPI_Finalize would remove:
+ * 4 MiB of /dev/shm a rank. All ranks have opened them long since. */
+static void remove_segments(void)
+{
+    const char *folder = getenv("OMPI_MCA_btl_vader_backing_directory");
+    const char *job = getenv("OMPI_MCA_ess_base_jobid");
+    char host[COHORT_HOST_BYTES] = "", path[4096];
+    gethostname(host, sizeof host - 1);
+    for (int i = 0; job && i < environment_int("OMPI_COMM_WORLD_LOCAL_SIZE", 0); i++) {
+        snprintf(path, sizeof path, "%s/vader_segment.%s.%u.%lx.%d",
+                 folder && *folder ? folder : "/dev/shm", host, (unsigned)geteuid(),
+                 strtoul(job, NULL, 10), i);
+        unlink(path);
+    }
 }
 
 void cohort_comm_kill(cohort_comm *comm, int exit_code)
@@ -334,7 +380,8 @@ void cohort_comm_kill(cohort_comm *comm, int exit_code)
     MPI_Initialized(&is_running);
     MPI_Finalized(&is_over);
     fflush(NULL);
-    if (is_running && !is_over) {
+    /* With recovery MPI_Abort ends this rank alone too, and takes its time. */
+    if (is_running && !is_over && !cohort_comm_launcher_recovers()) {
         /* The rank that prints the message goes first, so that it is seen. */
         if (comm && !cohort_comm_is_speaker(comm))
             usleep(500000);
@@ -342,7 +389,21 @@ void cohort_comm_kill(cohort_comm *comm, int exit_code)
             cohort_launcher_release();
         MPI_Abort(MPI_COMM_WORLD, exit_code);
     }
+    if (comm && comm->board && comm->is_broken) /* others need not wait for a deadline */
+        atomic_fetch_or(&comm->board[comm->node_rank].leaving, COHORT_REGROUPS);
+    if (cohort_comm_launcher_recovers())
+        remove_segments();
     _exit(exit_code);
+}
+
+void cohort_comm_abandon(cohort_comm *comm)
+{
+    comm->is_abandoned = true;
+}
+
+bool cohort_comm_is_abandoned(const cohort_comm *comm)
+{
+    return comm->is_abandoned;
 }
 
 int cohort_comm_rank(const cohort_comm *comm)

@@ -32,6 +32,11 @@ void cohort_comm_kill(cohort_comm *comm, int exit_code) __attribute__((noreturn)
 /* Name and version of the MPI library in one line; needs no MPI running. TEXT [BYTES]. */
 void cohort_comm_library(char *text, size_t bytes);
 
+/* This rank ends without waiting for others, who may be gone: close leaves MPI as it is (it would
+ * wait in MPI_Finalize), and the program ends by _exit. */
+void cohort_comm_abandon(cohort_comm *comm);
+bool cohort_comm_is_abandoned(const cohort_comm *comm);
+
 int cohort_comm_rank(const cohort_comm *comm);
 int cohort_comm_size(const cohort_comm *comm);
 /* Place and number of ranks on this host; host index (0-based by lowest rank) and count. */
@@ -113,5 +118,44 @@ uint64_t cohort_shared_room(void);
 COHORT_NODISCARD cohort_status cohort_comm_node_barrier(cohort_comm *comm);
 /* The worst status of the node's ranks, on each of them. Collective over the node. */
 COHORT_NODISCARD cohort_status cohort_comm_node_agree(cohort_comm *comm, cohort_status mine);
+
+/* --- Going on without lost ranks --- */
+
+/* Whether the launcher lets ranks outlive others: `mpirun --enable-recovery`. Then its own exit
+ * code says nothing, and nobody but the ranks themselves ends the job. */
+bool cohort_comm_launcher_recovers(void);
+
+/* Prepares for cohort_comm_regroup: from now on COMM may lose ranks. Collective. MPI is then not
+ * finalised any more (that would wait for the lost): the program ends by cohort_comm_kill. */
+COHORT_NODISCARD cohort_status cohort_comm_allow_loss(cohort_comm *comm);
+/* So it is prepared. */
+bool cohort_comm_may_lose(const cohort_comm *comm);
+
+/* How far a rank's work is; compared by MAJOR, then by MINOR; 0 = nowhere. */
+typedef struct cohort_position {
+    uint64_t major, minor;
+} cohort_position;
+
+/* What regrouping has found. */
+typedef struct cohort_loss_report {
+    int lost_count, before; /* ranks lost, of how many */
+    int source;             /* the rank (as numbered now) that is farthest: lowest of those */
+    bool is_source_whole;   /* its position is not 0 */
+    bool is_over;           /* another rank has finished the work: nothing is left to do */
+    char lost[256];         /* "rank 2 on host (last: step 31)", … as numbered before */
+} cohort_loss_report;
+
+/* Once COMM is broken: those that are left agree on who is gone and COMM becomes theirs, ranks
+ * numbered anew in the old order. What was made on the old one (windows, reducers) may only be
+ * destroyed, best before this call: their memory shared with the lost stays mapped. POSITION is
+ * this rank's. A rank that stalls (stopped, stuck) and comes back has no say: those of its host
+ * kill it. Collective over those that are left; waits for them as long as for a collective.
+ * COHORT_PEER: fewer than LEAST are left; or ranks that may be alive (on a host where nobody is
+ * left) are no minority; or another was lost on the way. COMM then stays broken. */
+COHORT_NODISCARD cohort_status cohort_comm_regroup(cohort_loss_report *report, cohort_comm *comm,
+                                                   cohort_position position, int least);
+/* This rank has done all work: whoever is lost from now on is not missed. Before the last
+ * barrier. */
+void cohort_comm_set_over(cohort_comm *comm);
 
 #endif

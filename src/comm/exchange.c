@@ -60,12 +60,15 @@ cohort_status cohort_exchange_open(cohort_exchange *exchange, cohort_comm *comm,
 
 void cohort_exchange_close(cohort_exchange *exchange)
 {
-    if (exchange->comm && !exchange->comm->is_broken && exchange->peers != MPI_COMM_NULL)
-        MPI_Comm_free(&exchange->peers);
+    /* Once broken, MPI may still write to what it was given to receive into. */
+    if (exchange->comm && !exchange->comm->is_broken) {
+        if (exchange->peers != MPI_COMM_NULL)
+            MPI_Comm_free(&exchange->peers);
+        cohort_free(exchange->received);
+        cohort_free(exchange->requests);
+    }
     cohort_free(exchange->sources);
-    cohort_free(exchange->received);
     cohort_free(exchange->received_at);
-    cohort_free(exchange->requests);
     *exchange = (cohort_exchange){.peers = MPI_COMM_NULL};
 }
 

@@ -11,17 +11,20 @@ enum {
     COHORT_HOST_BYTES = 64,
     COHORT_PHASE_BYTES = 88,
     COHORT_PHASE_WORDS = COHORT_PHASE_BYTES / 8,
-    COHORT_MESSAGE_BYTES = 1024
+    COHORT_MESSAGE_BYTES = 1024,
+    COHORT_STAGE_BYTES = 1 << 20
 };
 
-/* What a rank says about itself to the ranks of its node, in shared memory: two cache
+/* What a rank says about itself to the ranks of its node, in shared memory: three cache
  * lines. Atomics on these types are lock-free and so work between processes. */
 typedef struct cohort_presence {
-    _Alignas(64) _Atomic uint64_t sequence;     /* collectives entered, over all ranks */
-    _Atomic uint64_t node_sequence;             /* collectives entered, over the node */
-    _Atomic uint64_t version;                   /* of `phase`; odd while it is written */
-    _Atomic uint32_t pid, pid_space;            /* process number, and in which namespace (inode) */
-    _Atomic uint32_t speaker, unused;           /* node rank 0's alone: 1 + who reports a failure */
+    _Alignas(64) _Atomic uint64_t sequence; /* collectives entered, over all ranks */
+    _Atomic uint64_t node_sequence;         /* collectives entered, over the node */
+    _Atomic uint64_t version;               /* of `phase`; odd while it is written */
+    _Atomic uint32_t pid, pid_space;        /* process number, and in which namespace (inode) */
+    _Atomic uint32_t speaker;               /* node rank 0's alone: 1 + who reports a failure */
+    _Atomic uint32_t leaving;               /* COHORT_REGROUPS, COHORT_OVER */
+    _Atomic uint64_t born; /* when the process started: numbers of processes are reused */
     _Atomic uint64_t phase[COHORT_PHASE_WORDS]; /* text, what the rank is doing */
 } cohort_presence;
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2,
@@ -35,6 +38,9 @@ typedef struct cohort_report {
     char phase[COHORT_PHASE_BYTES];
 } cohort_report;
 
+/* What `leaving` says: this rank's collectives are over. */
+enum { COHORT_REGROUPS = 1, COHORT_OVER = 2 };
+
 typedef enum cohort_scope { COHORT_SCOPE_ALL, COHORT_SCOPE_NODE } cohort_scope;
 
 struct cohort_comm {
@@ -43,6 +49,7 @@ struct cohort_comm {
     bool started_mpi;  /* by us: we finalise */
     bool crowded;      /* more ranks than cores on this node */
     bool sees_pids;    /* /proc shows the other ranks of the node */
+    bool is_abandoned; /* nobody waits for anybody any more */
     bool is_broken;    /* a collective timed out or failed: none may follow */
     bool speaks;       /* once broken: of this node, this rank reports it */
     int first_arrived; /* lowest rank that waited, once broken */
@@ -60,6 +67,13 @@ struct cohort_comm {
     cohort_report *answer, *reports; /* [node_size] being sent, [size] received */
     MPI_Request answer_request;
     char failure[COHORT_MESSAGE_BYTES]; /* why it is broken */
+    bool timed_out;                     /* because somebody did not arrive in time */
+    /* Going on without lost ranks (regroup.c). */
+    MPI_Comm lifeline;  /* point-to-point between all who ever were; null: not prepared for loss */
+    int *lifeline_rank; /* [size] of today's ranks */
+    int generation;     /* how often it was regrouped */
+    /* Every collective's data pass through here: when it is given up MPI may still write. */
+    unsigned char *stage; /* [COHORT_STAGE_BYTES] */
 };
 
 /* An MPI return code as a status: COHORT_PEER with MPI's text. */
@@ -99,7 +113,15 @@ COHORT_NODISCARD cohort_status cohort_shared_take(cohort_shared **out, void **ba
  * Open MPI's, ends nevertheless. Does not block; leaves a process behind for seconds. */
 void cohort_launcher_release(void);
 
-/* Whether the process PID of this host has ended (a zombie counts). */
-bool cohort_process_is_dead(uint32_t pid);
+/* When process PID of this host was started, in ticks since boot; 0 if it has ended (a zombie
+ * counts). */
+uint64_t cohort_process_born(uint32_t pid);
+/* Whether the process of this node's rank has ended. */
+bool cohort_presence_is_dead(cohort_presence *presence);
+
+/* Makes COMM's innards over PARENT's ranks (over this rank alone: NULL). Collective. */
+COHORT_NODISCARD cohort_status cohort_comm_build(cohort_comm *comm, const MPI_Comm *parent);
+/* Whether a rank of COMM has begun to regroup and waits for the others. */
+bool cohort_comm_regroup_is_asked(cohort_comm *comm);
 
 #endif

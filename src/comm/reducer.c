@@ -10,9 +10,9 @@
 
 enum { LINE = 16 /* floats */ };
 /* Inside a node a bucket should stay in the second-level cache between backward and
- * sum; a message should stay below MPI's eager limit. */
+ * sum; a message should stay below MPI's eager limit, and the last be short. */
 static const size_t BUCKET_BYTES = (size_t)1 << 20;
-static const size_t MESSAGE_BYTES = 48 << 10;
+static const size_t MESSAGE_BYTES = 24 << 10;
 static const size_t MOST_BUCKET_BYTES = (size_t)1 << 29; /* of one MPI call; twice in the last */
 /* Direct exchange sends a message to every peer: beyond this many, trees are better. */
 enum { MOST_PEERS = 256 };
@@ -33,15 +33,15 @@ static size_t round_down(const cohort_reducer *reducer, size_t at)
     return COHORT_REDUCER_EXTRAS + (at - COHORT_REDUCER_EXTRAS) / unit * unit;
 }
 
-/* Appends the buckets of [begin, end), from its tail. What is over goes into the last, so that
- * none is tiny. */
+/* Appends the buckets of [begin, end), from its tail. The first takes what is over, so that none
+ * is tiny. Not the last: what it holds is complete only when backward ends, and nothing hides its
+ * way over the network. */
 static void cut_evenly(cohort_reducer *reducer, size_t begin, size_t end)
 {
-    while (end > begin) {
-        size_t from = end > reducer->bucket_length ? end - reducer->bucket_length : 0;
-        from = round_down(reducer, from);
-        if (from < begin || from - begin < reducer->bucket_length)
-            from = begin;
+    size_t count = (end - begin) / reducer->bucket_length;
+    for (count = count ? count : 1; count > 0; count--) {
+        size_t from = round_down(reducer, begin + (count - 1) * reducer->bucket_length);
+        from = count == 1 || from < begin ? begin : from;
         add_bucket(reducer, from, end, reducer->slice_unit > 0);
         end = from;
     }

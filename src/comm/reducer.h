@@ -26,7 +26,7 @@ typedef struct cohort_reducer cohort_reducer;
 
 typedef struct cohort_reducer_config {
     cohort_reducer_mode mode;
-    size_t bucket_bytes;  /* 0 = fitting cache (1 MiB) or network (48 KiB a message) */
+    size_t bucket_bytes;  /* 0 = fitting cache (1 MiB) or network (24 KiB a message) */
     double timeout;       /* seconds to wait for other ranks; 0 = for ever */
     cohort_tables tables; /* of which gradients touch few rows, offsets among the gradients; the
                            * same on all ranks; borrowed */

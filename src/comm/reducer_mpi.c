@@ -25,10 +25,12 @@ cohort_status cohort_reducer_mpi_open(cohort_reducer *reducer)
 
 void cohort_reducer_mpi_close(cohort_reducer *reducer)
 {
-    if (!reducer->comm->is_broken && reducer->peers != MPI_COMM_NULL)
-        MPI_Comm_free(&reducer->peers);
-    cohort_free(reducer->requests);
-    cohort_free(reducer->private_memory);
+    if (!reducer->comm->is_broken) { /* else MPI may still write to it */
+        if (reducer->peers != MPI_COMM_NULL)
+            MPI_Comm_free(&reducer->peers);
+        cohort_free(reducer->requests);
+        cohort_free(reducer->private_memory);
+    }
     cohort_free(reducer->marks);
     reducer->marks = NULL;
     reducer->requests = NULL;

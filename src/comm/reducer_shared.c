@@ -246,10 +246,12 @@ void cohort_reducer_shared_close(cohort_reducer *reducer)
 {
     cohort_exchange_close(&reducer->exchange);
     cohort_reducer_rows_close(reducer);
-    if (reducer->sums != reducer->vector)
-        cohort_free(reducer->sums);
+    if (!reducer->comm->is_broken) { /* else MPI may still write to them */
+        if (reducer->sums != reducer->vector)
+            cohort_free(reducer->sums);
+        cohort_free(reducer->private_memory);
+    }
     cohort_shared_destroy(reducer->memory);
-    cohort_free(reducer->private_memory);
     cohort_free(reducer->replicas);
     cohort_free(reducer->all_marks);
     cohort_free(reducer->slices);

@@ -18,6 +18,7 @@ struct cohort_shared {
     cohort_comm *comm;
     MPI_Win window; /* MPI_WIN_NULL: private memory of a rank that is alone on its node */
     void *private_memory;
+    int generation; /* of COMM when it was made */
 };
 
 /* Where Open MPI puts its windows: a full file system there means SIGBUS at first touch. */
@@ -141,6 +142,7 @@ cohort_status cohort_shared_take(cohort_shared **out, void **base, cohort_comm *
     }
     shared->comm = comm;
     shared->window = MPI_WIN_NULL;
+    shared->generation = comm->generation;
     if (bytes == 0)
         bytes = 1;
     if (comm->node_size == 1) {
@@ -168,8 +170,10 @@ void cohort_shared_destroy(cohort_shared *shared)
 {
     if (!shared)
         return;
-    /* Freeing is collective and knows no deadline: first see that all have come. */
+    /* Freeing is collective and knows no deadline: first see that all have come. A window made
+     * with ranks that are lost since stays. */
     if (shared->window != MPI_WIN_NULL && !shared->comm->is_broken &&
+        shared->generation == shared->comm->generation &&
         cohort_comm_node_barrier(shared->comm) == COHORT_OK) {
         MPI_Win_unlock_all(shared->window);
         MPI_Win_free(&shared->window);

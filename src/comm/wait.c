@@ -131,18 +131,29 @@ cohort_status cohort_comm_check(cohort_comm *comm, int code, const char *what)
     return cohort_comm_break(comm);
 }
 
-bool cohort_process_is_dead(uint32_t pid)
+uint64_t cohort_process_born(uint32_t pid)
 {
-    char path[48], text[512] = "";
+    char path[48], text[1024] = "", state = 'X';
+    unsigned long long born = 0;
     snprintf(path, sizeof path, "/proc/%u/stat", pid);
     FILE *file = fopen(path, "r");
     if (!file)
-        return true;
+        return 0;
     size_t length = fread(text, 1, sizeof text - 1, file);
     fclose(file);
     text[length] = '\0';
-    const char *at = strrchr(text, ')'); /* the state follows the name in brackets */
-    return !at || at[1] == '\0' || at[2] == 'Z' || at[2] == 'X';
+    const char *at = strrchr(text, ')'); /* the name in brackets may hold anything */
+    if (!at || sscanf(at + 1,
+                      " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+                      "%*s %llu",
+                      &state, &born) != 2)
+        return 0;
+    return state == 'Z' || state == 'X' ? 0 : born;
+}
+
+bool cohort_presence_is_dead(cohort_presence *presence)
+{
+    return cohort_process_born(atomic_load(&presence->pid)) != atomic_load(&presence->born);
 }
 
 /* Fills REPORTS [size] with what this node's board says of its ranks. */
@@ -302,7 +313,8 @@ static cohort_status check_processes(const cohort_waiter *waiter)
 {
     cohort_comm *comm = waiter->comm;
     for (int i = 0; comm->sees_pids && i < comm->node_size; i++) {
-        if (!cohort_process_is_dead(atomic_load(&comm->board[i].pid)))
+        if (!cohort_presence_is_dead(&comm->board[i]) ||
+            atomic_load(&comm->board[i].leaving) == COHORT_OVER)
             continue;
         char phase[COHORT_PHASE_BYTES];
         read_phase(phase, &comm->board[i]);
@@ -344,12 +356,18 @@ cohort_status cohort_waiter_poll(cohort_waiter *waiter)
     answer_questions(comm);
     comm->first_arrived = comm->rank;
     cohort_status status = check_processes(waiter);
-    if (status == COHORT_OK && waiter->timeout > 0 && now - waiter->start > waiter->timeout)
+    if (status == COHORT_OK && cohort_comm_regroup_is_asked(comm))
+        status = COHORT_FAIL(COHORT_PEER, "another rank has given up before %s was complete",
+                             waiter->what);
+    if (status == COHORT_OK && waiter->timeout > 0 && now - waiter->start > waiter->timeout) {
         status = report_missing(waiter);
+        comm->timed_out = true;
+    }
     if (status == COHORT_OK)
         return COHORT_OK;
     /* The host of the lowest rank that waits reports for all. */
-    if (comm->board && comm->node_of[comm->first_arrived] != comm->node_index)
+    if (comm->board && comm->node_of[comm->first_arrived] != comm->node_index &&
+        comm->lifeline == MPI_COMM_NULL)
         nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
     return cohort_comm_break(comm);
 }

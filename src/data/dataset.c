@@ -30,7 +30,7 @@ struct cohort_dataset {
     size_t block_target;
     hid_t file, group_id;
     cohort_column x, y;
-    char **classes, **vocabulary, **source, **tokenizer;
+    char **classes, **vocabulary, **source, **tokenizer, **table;
     cohort_shared *window;              /* of the node … */
     void *own;                          /* … or a copy of this rank alone */
     unsigned char *x_memory, *y_memory; /* in one of them, or others'; NULL = streamed */
@@ -65,6 +65,8 @@ static cohort_status read_attributes(cohort_dataset *dataset)
     COHORT_TRY(cohort_hdf5_strings(&dataset->tokenizer, &count, dataset->file, dataset->path,
                                    "tokenizer"));
     info->tokenizer = count ? dataset->tokenizer[0] : NULL;
+    COHORT_TRY(cohort_hdf5_strings(&dataset->table, &count, dataset->file, dataset->path, "table"));
+    info->table = count ? dataset->table[0] : NULL;
     info->classes = (const char *const *)dataset->classes;
     info->vocabulary = (const char *const *)dataset->vocabulary;
     return COHORT_OK;
@@ -488,6 +490,7 @@ void cohort_dataset_close(cohort_dataset *dataset)
     free(dataset->vocabulary);
     free(dataset->source);
     free(dataset->tokenizer);
+    free(dataset->table);
     free(dataset->requests);
     cohort_arena_destroy(dataset->arena);
     pthread_mutex_destroy(&dataset->lock);

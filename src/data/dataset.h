@@ -40,6 +40,7 @@ typedef struct cohort_dataset_info {
     const char *const *vocabulary;
     const char *source;    /* file attribute, or "" */
     const char *tokenizer; /* file attribute: how its texts became tokens, or NULL */
+    const char *table;     /* file attribute: see data/table.h, or NULL */
     bool streamed;         /* not in memory: too large */
     size_t chunk_rows;     /* when streamed: rows of x read at once, one or several whole
                               HDF5 chunks (256 KiB or more; less if the limit is below

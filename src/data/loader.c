@@ -40,6 +40,7 @@ struct cohort_loader {
     cohort_scaling scaling;
     cohort_augmenter *augmenter;
     slot slots[SLOTS];
+    uint64_t *members; /* [draw.most] of the batch being prepared; NULL without draw */
     double wait_seconds;
 
     /* Shared with the thread, under the lock. */
@@ -100,17 +101,36 @@ static cohort_status check_range(const slot *filled, const cohort_loader *loader
     return COHORT_OK;
 }
 
+/* The rows of the global batch and this rank's of them, into FILLED. */
+static cohort_status choose_rows(slot *filled, cohort_loader *loader)
+{
+    const cohort_sampler *sampler = &loader->sampler;
+    const cohort_draw *draw = &sampler->draw;
+    cohort_batch *batch = &filled->batch;
+    batch->global_count =
+        draw->members ? draw->members(draw->context, loader->members,
+                                      batch->epoch * cohort_sampler_steps(sampler) + batch->step)
+                      : cohort_sampler_batch_count(sampler, batch->step);
+    COHORT_REQUIRE(!draw->members || batch->global_count <= draw->most, COHORT_INTERNAL,
+                   "a batch of more than %zu samples was drawn; run the same command again",
+                   draw->most);
+    const size_t begin =
+                     cohort_part_begin(batch->global_count, loader->part_begin, loader->part_count),
+                 end = cohort_part_begin(batch->global_count, loader->part_end, loader->part_count);
+    batch->count = end - begin;
+    if (!draw->members)
+        cohort_sampler_rows(filled->rows, sampler, batch->epoch, batch->step, begin, batch->count);
+    for (size_t i = 0; draw->members && i < batch->count; i++)
+        filled->rows[i] = cohort_subset_row(&sampler->subset, loader->members[begin + i]);
+    return COHORT_OK;
+}
+
 static cohort_status fill(slot *filled, cohort_loader *loader, uint64_t epoch, uint64_t step)
 {
     cohort_batch *batch = &filled->batch;
     batch->epoch = epoch;
     batch->step = step;
-    batch->global_count = cohort_sampler_batch_count(&loader->sampler, step);
-    const size_t begin =
-                     cohort_part_begin(batch->global_count, loader->part_begin, loader->part_count),
-                 end = cohort_part_begin(batch->global_count, loader->part_end, loader->part_count);
-    batch->count = end - begin;
-    cohort_sampler_rows(filled->rows, &loader->sampler, epoch, step, begin, batch->count);
+    COHORT_TRY(choose_rows(filled, loader));
     const bool masked = loader->masking.rate > 0;
     COHORT_TRY(cohort_dataset_gather(loader->staging, masked ? NULL : filled->y, loader->dataset,
                                      filled->rows, batch->count));
@@ -347,7 +367,9 @@ static cohort_status configure(cohort_loader *loader, const cohort_loader_config
 static cohort_status allocate_slots(size_t *most, cohort_loader *loader,
                                     const cohort_dataset_info *info)
 {
-    const size_t batch = cohort_sampler_batch_count(&loader->sampler, 0);
+    const cohort_draw *draw = &loader->sampler.draw;
+    const size_t batch =
+        draw->members ? draw->most : cohort_sampler_batch_count(&loader->sampler, 0);
     const size_t parts = loader->part_end - loader->part_begin;
     const size_t count = (batch * parts - 1) / loader->part_count + 1;
     const bool masked = loader->masking.rate > 0, targets = info->targets || masked;
@@ -369,6 +391,8 @@ static cohort_status allocate_slots(size_t *most, cohort_loader *loader,
         made->batch.labels = info->labels || masked ? made->y : NULL;
         made->batch.values = info->labels || masked ? NULL : made->y;
     }
+    if (draw->members)
+        COHORT_TRY(COHORT_ALLOCATE(&loader->members, draw->most));
     if (!loader->memory)
         COHORT_TRY(cohort_allocate((void **)&loader->staging, count, loader->row_bytes));
     *most = count;
@@ -434,6 +458,7 @@ void cohort_loader_destroy(cohort_loader *loader)
         cohort_free(loader->slots[i].rows);
     }
     cohort_free(loader->staging);
+    cohort_free(loader->members);
     cohort_scaling_clear(&loader->scaling);
     cohort_augmenter_destroy(loader->augmenter);
     pthread_cond_destroy(&loader->work);

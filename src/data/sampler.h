@@ -14,11 +14,11 @@
  * whole chunks are drawn, as few as reach that many rows; one chunk at least stays for
  * training, and a short last chunk always does. */
 typedef struct cohort_subset {
-    uint64_t row_count;  /* of the whole split */
-    uint64_t begin, end; /* positions in the (seed-drawn) order: of rows, or of whole chunks */
-    bool split;          /* false: the whole split in file order */
-    size_t chunk_rows;   /* 0: rows are drawn; else chunks of so many rows */
-    bool tail;           /* with chunks: the short last one belongs to it */
+    uint64_t row_count;   /* of the whole split */
+    uint64_t begin, end;  /* positions in the (seed-drawn) order: of rows, or of whole chunks */
+    bool split;           /* false: the whole split in file order */
+    size_t chunk_rows;    /* 0: rows are drawn; else chunks of so many rows */
+    bool tail;            /* with chunks: the short last one belongs to it */
     const uint64_t *rows; /* the members one by one (borrowed), at `begin` to `end`; else NULL */
     cohort_permutation order;
 } cohort_subset;
@@ -41,6 +41,15 @@ uint64_t cohort_subset_row(const cohort_subset *subset, uint64_t index);
 /* Chunks among which rows are mixed in a chunk-aware shuffle. */
 enum { COHORT_SAMPLER_WINDOW = 8 };
 
+/* Batches drawn by somebody else, of any size up to MOST: `members` fills MEMBERS [most] with
+ * indices into the subset and returns how many there are, more than MOST when it fails. STEP
+ * counts from the beginning of the run. A pure function; the loader's thread calls it. */
+typedef struct cohort_draw {
+    size_t (*members)(void *context, uint64_t *members, uint64_t step); /* NULL: not used */
+    void *context;
+    size_t most;
+} cohort_draw;
+
 typedef struct cohort_sampler {
     cohort_subset subset;
     uint64_t seed;
@@ -50,7 +59,8 @@ typedef struct cohort_sampler {
                             shuffled (a short last one stays last), dealt into windows of at
                             most 8, and rows shuffled within each window. A subset drawn by
                             rows is shuffled freely all the same. */
-    size_t global_batch; /* over all ranks; at least 1 */
+    size_t global_batch; /* over all ranks; at least 1. With DRAW the mean size */
+    cohort_draw draw;    /* the loader asks it instead of cohort_sampler_rows */
 } cohort_sampler;
 
 /* Steps of an epoch: the last batch may be short. */

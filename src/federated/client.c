@@ -30,7 +30,7 @@ cohort_exchange cohort_exchange_of(const cohort_model *model, const cohort_strat
     return made;
 }
 
-/* --- batch_norm of its own --------------------------------------------------------- */
+/* --- batch_norm of its own --- */
 
 /* A layer with moving averages is a batch_norm. */
 static bool has_state(const cohort_model *model, const char *layer)
@@ -90,7 +90,7 @@ void cohort_client_lengths(size_t lengths[COHORT_CLIENT_KINDS], const cohort_cli
     lengths[COHORT_CLIENT_NORM] = keeps_norm ? client->norm_reals + client->exchange.state : 0;
 }
 
-/* --- Making ---------------------------------------------------------------------------- */
+/* --- Making --- */
 
 cohort_status cohort_client_create(cohort_client **out, const cohort_recipe *recipe,
                                    cohort_dataset *dataset, size_t most_rows)
@@ -132,7 +132,7 @@ cohort_local *cohort_client_local(cohort_client *client)
     return client->local;
 }
 
-/* --- Training ---------------------------------------------------------------------------- */
+/* --- Training --- */
 
 /* FedProx: the gradient of mu/2 |w - w0|^2. SCAFFOLD: g - c_k + c. */
 static void adjust(void *context, real *grads, const real *params)

@@ -51,7 +51,7 @@ size_t cohort_compression_bytes(const cohort_compression *compression)
     return 0;
 }
 
-/* --- Few bits ------------------------------------------------------------------ */
+/* --- Few bits --- */
 
 static void pack_run(unsigned char *bytes, const real *x, size_t count, size_t bits,
                      cohort_rng *rng)
@@ -113,7 +113,7 @@ static void restore(real *update, const cohort_compression *compression, const u
     }
 }
 
-/* --- The largest ----------------------------------------------------------------- */
+/* --- The largest --- */
 
 static void swap(real *a, real *b)
 {

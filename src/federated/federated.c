@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "federated/federated_private.h"
+#include "federated/deploy.h"
 
 bool cohort_federated_is(const cohort_recipe *recipe)
 {
@@ -32,11 +32,18 @@ cohort_status cohort_federated_create(cohort_federated **out, cohort_comm *comm,
     federated->validation.loss = federated->validation.accuracy = NAN;
     cohort_comm_set_timeout(comm, recipe->comm.timeout);
     federated->threads = cohort_job_set_threads(comm, recipe->train.threads);
-    COHORT_TRY_DONE(status, cohort_federated_open(federated));
-    COHORT_TRY_DONE(status, cohort_federated_open_run(federated));
+    const bool deployed = cohort_deployment_is(recipe);
+    federated->serves = deployed && cohort_comm_rank(comm) > 0;
+    if (!federated->serves) {
+        COHORT_TRY_DONE(status, deployed ? cohort_deployment_coordinate(federated, comm)
+                                         : cohort_federated_open(federated));
+        COHORT_TRY_DONE(status, cohort_federated_open_run(federated));
+    }
     *out = federated;
     federated = NULL;
 done:
+    if (status != COHORT_OK && federated->deployment)
+        cohort_deployment_finish(federated, status);
     cohort_federated_destroy(federated);
     return status;
 }
@@ -72,6 +79,10 @@ void cohort_federated_destroy(cohort_federated *federated)
 {
     if (!federated)
         return;
+    if (federated->serves) {
+        cohort_free(federated);
+        return;
+    }
     close_split(&federated->test);
     close_split(&federated->validation);
     cohort_client_destroy(federated->client);
@@ -86,6 +97,7 @@ void cohort_federated_destroy(cohort_federated *federated)
     cohort_text_clear(&federated->recipe_text);
     cohort_text_clear(&federated->folder);
     free_vectors(federated);
+    cohort_deployment_destroy(federated->deployment);
     cohort_free(federated);
 }
 

@@ -77,6 +77,7 @@ struct cohort_federated {
     /* Trains the round's clients: fills in results, dropped, sums (or `all`). Collective. */
     cohort_status (*gather)(cohort_federated *federated);
     struct cohort_deployment *deployment; /* NULL: a simulation */
+    bool serves;                          /* this rank is a real client */
 
     cohort_progress progress; /* epoch and step count finished rounds */
     cohort_text recipe_text;  /* resolved */
@@ -108,6 +109,9 @@ COHORT_NODISCARD cohort_status cohort_federated_open_round(cohort_federated *fed
 
 /* What a data set at hand says of all: the training data's, else the test data's. */
 const cohort_dataset_info *cohort_federated_about(const cohort_federated *federated);
+
+/* The same once more, for a chosen_most that has been raised. */
+COHORT_NODISCARD cohort_status cohort_federated_grow_round(cohort_federated *federated);
 
 /* --- Run folder (resume.c) --- */
 

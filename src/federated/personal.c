@@ -25,7 +25,7 @@ typedef struct tester {
 static cohort_status make_tester(tester *made, cohort_federated *federated)
 {
     enum { BLOCK = 64 };
-    const cohort_share whole = {0, 1, 1};
+    const cohort_share whole = {.begin = 0, .end = 1, .count = 1};
     const cohort_subset all = cohort_subset_all(cohort_dataset_describe(federated->train)->count);
     cohort_local *local = cohort_client_local(federated->client);
     made->block = BLOCK;

@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "federated/federated_private.h"
 
-/* --- What a checkpoint holds ------------------------------------------------------------ */
+/* --- What a checkpoint holds --- */
 
 static cohort_status attach(cohort_federated *federated, const char *group, const char *slot,
                             const cohort_tensors *tensors, real *data)
@@ -89,6 +89,7 @@ static cohort_status make_snapshot(cohort_snapshot *snapshot, cohort_federated *
         .vocabulary = info->vocabulary,
         .vocabulary_count = info->vocabulary_count,
         .tokenizer = info->tokenizer,
+        .table = info->table,
         .input_shape = input->shape,
         .input_tokens = input->tokens,
     };
@@ -127,7 +128,7 @@ cohort_status cohort_federated_save(cohort_federated *federated, bool round_end,
     return cohort_comm_follow(federated->comm, status);
 }
 
-/* --- Continuing ------------------------------------------------------------------------- */
+/* --- Continuing --- */
 
 /* Makes room for the clients' vectors that CHECKPOINT holds. */
 static cohort_status expect_clients(cohort_federated *federated,

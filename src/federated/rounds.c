@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "federated/federated_private.h"
+#include "federated/deploy.h"
 
 static bool is_rank_0(const cohort_federated *federated)
 {
@@ -32,7 +32,7 @@ static round_sums add_up(const cohort_round *round)
     return sums;
 }
 
-/* --- Records -------------------------------------------------------------------------- */
+/* --- Records --- */
 
 static cohort_status record_start(cohort_federated *federated)
 {
@@ -159,7 +159,7 @@ static void note_dropped(const cohort_federated *federated)
                            : "is not finite");
 }
 
-/* --- Evaluation and what follows from it ------------------------------------------------ */
+/* --- Evaluation and what follows from it --- */
 
 static cohort_status evaluate(cohort_federated *federated, cohort_federated_split *split)
 {
@@ -228,6 +228,7 @@ static void tell(cohort_federated *federated, const round_sums *sums, bool is_te
     if (!is_rank_0(federated) || !observer->on_epoch)
         return;
     const cohort_train_view view = {
+        .epsilon = NAN,
         .epoch = federated->progress.epoch + 1,
         .epochs = federated->how->rounds,
         .step_in_epoch = round->kept,
@@ -247,7 +248,7 @@ static void tell(cohort_federated *federated, const round_sums *sums, bool is_te
     observer->on_epoch(observer->context, &view);
 }
 
-/* --- A round ------------------------------------------------------------------------------ */
+/* --- A round --- */
 
 /* Fewer updates than min_clients: names the first that is missing. */
 static cohort_status refuse_round(const cohort_federated *federated)
@@ -268,7 +269,9 @@ static cohort_status refuse_round(const cohort_federated *federated)
                            ? "is larger than federated.update_limit"
                            : "is not finite",
                        silent ? "look there, or raise federated.round_timeout"
-                              : "lower optimizer.lr or set optimizer.clip_norm");
+                       : round->dropped[first] == COHORT_DROPPED_TOO_LARGE
+                           ? "lower optimizer.lr or raise the limit"
+                           : "lower optimizer.lr or set optimizer.clip_norm");
 }
 
 /* The server's step by the mean update. */
@@ -322,7 +325,10 @@ static cohort_status run_round(cohort_federated *federated)
     round->kept = 0;
     round->is_abandoned = false;
     round->bytes_up = round->bytes_down = round->seconds = 0;
-    cohort_federated_choose(federated);
+    if (federated->deployment)
+        COHORT_TRY(cohort_deployment_choose(federated));
+    else
+        cohort_federated_choose(federated);
     COHORT_TRY(federated->gather(federated));
     if (round->is_abandoned) {
         federated->stop_seen = true;
@@ -413,7 +419,7 @@ static cohort_status record_end(cohort_federated *federated)
     return cohort_record_end(&federated->record);
 }
 
-cohort_status cohort_federated_run(cohort_federated *federated)
+static cohort_status run(cohort_federated *federated)
 {
     cohort_progress *progress = &federated->progress;
     COHORT_TRY(cohort_comm_follow(federated->comm, record_start(federated)));
@@ -432,4 +438,14 @@ cohort_status cohort_federated_run(cohort_federated *federated)
     progress->finished = early ? COHORT_RUN_FINISHED_EARLY : COHORT_RUN_FINISHED;
     COHORT_TRY(cohort_federated_save(federated, false, isnan(progress->best_metric)));
     return cohort_comm_follow(federated->comm, record_end(federated));
+}
+
+cohort_status cohort_federated_run(cohort_federated *federated)
+{
+    if (federated->serves)
+        return cohort_deployment_serve(federated->comm, federated->recipe, &federated->options);
+    cohort_status status = run(federated);
+    if (federated->deployment)
+        cohort_deployment_finish(federated, status);
+    return status;
 }

@@ -16,7 +16,7 @@ static size_t block_size(const cohort_recipe *recipe)
     return limit && limit < BLOCK ? limit : BLOCK;
 }
 
-/* --- Who has which rows --------------------------------------------------------------- */
+/* --- Who has which rows --- */
 
 /* The rows to deal out, ascending. */
 static cohort_status list_rows(uint64_t **rows, const cohort_subset *subset)
@@ -123,7 +123,7 @@ done:
     return status;
 }
 
-/* --- The network ------------------------------------------------------------------------- */
+/* --- The network --- */
 
 cohort_status cohort_federated_open_model(cohort_federated *federated,
                                           const cohort_dataset_info *info)
@@ -160,12 +160,12 @@ cohort_status cohort_federated_open_vectors(cohort_federated *federated)
                               exchange->params);
 }
 
-/* --- Splits ---------------------------------------------------------------------------- */
+/* --- Splits --- */
 
 static cohort_status open_loader(cohort_federated_split *split, cohort_federated *federated,
                                  const cohort_subset *subset)
 {
-    const cohort_share whole = {0, 1, 1};
+    const cohort_share whole = {.begin = 0, .end = 1, .count = 1};
     const size_t block = block_size(federated->recipe);
     split->block_count = (cohort_subset_count(subset) + block - 1) / block;
     return cohort_comm_agree(federated->comm,
@@ -219,7 +219,7 @@ cohort_status cohort_federated_open_splits(cohort_federated *federated, const ch
     return has_test ? open_group(&federated->test, federated, file, recipe->data.test) : COHORT_OK;
 }
 
-/* --- Rounds ------------------------------------------------------------------------------ */
+/* --- Rounds --- */
 
 /* How many are asked each round, and whether the strategy can do with so many. */
 static cohort_status choose_most(cohort_federated *federated)
@@ -247,9 +247,19 @@ static cohort_status choose_most(cohort_federated *federated)
 
 cohort_status cohort_federated_open_round(cohort_federated *federated)
 {
-    cohort_round *round = &federated->round;
     COHORT_TRY(choose_most(federated));
+    return cohort_federated_grow_round(federated);
+}
+
+cohort_status cohort_federated_grow_round(cohort_federated *federated)
+{
+    cohort_round *round = &federated->round;
     const size_t most = federated->chosen_most;
+    cohort_free(round->clients);
+    cohort_free(round->ranks);
+    cohort_free(round->results);
+    cohort_free(round->dropped);
+    cohort_free(round->load);
     COHORT_TRY(COHORT_ALLOCATE(&round->clients, most));
     COHORT_TRY(COHORT_ALLOCATE(&round->ranks, most));
     COHORT_TRY(COHORT_ALLOCATE(&round->results, most));

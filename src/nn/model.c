@@ -443,7 +443,7 @@ const cohort_shape *cohort_model_shape_behind(const cohort_model *model, const c
 {
     for (size_t i = 0; i < model->planner.note_count; i++)
         if (model->planner.notes[i].layer == layer)
-            return &model->planner.notes[i].out;
+            return &model->planner.notes[i].out.shape;
     return &model->output_shape;
 }
 
@@ -521,6 +521,21 @@ void cohort_model_backward(cohort_model *model, const cohort_pass *pass)
         own.ready(own.ready_context, 0);
 }
 
+size_t cohort_model_layer_count(const cohort_model *model)
+{
+    return model->planner.note_count;
+}
+
+cohort_layer_view cohort_model_layer(const cohort_model *model, size_t index)
+{
+    const cohort_layer_note *note = &model->planner.notes[index];
+    const cohort_layer *layer = note->layer;
+    return (cohort_layer_view){.spec = {&layer->type->keys, (void *)layer->config, layer->line},
+                               .path = layer->path,
+                               .in = note->in,
+                               .out = note->out};
+}
+
 void cohort_model_describe(cohort_text *text, const cohort_model *model)
 {
     char shape[COHORT_SHAPE_TEXT];
@@ -528,6 +543,6 @@ void cohort_model_describe(cohort_text *text, const cohort_model *model)
     for (size_t i = 0; i < model->planner.note_count; i++) {
         const cohort_layer_note *note = &model->planner.notes[i];
         cohort_text_append(text, "%-36s %-16s %12zu\n", note->layer->path,
-                           cohort_shape_text(shape, &note->out), note->parameter_count);
+                           cohort_shape_text(shape, &note->out.shape), note->parameter_count);
     }
 }

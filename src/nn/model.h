@@ -138,6 +138,17 @@ void cohort_model_write_choices(cohort_text *text, const cohort_model *model);
 COHORT_NODISCARD cohort_status cohort_model_read_choices(bool *whole, cohort_model *model,
                                                          const char *text);
 
+/* A layer as code sees it that writes the network down for somebody else. */
+typedef struct cohort_layer_view {
+    cohort_variant spec; /* its type and keys; read them with cohort_variant_value */
+    const char *path;    /* "3_residual/1_batch_norm", as in cohort_tensor; owned by the model */
+    cohort_flow in, out; /* what comes in and goes out */
+} cohort_layer_view;
+size_t cohort_model_layer_count(const cohort_model *model);
+/* Layer INDEX in the order of the recipe. The layers inside a `residual` follow it: its
+ * `layers`, then its `shortcut`. */
+cohort_layer_view cohort_model_layer(const cohort_model *model, size_t index);
+
 /* Appends a table of layers: path, output shape, parameters. */
 void cohort_model_describe(cohort_text *text, const cohort_model *model);
 

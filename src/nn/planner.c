@@ -266,14 +266,14 @@ static cohort_status plan_layer(cohort_edge *edge, bool *called, cohort_planner 
     layer->params_offset = planner->params_reals;
     COHORT_TRY(GROW(planner->notes, planner->note_count, planner->note_capacity));
     planner->notes[planner->note_count++] =
-        (cohort_layer_note){.layer = layer, .depth = outer.depth};
+        (cohort_layer_note){.layer = layer, .in = *flow, .depth = outer.depth};
     size_t params_before = planner->param_count;
     COHORT_TRY(layer->type->plan(layer, planner, flow));
     planner->at.is_alias |= absorbed;
     planner->mixes_rows |= !planner->at.is_alias && !planner->at.is_row_by_row;
     for (size_t i = params_before; i < planner->param_count; i++)
         planner->notes[note].parameter_count += planner->params[i].count;
-    planner->notes[note].out = flow->shape;
+    planner->notes[note].out = *flow;
     planner->masked |= flow->masked;
     if (flow->vocabulary > planner->vocabulary)
         planner->vocabulary = flow->vocabulary;

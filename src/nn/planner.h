@@ -43,10 +43,10 @@ struct cohort_sequence {
     real *output_grad, *input_grad;
 };
 
-/* One line of cohort_model_describe. */
+/* What is said of a layer: a line of cohort_model_describe, a cohort_layer_view. */
 typedef struct cohort_layer_note {
     const cohort_layer *layer;
-    cohort_shape out;
+    cohort_flow in, out;
     size_t parameter_count;
     unsigned depth;
 } cohort_layer_note;

@@ -99,7 +99,8 @@ cohort_status cohort_ledger_read(cohort_ledger *ledger, const char *text)
     return COHORT_OK;
 }
 
-/* RELEASES [ledger->count] = what counts for UNIT of DATA. False where there is no bound. */
+/* RELEASES [ledger->count] (NULL: only counted) = what counts for UNIT of DATA. False where there
+ * is no bound. */
 static bool take_releases(cohort_release *releases, size_t *count, const cohort_ledger *ledger,
                           cohort_privacy_unit unit, uint64_t data)
 {
@@ -115,9 +116,17 @@ static bool take_releases(cohort_release *releases, size_t *count, const cohort_
         }
         if (unit == COHORT_UNIT_CLIENT && entry->unit == COHORT_UNIT_EXAMPLE)
             return false;
-        releases[(*count)++] = entry->release;
+        if (releases)
+            releases[*count] = entry->release;
+        ++*count;
     }
     return true;
+}
+
+bool cohort_ledger_is_bounded(const cohort_ledger *ledger, cohort_privacy_unit unit, uint64_t data)
+{
+    size_t count = 0;
+    return take_releases(NULL, &count, ledger, unit, data);
 }
 
 cohort_status cohort_ledger_epsilon(double *epsilon, const cohort_ledger *ledger,
@@ -153,6 +162,14 @@ cohort_status cohort_ledger_noise(double *noise_multiplier, const cohort_ledger 
                              "data without noise; no epsilon can be reached");
     cohort_free(releases);
     return status;
+}
+
+uint64_t cohort_ledger_steps(const cohort_ledger *ledger)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < ledger->count; i++)
+        sum += ledger->items[i].release.steps;
+    return sum;
 }
 
 bool cohort_ledger_has_noiseless(const cohort_ledger *ledger, uint64_t data)

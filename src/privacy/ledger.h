@@ -51,11 +51,15 @@ COHORT_NODISCARD cohort_status cohort_ledger_epsilon(double *epsilon, const coho
                                                      cohort_accountant accountant,
                                                      cohort_privacy_unit unit, uint64_t data,
                                                      double delta);
+/* False: no epsilon holds, as above. */
+bool cohort_ledger_is_bounded(const cohort_ledger *ledger, cohort_privacy_unit unit, uint64_t data);
 /* As cohort_account_noise, the ledger being the past. COHORT_USAGE also where the past is
  * infinite. */
 COHORT_NODISCARD cohort_status cohort_ledger_noise(
     double *noise_multiplier, const cohort_ledger *ledger, cohort_accountant accountant,
     cohort_privacy_unit unit, uint64_t data, double target, double q, uint64_t steps, double delta);
+/* Steps of all entries. */
+uint64_t cohort_ledger_steps(const cohort_ledger *ledger);
 /* Whether there was training without noise on data other than DATA. */
 bool cohort_ledger_has_noiseless(const cohort_ledger *ledger, uint64_t data);
 

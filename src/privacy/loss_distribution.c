@@ -24,6 +24,7 @@ static const double CUT = 1e-6;
 
 /* Where e^loss ends. Nothing so large is worth a figure. */
 static const double LOSS_MOST = 600;
+static const double NOISE_LEAST = 0.1;
 
 typedef enum direction { REMOVE, ADD } direction;
 
@@ -376,8 +377,8 @@ cohort_status cohort_loss_epsilon(double *epsilon, const cohort_release *release
     for (size_t i = 0; i < count; i++) {
         if (releases[i].steps == 0 || releases[i].q <= 0)
             continue;
-        if (!(releases[i].noise_multiplier >= 0.01) || releases[i].q > 1)
-            goto done; /* nothing that a grid could hold: no bound */
+        if (!(releases[i].noise_multiplier >= NOISE_LEAST) || releases[i].q > 1)
+            goto done; /* epsilon is in the hundreds: no grid for that */
         used[used_count++] = releases[i];
     }
     if (used_count > 0) {

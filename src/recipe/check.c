@@ -227,6 +227,7 @@ static cohort_status check_round_keys(const cohort_fill *fill, const cohort_reci
     } keys[] = {
         {"train.max_steps", recipe->train.max_steps > 0},
         {"train.parts", recipe->train.parts > 0},
+        {"train.elastic", recipe->train.elastic},
         {"train.log_every_steps", recipe->train.log_every_steps > 0},
         {"checkpoint.every_steps", recipe->checkpoint.every_steps > 0},
     };
@@ -289,6 +290,43 @@ static cohort_status check_federated(const cohort_fill *fill, const cohort_recip
                           federated->rounds, "federated.rounds");
 }
 
+/* What the accountants do not cover is refused, not figured with. */
+static cohort_status check_privacy(const cohort_fill *fill, const cohort_recipe *recipe,
+                                   const cohort_node *root)
+{
+    const cohort_privacy_recipe *privacy = &recipe->privacy;
+    if (!(privacy->delta > 0))
+        return COHORT_OK;
+    if ((privacy->noise_multiplier > 0) == (privacy->target_epsilon > 0))
+        return REFUSE(fill, root, "privacy",
+                      "privacy needs either noise_multiplier or target_epsilon, %s",
+                      privacy->noise_multiplier > 0 ? "not both" : "e.g. target_epsilon: 3");
+    if (recipe->federated.rounds)
+        return REFUSE(fill, root, "privacy",
+                      "privacy: a federated run cannot be private yet; remove it, or `federated`");
+    if (privacy->unit != 0)
+        return REFUSE(fill, root, "privacy.unit",
+                      "privacy.unit: client needs a `federated:` section; without one the unit is "
+                      "an example");
+    if (!recipe->data.shuffle)
+        return REFUSE(fill, root, "data.shuffle",
+                      "data.shuffle: false contradicts `privacy`: its epsilon holds for batches "
+                      "drawn at random only; remove it");
+    if (recipe->optimizer.embedding_rows == COHORT_ROWS_USED)
+        return REFUSE(fill, root, "optimizer.embedding_rows",
+                      "optimizer.embedding_rows: used tells which words the data hold, so no "
+                      "epsilon would hold; remove it");
+    if (recipe->train.on_nonfinite == COHORT_NONFINITE_SKIP)
+        return REFUSE(fill, root, "train.on_nonfinite",
+                      "train.on_nonfinite: skip leaves out steps by what the data hold, so no "
+                      "epsilon would hold; remove it");
+    if (recipe->train.early_stopping.metric)
+        return REFUSE(fill, root, "train.early_stopping",
+                      "train.early_stopping chooses by figures that no noise covers, so no epsilon "
+                      "would hold; remove it and fix train.epochs");
+    return COHORT_OK;
+}
+
 /* The name becomes a folder's. */
 static cohort_status check_name(const cohort_fill *fill, const cohort_recipe *recipe,
                                 const cohort_node *root)
@@ -310,5 +348,6 @@ cohort_status cohort_recipe_check(const cohort_fill *fill, const cohort_recipe *
     COHORT_TRY(check_optimizer(fill, recipe, root));
     COHORT_TRY(check_objective(fill, recipe, root));
     COHORT_TRY(check_federated(fill, recipe, root));
+    COHORT_TRY(check_privacy(fill, recipe, root));
     return check_early_stopping(fill, recipe, root);
 }

@@ -12,6 +12,8 @@ static const char *const free_keys[] = {
     "train.log_every_steps",
     "train.verify_every",
     "train.microbatch_size",
+    "train.elastic",
+    "train.min_ranks",
     "comm",
     "data.memory_limit",
     "train.tune",
@@ -21,6 +23,7 @@ static const char *const free_keys[] = {
     "federated.round_timeout",
     "federated.evaluate_every",
     "federated.target_accuracy",
+    "privacy.accountant",
 };
 
 static bool is_free(const char *path)

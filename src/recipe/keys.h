@@ -75,4 +75,8 @@ typedef struct cohort_key_table {
     size_t key_count;
 } cohort_key_table;
 
+/* Where VARIANT keeps the value of key NAME, of the C type its cohort_key_type says; NULL if it
+ * has no such key. */
+const void *cohort_variant_value(const cohort_variant *variant, const char *name);
+
 #endif

@@ -118,6 +118,14 @@ done:
     return status;
 }
 
+const void *cohort_variant_value(const cohort_variant *variant, const char *name)
+{
+    for (size_t i = 0; i < variant->table->key_count; i++)
+        if (strcmp(variant->table->keys[i].name, name) == 0)
+            return (const char *)variant->config + variant->table->keys[i].offset;
+    return NULL;
+}
+
 cohort_status cohort_recipe_find_file(cohort_text *path, const cohort_recipe *recipe,
                                       const char *name)
 {

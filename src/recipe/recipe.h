@@ -120,6 +120,8 @@ typedef enum cohort_on_nonfinite {
 
 typedef struct cohort_train_recipe {
     size_t epochs, max_steps, global_batch_size, microbatch_size, parts, threads, log_every_steps;
+    bool elastic;                /* go on without ranks that are lost */
+    size_t min_ranks;            /* down to so many */
     size_t verify_every;         /* steps between comparisons of the ranks' parameters; 0 = never */
     int on_nonfinite;            /* cohort_on_nonfinite */
     size_t max_skipped;          /* steps */
@@ -136,7 +138,7 @@ typedef struct cohort_checkpoint_recipe {
 typedef struct cohort_comm_recipe {
     double timeout;  /* seconds a collective may wait for a rank */
     int reducer;     /* index into auto | shared | mpi | messages */
-    uint64_t bucket; /* bytes of a gradient bucket; 0 = tuned */
+    uint64_t bucket; /* bytes of a gradient bucket; 0 = fitting caches and network */
 } cohort_comm_recipe;
 
 /* How training rows are dealt to simulated clients: `partition`. */
@@ -187,6 +189,14 @@ typedef struct cohort_federated_recipe {
     size_t personalize_epochs;
 } cohort_federated_recipe;
 
+typedef struct cohort_privacy_recipe {
+    int unit; /* 0 example, 1 client */
+    double clip, delta;
+    double noise_multiplier, target_epsilon; /* one of them is given, the other is 0 */
+    int accountant;                          /* 0 pld, 1 rdp */
+    int64_t testing_seed;                    /* 0 = none: noise from a secret key */
+} cohort_privacy_recipe;
+
 typedef struct cohort_recipe {
     const char *name;
     int64_t seed;
@@ -200,6 +210,7 @@ typedef struct cohort_recipe {
     cohort_checkpoint_recipe checkpoint;
     cohort_comm_recipe comm;
     cohort_federated_recipe federated;
+    cohort_privacy_recipe privacy; /* delta 0 = training is not private */
     /* Where it came from. */
     const char *path;   /* the file, for messages */
     const char *folder; /* relative paths start here */

@@ -460,6 +460,19 @@ static const cohort_key train_keys[] = {
      .max = HUGE_VAL,
      .fallback = "10",
      .help = "steps that on_nonfinite: skip may leave out in all before the run ends"},
+    {.name = "elastic",
+     .type = COHORT_KEY_BOOL,
+     AT(cohort_train_recipe, elastic),
+     .fallback = "false",
+     .help = "go on without ranks that die or stall, under `cohort launch mpirun` or `mpirun "
+             "--enable-recovery`"},
+    {.name = "min_ranks",
+     .type = COHORT_KEY_COUNT,
+     AT(cohort_train_recipe, min_ranks),
+     .min = 1,
+     .max = 1e6,
+     .fallback = "1",
+     .help = "elastic: end with exit code 5 when fewer ranks are left"},
     {.name = "initial_weights",
      .type = COHORT_KEY_STRING,
      AT(cohort_train_recipe, initial_weights),
@@ -517,10 +530,69 @@ static const cohort_key comm_keys[] = {
      .type = COHORT_KEY_BYTES,
      AT(cohort_comm_recipe, bucket),
      .fallback = "0",
-     .help = "bytes of a gradient bucket; 0 = tuned"},
+     .help = "bytes of a gradient bucket; 0 = fitting caches and network"},
 };
 static const cohort_key_table comm_table =
     TABLE("comm", "how ranks talk", cohort_comm_recipe, comm_keys);
+
+/* Privacy. */
+
+static const char *const privacy_units[] = {"example", "client", NULL};
+static const char *const privacy_accountants[] = {"pld", "rdp", NULL};
+static const cohort_key privacy_keys[] = {
+    {.name = "unit",
+     .type = COHORT_KEY_CHOICE,
+     AT(cohort_privacy_recipe, unit),
+     .choices = privacy_units,
+     .fallback = "example",
+     .help = "what epsilon protects: one example, or all of a client's (federated)"},
+    {.name = "clip",
+     .type = COHORT_KEY_REAL,
+     AT(cohort_privacy_recipe, clip),
+     .min = 0,
+     .max = 1e30,
+     .open_min = true,
+     .fallback = "1",
+     .help = "largest L2 norm of what one unit adds to a step"},
+    {.name = "noise_multiplier",
+     .type = COHORT_KEY_REAL,
+     AT(cohort_privacy_recipe, noise_multiplier),
+     .min = 0,
+     .max = 1e6,
+     .open_min = true,
+     .help = "standard deviation of the noise, in units of clip"},
+    {.name = "target_epsilon",
+     .type = COHORT_KEY_REAL,
+     AT(cohort_privacy_recipe, target_epsilon),
+     .min = 0,
+     .max = 1e6,
+     .open_min = true,
+     .help = "instead of noise_multiplier: the least noise that keeps epsilon within this"},
+    {.name = "delta",
+     .type = COHORT_KEY_REAL,
+     AT(cohort_privacy_recipe, delta),
+     .min = 0,
+     .max = 1,
+     .open_min = true,
+     .open_max = true,
+     .fallback = "1.0e-5",
+     .help = "chance with which epsilon may not hold; well below 1 / samples"},
+    {.name = "accountant",
+     .type = COHORT_KEY_CHOICE,
+     AT(cohort_privacy_recipe, accountant),
+     .choices = privacy_accountants,
+     .fallback = "pld",
+     .help = "how epsilon is bounded: privacy loss distribution (tight), or Renyi"},
+    {.name = "testing_seed",
+     .type = COHORT_KEY_INTEGER,
+     AT(cohort_privacy_recipe, testing_seed),
+     .min = 1,
+     .max = HUGE_VAL,
+     .help = "for tests only: noise and batches that anybody can repeat; there is no epsilon then"},
+};
+static const cohort_key_table privacy_table =
+    TABLE("privacy", "differential privacy: clipped, sampled and noisy steps, counted",
+          cohort_privacy_recipe, privacy_keys);
 
 /* The recipe. */
 
@@ -593,6 +665,11 @@ static const cohort_key recipe_keys[] = {
      AT(cohort_recipe, federated),
      .table = &cohort_federated_table,
      .help = "train by rounds: chosen clients on their own rows, then the mean of their updates"},
+    {.name = "privacy",
+     .type = COHORT_KEY_SECTION,
+     AT(cohort_recipe, privacy),
+     .table = &privacy_table,
+     .help = "train with differential privacy"},
 };
 const cohort_key_table cohort_recipe_table =
     TABLE("recipe", "a training run", cohort_recipe, recipe_keys);

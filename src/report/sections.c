@@ -184,7 +184,8 @@ void cohort_section_summary(cohort_text *html, const cohort_history *run)
     percent_card(html, "test F1 (macro)", cohort_record_number(test, "f1"));
     number_card(html, "test loss", cohort_record_number(test, "loss"));
     number_card(html, "test perplexity", cohort_record_number(test, "perplexity"));
-    percent_card(html, "test accuracy", cohort_record_number(last, "test_accuracy"));
+    if (!test)
+        percent_card(html, "test accuracy", cohort_record_number(last, "test_accuracy"));
     percent_card(html, "validation accuracy", cohort_record_number(last, "validation_accuracy"));
     number_card(html, "validation loss", cohort_record_number(last, "validation_loss"));
     number_card(html, "training loss", cohort_record_number(last, "loss"));

@@ -1,15 +1,16 @@
 /* Checkpoints: everything a run is, in one HDF5 file.
  *
  * Layout: root attributes format = "cohort-checkpoint", version, recipe (text), input_shape,
- * input_tokens, tokenizer (text, if any), ways (text); /params/<layer>/<tensor>,
- * /state/<layer>/<tensor>, /optimizer/<slot>/<layer>/<tensor> float32, and so under /server and
- * /clients/<number> what a federated run keeps; /progress attributes, one a
- * field of cohort_progress (int64 or float64); /classes and /vocabulary fixed-length UTF-8 strings.
- * Texts are variable-length UTF-8 (str in h5py). Every tensor has an attribute xxh64, the XXH64 of
- * its little-endian float32 bytes, verified on load; tensors without one (from other tools) are
- * taken as they are. So for the lists, and recipe_xxh64 for the recipe. Behind HDF5's end of file
- * stands a checksum of the whole file (state/seal.h), verified after writing and on opening;
- * programs that change the file through HDF5 drop it. Called on one rank (rank 0). */
+ * input_tokens, tokenizer, table and privacy_ledger (texts, if any), ways (text);
+ * /params/<layer>/<tensor>, /state/<layer>/<tensor>, /optimizer/<slot>/<layer>/<tensor> float32,
+ * and so under /server and /clients/<number> what a federated run keeps; /progress attributes, one
+ * a field of cohort_progress (int64 or float64); /classes and /vocabulary fixed-length UTF-8
+ * strings. Texts are variable-length UTF-8 (str in h5py). Every tensor has an attribute xxh64, the
+ * XXH64 of its little-endian float32 bytes, verified on load; tensors without one (from other
+ * tools) are taken as they are. So for the lists, and recipe_xxh64 and privacy_ledger_xxh64 for
+ * those texts. Behind HDF5's end of file stands a checksum of the whole file (state/seal.h),
+ * verified after writing and on opening; programs that change the file through HDF5 drop it. Called
+ * on one rank (rank 0). */
 #ifndef COHORT_STATE_CHECKPOINT_H
 #define COHORT_STATE_CHECKPOINT_H
 
@@ -63,7 +64,9 @@ typedef struct cohort_snapshot {
     const char *const *vocabulary;
     size_t vocabulary_count;
     const char *tokenizer;    /* see data/tokenizer.h; NULL if none */
+    const char *table;        /* see data/table.h; NULL if none */
     const char *ways;         /* cohort_model_write_choices; NULL in older files */
+    const char *ledger;       /* see privacy/ledger.h; NULL if none */
     cohort_shape input_shape; /* of one sample */
     bool input_tokens;
 } cohort_snapshot;

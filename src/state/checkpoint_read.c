@@ -310,12 +310,27 @@ static cohort_status read_description(cohort_checkpoint *checkpoint)
                        COHORT_DATA, "%s: attribute tokenizer is damaged", checkpoint->path);
         snapshot->tokenizer = tokenizer;
     }
+    if (H5Aexists(checkpoint->file, "table") > 0) {
+        char *table = NULL;
+        COHORT_REQUIRE(get_text(&table, checkpoint->arena, checkpoint->file, "table"), COHORT_DATA,
+                       "%s: attribute table is damaged", checkpoint->path);
+        snapshot->table = table;
+    }
     if (H5Aexists(checkpoint->file, "ways") > 0) {
         char *ways = NULL;
         COHORT_REQUIRE(get_text(&ways, checkpoint->arena, checkpoint->file, "ways") &&
                            strlen(ways) <= COHORT_CHECKPOINT_WAYS_MAX,
                        COHORT_DATA, "%s: attribute ways is damaged", checkpoint->path);
         snapshot->ways = ways;
+    }
+    if (H5Aexists(checkpoint->file, COHORT_CHECKPOINT_LEDGER) > 0) {
+        char *ledger = NULL;
+        COHORT_REQUIRE(
+            get_text(&ledger, checkpoint->arena, checkpoint->file, COHORT_CHECKPOINT_LEDGER) &&
+                is_intact(checkpoint->file, COHORT_CHECKPOINT_LEDGER_CHECKSUM, ledger,
+                          strlen(ledger)),
+            COHORT_DATA, "%s: attribute %s is damaged", checkpoint->path, COHORT_CHECKPOINT_LEDGER);
+        snapshot->ledger = ledger;
     }
     COHORT_TRY(get_progress(&snapshot->progress, checkpoint));
     COHORT_TRY(get_list(&snapshot->classes, &snapshot->class_count, checkpoint, "classes"));

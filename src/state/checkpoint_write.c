@@ -196,6 +196,17 @@ static cohort_status put_snapshot(const file_image *image, const cohort_snapshot
     }
     if (snapshot->ways)
         good = good && put_text(image->file, "ways", snapshot->ways);
+    if (snapshot->table) {
+        COHORT_REQUIRE(strlen(snapshot->table) <= COHORT_CHECKPOINT_TEXT_MAX, COHORT_DATA,
+                       "the attribute `table` of the data is longer than %d MiB: leave out a "
+                       "column with so many categories",
+                       COHORT_CHECKPOINT_TEXT_MAX >> 20);
+        good = good && put_text(image->file, "table", snapshot->table);
+    }
+    if (snapshot->ledger)
+        good = good && put_text(image->file, COHORT_CHECKPOINT_LEDGER, snapshot->ledger) &&
+               put_checksum(image->file, COHORT_CHECKPOINT_LEDGER_CHECKSUM, snapshot->ledger,
+                            strlen(snapshot->ledger));
     COHORT_REQUIRE(good, COHORT_MEMORY, "no memory for the attributes of the checkpoint");
     COHORT_TRY(put_list(image, "classes", snapshot->classes, snapshot->class_count));
     COHORT_TRY(put_list(image, "vocabulary", snapshot->vocabulary, snapshot->vocabulary_count));

@@ -11,6 +11,8 @@
 #define COHORT_CHECKPOINT_FORMAT "cohort-checkpoint"
 #define COHORT_CHECKPOINT_CHECKSUM "xxh64" /* of a dataset's bytes */
 #define COHORT_CHECKPOINT_RECIPE_CHECKSUM "recipe_xxh64"
+#define COHORT_CHECKPOINT_LEDGER "privacy_ledger"
+#define COHORT_CHECKPOINT_LEDGER_CHECKSUM "privacy_ledger_xxh64"
 
 enum {
     COHORT_CHECKPOINT_VERSION = 1,

@@ -42,6 +42,9 @@ done:
 static cohort_status settle_data_file(cohort_recipe *recipe)
 {
     cohort_text path = {0};
+    /* Real clients of a federated run look for a file each. */
+    if (recipe->federated.rounds && strstr(recipe->data.file, COHORT_RANK_MARK))
+        return COHORT_OK;
     cohort_status status = cohort_recipe_find_file(&path, recipe, recipe->data.file);
     char *absolute = NULL;
     if (status == COHORT_OK) {
@@ -222,6 +225,12 @@ cohort_status cohort_job_load_initial_weights(cohort_snapshot *snapshot,
     cohort_status status = COHORT_OK;
     COHORT_TRY_DONE(status, cohort_recipe_find_file(&path, recipe, recipe->train.initial_weights));
     COHORT_TRY_DONE(status, cohort_checkpoint_open(&checkpoint, path.data));
+    COHORT_REQUIRE_DONE(
+        status, !recipe->federated.rounds || !cohort_checkpoint_describe(checkpoint)->ledger,
+        COHORT_USAGE,
+        "train.initial_weights: %s counts what private training has cost (its "
+        "ledger), which a federated run cannot carry on yet",
+        path.data);
     COHORT_TRY_DONE(status, cohort_checkpoint_load_matching(checkpoint, snapshot, &report));
     if (report.length > 0 && report.data[report.length - 1] == '\n')
         report.data[--report.length] = '\0'; /* a note comes without a line end */
@@ -360,7 +369,7 @@ cohort_status cohort_job_check_data(const cohort_dataset *dataset, const char *n
 cohort_share cohort_job_even_share(const cohort_comm *comm)
 {
     const size_t rank = (size_t)cohort_comm_rank(comm);
-    return (cohort_share){rank, rank + 1, (size_t)cohort_comm_size(comm)};
+    return (cohort_share){.begin = rank, .end = rank + 1, .count = (size_t)cohort_comm_size(comm)};
 }
 
 cohort_status cohort_job_loader(cohort_loader **out, const cohort_recipe *recipe,
@@ -378,7 +387,8 @@ cohort_status cohort_job_loader(cohort_loader **out, const cohort_recipe *recipe
                     .seed = seed,
                     .shuffle = for_training && recipe->data.shuffle,
                     .chunk_rows = for_training ? info->chunk_rows : 0,
-                    .global_batch = global_batch},
+                    .global_batch = global_batch,
+                    .draw = share->draw ? *share->draw : (cohort_draw){0}},
         .part_begin = share->begin,
         .part_end = share->end,
         .part_count = share->count,
@@ -507,12 +517,13 @@ cohort_status cohort_inference_open(cohort_inference *inference, cohort_comm *co
     return cohort_comm_agree(comm, open_inference(inference, model, batch));
 }
 
-cohort_status cohort_inference_prepare_loss(cohort_inference *inference)
+cohort_status cohort_inference_set_loss(cohort_inference *inference)
 {
+    const cohort_variant *loss = &inference->recipe->loss;
     const cohort_shape *shape = cohort_model_output_shape(inference->model);
-    const char *name = inference->recipe->loss.table->name;
-    const bool is_regression = strcmp(name, "mse") == 0 || strcmp(name, "huber") == 0;
-    return cohort_loss_create(&inference->loss, &inference->recipe->loss, shape,
+    const bool is_regression =
+        strcmp(loss->table->name, "mse") == 0 || strcmp(loss->table->name, "huber") == 0;
+    return cohort_loss_create(&inference->loss, loss, shape,
                               is_regression ? cohort_shape_count(shape) : 0);
 }
 

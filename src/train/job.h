@@ -12,6 +12,9 @@
 /* Every rank must run the same version of the program. Collective; COHORT_PEER. */
 COHORT_NODISCARD cohort_status cohort_job_require_same_program(cohort_comm *comm);
 
+/* In the data.file of a federated run with real clients: the number of the rank. */
+#define COHORT_RANK_MARK "{rank}"
+
 /* *out = the recipe in file PATH with SETS applied: read on rank 0, parsed on every rank.
  * data.file is replaced by the absolute path found. Collective; COHORT_USAGE; COHORT_PEER when
  * versions or SETS are not the same on all ranks. */
@@ -98,6 +101,7 @@ COHORT_NODISCARD cohort_status cohort_job_check_data(const cohort_dataset *datas
 /* The parts [begin, end) of `count` contiguous parts of a global batch. */
 typedef struct cohort_share {
     size_t begin, end, count;
+    const cohort_draw *draw; /* who draws the batches; NULL: the sampler */
 } cohort_share;
 
 /* The share of this rank when every rank takes one part. */
@@ -143,8 +147,9 @@ typedef struct cohort_inference {
  * cohort_inference_close, which accepts a half-opened one. */
 COHORT_NODISCARD cohort_status cohort_inference_open(cohort_inference *inference, cohort_comm *comm,
                                                      const char *model, size_t batch);
+/* Sets up INFERENCE's loss for the network's outputs, where there are no targets to fit.
+ * Rank-local; COHORT_USAGE. */
+COHORT_NODISCARD cohort_status cohort_inference_set_loss(cohort_inference *inference);
 void cohort_inference_close(cohort_inference *inference);
-/* Sets up its loss for outputs alone, when there are no targets. Rank-local. COHORT_DATA. */
-COHORT_NODISCARD cohort_status cohort_inference_prepare_loss(cohort_inference *inference);
 
 #endif

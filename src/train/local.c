@@ -60,7 +60,7 @@ cohort_status cohort_local_create(cohort_local **out, const cohort_recipe *recip
     COHORT_TRY_DONE(status, create_model(local, dataset));
     COHORT_TRY_DONE(status, create_vectors(local));
     const cohort_subset largest = cohort_subset_all(most_rows);
-    const cohort_share whole = {0, 1, 1};
+    const cohort_share whole = {.begin = 0, .end = 1, .count = 1};
     COHORT_TRY_DONE(status, cohort_job_loader(&local->loader, recipe, dataset, &largest,
                                               local->batch, &whole, local->model, COHORT_TO_TRAIN));
     *out = local;

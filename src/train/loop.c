@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "train/trainer_private.h"
+#include "train/private.h"
 
 static bool is_rank_0(const cohort_trainer *trainer)
 {
@@ -28,7 +28,9 @@ cohort_snapshot cohort_trainer_snapshot(cohort_trainer *trainer)
         .vocabulary = info->vocabulary,
         .vocabulary_count = info->vocabulary_count,
         .tokenizer = info->tokenizer,
+        .table = info->table,
         .ways = trainer->ways.data,
+        .ledger = trainer->ledger.count ? trainer->ledger_text.data : NULL,
         .input_shape = input->shape,
         .input_tokens = input->tokens,
     };
@@ -47,12 +49,14 @@ static cohort_status save(cohort_trainer *trainer, bool epoch_end, bool is_best)
     }
     cohort_comm_set_phase(trainer->comm, "writing a checkpoint");
     if (is_rank_0(trainer)) {
-        const cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
         cohort_text file = {0};
-        status = cohort_run_save(&file, trainer->run, &snapshot, (size_t)trainer->progress.epoch,
-                                 (epoch_end ? COHORT_RUN_EPOCH_END : 0u) |
-                                     (is_best ? COHORT_RUN_BEST : 0u),
-                                 trainer->recipe->checkpoint.keep);
+        status = cohort_private_write_ledger(trainer);
+        const cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
+        if (status == COHORT_OK)
+            status = cohort_run_save(
+                &file, trainer->run, &snapshot, (size_t)trainer->progress.epoch,
+                (epoch_end ? COHORT_RUN_EPOCH_END : 0u) | (is_best ? COHORT_RUN_BEST : 0u),
+                trainer->recipe->checkpoint.keep);
         if (status == COHORT_OK) {
             cohort_text *line = cohort_record_begin(&trainer->record, "checkpoint");
             cohort_json_string(line, "file", file.data);
@@ -143,12 +147,25 @@ static double deciding_metric(bool *higher_is_better, const cohort_trainer *trai
     return *higher_is_better ? view->accuracy : view->loss;
 }
 
+/* Whether the epoch that has just ended gets a checkpoint of its own. */
+static bool is_due(const cohort_trainer *trainer)
+{
+    const size_t every = trainer->recipe->checkpoint.every_epochs;
+    return every && trainer->progress.epoch % every == 0;
+}
+
 /* Updates the best figure; true when this epoch is the best so far. */
 static bool judge_epoch(cohort_trainer *trainer, const cohort_train_view *view)
 {
     cohort_progress *progress = &trainer->progress;
     const double margin = trainer->recipe->train.early_stopping.min_delta;
     bool higher = false;
+    if (trainer->privacy) {
+        /* No noise covers the figures to choose by: the newest that is saved is taken. */
+        progress->best_metric = view->loss;
+        progress->best_epoch = progress->epoch;
+        return is_due(trainer);
+    }
     const double figure = deciding_metric(&higher, trainer, view);
     const bool better =
         isnan(progress->best_metric) || (higher ? figure > progress->best_metric + margin
@@ -180,9 +197,10 @@ static cohort_status end_epoch(cohort_trainer *trainer)
     cohort_progress *progress = &trainer->progress;
     cohort_train_view view;
     COHORT_TRY(validate(trainer));
+    COHORT_TRY(cohort_private_count(trainer));
     cohort_trainer_look(&view, trainer);
-    trainer->last_loss = view.loss;
-    trainer->last_accuracy = view.accuracy;
+    trainer->ended_loss = view.loss;
+    trainer->ended_accuracy = view.accuracy;
     progress->epoch++;
     COHORT_TRY(cohort_comm_follow(trainer->comm, record_epoch(trainer, &view)));
     const bool is_best = judge_epoch(trainer, &view);
@@ -192,8 +210,7 @@ static cohort_status end_epoch(cohort_trainer *trainer)
     progress->step_in_epoch = 0;
     progress->epoch_loss = progress->epoch_correct = progress->epoch_count = 0;
     progress->epoch_seconds = trainer->wait_comm = trainer->wait_data = 0;
-    const size_t every = trainer->recipe->checkpoint.every_epochs;
-    const bool due = every && progress->epoch % every == 0;
+    const bool due = is_due(trainer);
     return due || is_best ? save(trainer, due, is_best) : COHORT_OK;
 }
 
@@ -229,8 +246,13 @@ static cohort_status train(cohort_trainer *trainer, uint64_t count)
     const size_t every = trainer->recipe->checkpoint.every_steps,
                  verify_every = trainer->recipe->train.verify_every;
     const cohort_train_observer *observer = &trainer->options.observer;
+    /* A run that goes on may stand behind the last step of an epoch that was not ended. */
+    if (progress->step_in_epoch == trainer->steps_per_epoch)
+        COHORT_TRY(end_epoch(trainer));
     for (; count > 0 && !is_over(trainer); count--) {
+        cohort_trainer_commit(trainer);
         COHORT_TRY(cohort_trainer_step(trainer));
+        cohort_trainer_commit(trainer);
         if (verify_every && progress->step % verify_every == 0)
             COHORT_TRY(cohort_trainer_verify(trainer));
         if (is_rank_0(trainer) && observer->on_step) {
@@ -291,6 +313,7 @@ static cohort_status end_partial_epoch(cohort_trainer *trainer)
     if (trainer->progress.step_in_epoch == 0)
         return COHORT_OK;
     COHORT_TRY(validate(trainer));
+    COHORT_TRY(cohort_private_count(trainer));
     cohort_trainer_look(&view, trainer);
     trainer->progress.epoch++;
     cohort_status status = record_epoch(trainer, &view);
@@ -303,6 +326,7 @@ static cohort_status end_partial_epoch(cohort_trainer *trainer)
 cohort_status cohort_trainer_begin(cohort_trainer *trainer)
 {
     COHORT_TRY(cohort_comm_follow(trainer->comm, record_start(trainer)));
+    cohort_trainer_commit(trainer);
     cohort_loader_seek(trainer->loader, trainer->progress.epoch, trainer->progress.step_in_epoch);
     return COHORT_OK;
 }
@@ -314,21 +338,15 @@ cohort_status cohort_trainer_advance(bool *over, cohort_trainer *trainer, uint64
     return status;
 }
 
-cohort_status cohort_trainer_run(cohort_trainer *trainer)
-{
-    COHORT_TRY(cohort_trainer_begin(trainer));
-    COHORT_TRY(train(trainer, UINT64_MAX));
-    return cohort_trainer_finish(trainer);
-}
-
 cohort_status cohort_trainer_finish(cohort_trainer *trainer)
 {
+    cohort_trainer_commit(trainer);
     COHORT_TRY(end_partial_epoch(trainer));
     const bool early = has_stopped_early(trainer);
     COHORT_TRY(restore_best(trainer));
     COHORT_TRY(test(trainer));
     trainer->progress.finished = early ? COHORT_RUN_FINISHED_EARLY : COHORT_RUN_FINISHED;
-    COHORT_TRY(save(trainer, false, isnan(trainer->progress.best_metric)));
+    COHORT_TRY(save(trainer, false, trainer->privacy || isnan(trainer->progress.best_metric)));
     const double peak = cohort_job_peak_rss_mb(trainer->comm);
     cohort_text *line = cohort_record_begin(&trainer->record, "end");
     cohort_json_string(line, "status", "finished");
@@ -340,4 +358,35 @@ cohort_status cohort_trainer_finish(cohort_trainer *trainer)
     cohort_json_number(line, "peak_rss_mb", peak);
     skipped_figure(line, trainer);
     return cohort_comm_follow(trainer->comm, cohort_record_end(&trainer->record));
+}
+
+/* From where the run stands to its end. */
+static cohort_status run_to_end(cohort_trainer *trainer)
+{
+    cohort_loader_seek(trainer->loader, trainer->progress.epoch, trainer->progress.step_in_epoch);
+    COHORT_TRY(train(trainer, UINT64_MAX));
+    return cohort_trainer_finish(trainer);
+}
+
+/* A checkpoint first: rank 0 may be another one, and may be lost like the last. */
+static cohort_status run_after_loss(cohort_trainer *trainer)
+{
+    COHORT_TRY(save(trainer, false, false));
+    return run_to_end(trainer);
+}
+
+cohort_status cohort_trainer_run(cohort_trainer *trainer)
+{
+    cohort_status status = cohort_trainer_begin(trainer);
+    bool over = false;
+    if (status == COHORT_OK)
+        status = run_to_end(trainer);
+    while (cohort_trainer_may_go_on(trainer, status) && !over) {
+        status = cohort_trainer_go_on(&over, trainer);
+        if (status == COHORT_OK && !over)
+            status = run_after_loss(trainer);
+    }
+    if (status == COHORT_OK)
+        cohort_comm_set_over(trainer->comm);
+    return status;
 }

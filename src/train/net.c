@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "train/design.h"
 #include "train/net_private.h"
+#include "train/private.h"
 
 enum { LOADED_BATCH = 64 };
 
@@ -111,6 +112,10 @@ static cohort_status check_recipe(const cohort_recipe *recipe, const cohort_net_
                    "data.validation names the group %s, but the data is in memory; give "
                    "validation arrays or a fraction",
                    recipe->data.validation);
+    COHORT_REQUIRE(config->run_folder || recipe->privacy.delta == 0, COHORT_USAGE,
+                   "private training needs a run_folder, which keeps its ledger");
+    COHORT_REQUIRE(!recipe->train.elastic, COHORT_USAGE,
+                   "train.elastic is for runs by `cohort train`; remove it");
     COHORT_REQUIRE(!config->resume || config->run_folder || !recipe->train.early_stopping.metric,
                    COHORT_USAGE,
                    "resume with train.early_stopping needs a run_folder, which keeps the best "
@@ -240,7 +245,7 @@ static cohort_status load(cohort_net *net, const char *path)
     cohort_inference *inference = &net->inference;
     COHORT_TRY(cohort_inference_open(inference, net->comm, path, LOADED_BATCH));
     net->threads = cohort_job_use_threads(inference->recipe->train.threads);
-    cohort_status status = cohort_inference_prepare_loss(inference);
+    cohort_status status = cohort_inference_set_loss(inference);
     if (status == COHORT_OK)
         status = cohort_predictor_init(&net->predictor, inference->recipe, inference->model,
                                        &inference->loss, inference->batch);
@@ -352,8 +357,8 @@ static void look(cohort_net_view *view, const cohort_net *net)
     *view = public_view(net, &now);
     if (now.step_in_epoch == 0 && now.step > 0) { /* an epoch has ended: its figures */
         view->epoch--;
-        view->loss = trainer->last_loss;
-        view->accuracy = trainer->last_accuracy;
+        view->loss = trainer->ended_loss;
+        view->accuracy = trainer->ended_accuracy;
     }
     if (test) {
         view->test_loss = test->loss;
@@ -389,6 +394,8 @@ cohort_status cohort_net_replace(cohort_net *net, const cohort_arrays *train)
     COHORT_TRY(require_trainable(net));
     COHORT_REQUIRE(net->train && train, COHORT_USAGE,
                    "the network trains from a file: only arrays can be replaced, by arrays");
+    COHORT_REQUIRE(!net->trainer->privacy, COHORT_USAGE,
+                   "private training counts what one data set has cost; it cannot be replaced");
     COHORT_REQUIRE(!net->fractions, COHORT_USAGE,
                    "data.validation is a part of the training data, which then cannot be "
                    "replaced; give validation arrays");
@@ -417,8 +424,11 @@ cohort_status cohort_net_save(cohort_net *net, const char *path)
     if (net->trainer)
         COHORT_TRY(cohort_trainer_verify(net->trainer));
     if (cohort_comm_rank(net->comm) == 0) {
+        if (net->trainer)
+            status = cohort_private_write_ledger(net->trainer);
         const cohort_snapshot snapshot = snapshot_of(net);
-        status = cohort_checkpoint_save(path, &snapshot);
+        if (status == COHORT_OK)
+            status = cohort_checkpoint_save(path, &snapshot);
     }
     return cohort_comm_follow(net->comm, status);
 }

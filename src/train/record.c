@@ -69,6 +69,8 @@ cohort_status cohort_record_end(cohort_record *record)
 {
     if (!record->path)
         return COHORT_OK;
+    if (record->add)
+        COHORT_TRY(record->add(record->context, &record->line));
     cohort_json_end_object(&record->line);
     cohort_text_append(&record->line, "\n");
     COHORT_TRY(cohort_text_status(&record->line));

@@ -9,6 +9,9 @@
 typedef struct cohort_record {
     char *path; /* NULL: nothing is written (other ranks) */
     cohort_text line;
+    /* Adds to every line what all of them say; NULL: nothing. */
+    cohort_status (*add)(void *context, cohort_text *line);
+    void *context;
 } cohort_record;
 
 /* Lines go to PATH from now on; NULL for none. Cut-off last lines (of a run that was

@@ -8,19 +8,27 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "state/foreign.h"
+#include "train/private.h"
 #include "train/trainer_private.h"
+
+static cohort_status share_weights(cohort_trainer *trainer, int source)
+{
+    COHORT_TRY(cohort_comm_broadcast(trainer->comm, trainer->params,
+                                     cohort_model_params_count(trainer->model) * sizeof(float),
+                                     source));
+    return cohort_comm_broadcast(trainer->comm, trainer->state,
+                                 cohort_model_state_count(trainer->model) * sizeof(float), source);
+}
 
 cohort_status cohort_trainer_share_weights(cohort_trainer *trainer)
 {
-    COHORT_TRY(cohort_comm_broadcast(trainer->comm, trainer->params,
-                                     cohort_model_params_count(trainer->model) * sizeof(float), 0));
-    return cohort_comm_broadcast(trainer->comm, trainer->state,
-                                 cohort_model_state_count(trainer->model) * sizeof(float), 0);
+    return share_weights(trainer, 0);
 }
 
-/* Rank 0's VALUES [count] to every node, whose ranks hold them together: the first of them
- * writes what comes. Collective. */
-static cohort_status share_by_nodes(cohort_comm *comm, float *values, size_t count)
+/* The VALUES [count] of rank SOURCE to every node, whose ranks hold them together: the first of
+ * them writes what comes. Collective. */
+static cohort_status share_by_nodes(cohort_comm *comm, float *values, size_t count, int source)
 {
     enum { CHUNK = 1 << 18 };
     const bool writes = cohort_comm_node_rank(comm) == 0;
@@ -29,9 +37,9 @@ static cohort_status share_by_nodes(cohort_comm *comm, float *values, size_t cou
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
     for (size_t at = 0; at < count; at += CHUNK) {
         const size_t bytes = (count - at < CHUNK ? count - at : CHUNK) * sizeof *chunk;
-        if (cohort_comm_rank(comm) == 0)
+        if (cohort_comm_rank(comm) == source)
             memcpy(chunk, values + at, bytes);
-        COHORT_TRY_DONE(status, cohort_comm_broadcast(comm, chunk, bytes, 0));
+        COHORT_TRY_DONE(status, cohort_comm_broadcast(comm, chunk, bytes, source));
         if (writes)
             memcpy(values + at, chunk, bytes);
     }
@@ -41,18 +49,18 @@ done:
     return status;
 }
 
-/* Everything rank 0 has loaded to all. */
-static cohort_status share_all(cohort_trainer *trainer)
+cohort_status cohort_trainer_share_all(cohort_trainer *trainer, int source)
 {
-    COHORT_TRY(cohort_trainer_share_weights(trainer));
+    COHORT_TRY(share_weights(trainer, source));
     const size_t count = cohort_model_params_count(trainer->model);
     for (size_t i = 0; i < cohort_optimizer_slot_count(trainer->optimizer); i++) {
         float *slot = cohort_optimizer_slot(trainer->optimizer, i);
         COHORT_TRY(trainer->shares_update
-                       ? share_by_nodes(trainer->comm, slot, count)
-                       : cohort_comm_broadcast(trainer->comm, slot, count * sizeof *slot, 0));
+                       ? share_by_nodes(trainer->comm, slot, count, source)
+                       : cohort_comm_broadcast(trainer->comm, slot, count * sizeof *slot, source));
     }
-    return cohort_comm_broadcast(trainer->comm, &trainer->progress, sizeof trainer->progress, 0);
+    return cohort_comm_broadcast(trainer->comm, &trainer->progress, sizeof trainer->progress,
+                                 source);
 }
 
 /* Whether the run saved in OLD may be continued by this recipe. Rank 0. */
@@ -99,6 +107,7 @@ static cohort_status load(cohort_trainer *trainer, const char *path)
     if (old->ways)
         cohort_text_append(&trainer->ways, "%s", old->ways);
     COHORT_TRY_DONE(status, cohort_text_status(&trainer->ways));
+    COHORT_TRY_DONE(status, cohort_private_resume(trainer, old, path));
     trainer->progress = snapshot.progress;
     trainer->progress.finished = 0;
     trainer->resumed = true;
@@ -110,9 +119,10 @@ done:
 static cohort_status load_initial_weights(cohort_trainer *trainer)
 {
     cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
-    return cohort_job_load_initial_weights(&snapshot, trainer->recipe,
-                                           trainer->options.observer.on_note,
-                                           trainer->options.observer.context);
+    COHORT_TRY(cohort_job_load_initial_weights(&snapshot, trainer->recipe,
+                                               trainer->options.observer.on_note,
+                                               trainer->options.observer.context));
+    return cohort_private_inherit(trainer);
 }
 
 cohort_status cohort_trainer_try_run(cohort_trainer *trainer, const cohort_run_place *place)
@@ -141,27 +151,67 @@ static void note_resumed(const cohort_trainer *trainer, const char *path)
     trainer->options.observer.on_note(trainer->options.observer.context, text);
 }
 
+enum { JOB_BYTES_MAX = 256 };
+
+/* Whether the job that opened this run folder last is this one, started again. */
+static bool has_opened_before(const cohort_trainer *trainer)
+{
+    cohort_text path = {0}, job = {0};
+    bool same = false;
+    if (trainer->options.job &&
+        cohort_path_join(&path, trainer->folder.data, ".job") == COHORT_OK &&
+        cohort_file_exists(path.data) &&
+        cohort_file_read(&job, path.data, JOB_BYTES_MAX) == COHORT_OK && job.length > 0)
+        same = strcmp(job.data, trainer->options.job) == 0;
+    cohort_error_clear();
+    cohort_text_clear(&path);
+    cohort_text_clear(&job);
+    return same;
+}
+
+static cohort_status write_job(const cohort_trainer *trainer)
+{
+    cohort_text path = {0};
+    const char *job = trainer->options.job;
+    if (!job)
+        return COHORT_OK;
+    cohort_status status = cohort_run_path(&path, trainer->run, ".job");
+    if (status == COHORT_OK)
+        status = cohort_file_write(path.data, job, strlen(job));
+    cohort_text_clear(&path);
+    return status;
+}
+
+/* The checkpoint to start from into PATH; empty if there is none. */
+static cohort_status find_start(cohort_text *path, cohort_trainer *trainer, bool again)
+{
+    if (again || !trainer->options.resume)
+        COHORT_TRY(cohort_run_latest(path, trainer->run));
+    if (path->length == 0 && trainer->options.resume)
+        cohort_text_append(path, "%s", trainer->options.resume);
+    return cohort_text_status(path);
+}
+
 /* Rank 0's part: lock the folder, load what is there, write the resolved recipe. */
 static cohort_status open_run(cohort_trainer *trainer)
 {
     cohort_text path = {0};
     cohort_status status = COHORT_OK;
-    COHORT_TRY_DONE(status,
-                    cohort_run_open(&trainer->run, trainer->folder.data, trainer->options.fresh));
-    if (trainer->options.resume)
-        cohort_text_append(&path, "%s", trainer->options.resume);
-    else
-        COHORT_TRY_DONE(status, cohort_run_latest(&path, trainer->run));
-    COHORT_TRY_DONE(status, cohort_text_status(&path));
+    const bool again = has_opened_before(trainer);
+    COHORT_TRY_DONE(status, cohort_run_open(&trainer->run, trainer->folder.data,
+                                            trainer->options.fresh && !again));
+    COHORT_TRY_DONE(status, find_start(&path, trainer, again));
+    COHORT_TRY_DONE(status, write_job(trainer));
     if (path.length > 0) {
         COHORT_TRY_DONE(status, load(trainer, path.data));
         note_resumed(trainer, path.data);
     } else if (trainer->recipe->train.initial_weights) {
         COHORT_TRY_DONE(status, load_initial_weights(trainer));
     }
+    COHORT_TRY_DONE(status, cohort_private_settle(trainer));
     COHORT_TRY_DONE(status, cohort_run_write_recipe(trainer->run, trainer->recipe_text.data));
-    COHORT_TRY_DONE(status, cohort_run_path(&path, trainer->run, "metrics.jsonl"));
-    COHORT_TRY_DONE(status, cohort_record_open(&trainer->record, path.data));
+    COHORT_TRY_DONE(status, cohort_trainer_open_record(trainer));
+    cohort_private_join_records(trainer);
 done:
     cohort_text_clear(&path);
     return status;
@@ -199,6 +249,16 @@ cohort_status cohort_trainer_keep_best(cohort_trainer *trainer)
     return COHORT_OK;
 }
 
+cohort_status cohort_trainer_open_record(cohort_trainer *trainer)
+{
+    cohort_text path = {0};
+    cohort_status status = cohort_run_path(&path, trainer->run, "metrics.jsonl");
+    if (status == COHORT_OK)
+        status = cohort_record_open(&trainer->record, path.data);
+    cohort_text_clear(&path);
+    return status;
+}
+
 cohort_status cohort_trainer_open_run(cohort_trainer *trainer)
 {
     if (trainer->options.no_folder)
@@ -217,7 +277,7 @@ cohort_status cohort_trainer_open_run(cohort_trainer *trainer)
     COHORT_TRY(cohort_comm_follow(trainer->comm, status));
     COHORT_TRY(cohort_comm_broadcast(trainer->comm, &trainer->resumed, sizeof trainer->resumed, 0));
     COHORT_TRY(cohort_trainer_choose_ways(trainer));
-    return share_all(trainer);
+    return cohort_trainer_share_all(trainer, 0);
 }
 
 const char *cohort_trainer_folder(const cohort_trainer *trainer)
@@ -241,7 +301,7 @@ cohort_status cohort_trainer_create(cohort_trainer **out, cohort_comm *comm, coh
     trainer->options = *options;
     trainer->launched = cohort_clock_seconds() - cohort_clock_since_launch();
     trainer->progress.best_metric = NAN;
-    trainer->last_loss = trainer->last_accuracy = NAN;
+    trainer->ended_loss = trainer->ended_accuracy = NAN;
     trainer->last_validation_loss = trainer->last_validation_accuracy = NAN;
     cohort_status status = cohort_trainer_open(trainer);
     if (status == COHORT_OK)
@@ -254,7 +314,8 @@ cohort_status cohort_trainer_create(cohort_trainer **out, cohort_comm *comm, coh
     return COHORT_OK;
 }
 
-cohort_status cohort_train_init(cohort_comm *comm, cohort_recipe *recipe, const char *path)
+cohort_status cohort_train_init(cohort_comm *comm, cohort_recipe *recipe, const char *weights,
+                                const char *path)
 {
     cohort_trainer *trainer = calloc(1, sizeof *trainer);
     COHORT_REQUIRE(trainer, COHORT_MEMORY, "out of memory");
@@ -264,7 +325,9 @@ cohort_status cohort_train_init(cohort_comm *comm, cohort_recipe *recipe, const 
     cohort_status status = COHORT_OK;
     COHORT_TRY_DONE(status, cohort_trainer_open(trainer));
     COHORT_TRY_DONE(status, cohort_recipe_write(&trainer->recipe_text, recipe));
-    if (cohort_comm_rank(comm) == 0) {
+    if (cohort_comm_rank(comm) == 0 && weights)
+        status = cohort_foreign_import(trainer->model, weights);
+    if (cohort_comm_rank(comm) == 0 && status == COHORT_OK) {
         const cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
         status = cohort_checkpoint_save(path, &snapshot);
     }

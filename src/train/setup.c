@@ -9,17 +9,16 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "comm/tree.h"
-#include "train/trainer_private.h"
+#include "train/private.h"
 
 /* A loader that walks SUBSET of the split in order, in passes of one microbatch. */
-static cohort_status open_eval(cohort_eval_split *split, cohort_trainer *trainer,
-                               const cohort_subset *subset)
+cohort_status cohort_trainer_open_split(cohort_eval_split *split, cohort_trainer *trainer)
 {
     const size_t global = trainer->microbatch * (size_t)cohort_comm_size(trainer->comm);
-    split->batch_count = (cohort_subset_count(subset) + global - 1) / global;
+    split->batch_count = (cohort_subset_count(&split->subset) + global - 1) / global;
     const cohort_share share = cohort_job_even_share(trainer->comm);
-    return cohort_job_loader(&split->loader, trainer->recipe, split->dataset, subset, global,
-                             &share, trainer->model, COHORT_TO_EVALUATE);
+    return cohort_job_loader(&split->loader, trainer->recipe, split->dataset, &split->subset,
+                             global, &share, trainer->model, COHORT_TO_EVALUATE);
 }
 
 static cohort_status open_group(cohort_eval_split *split, cohort_trainer *trainer,
@@ -27,8 +26,8 @@ static cohort_status open_group(cohort_eval_split *split, cohort_trainer *traine
 {
     COHORT_TRY(cohort_job_open_split(&split->dataset, trainer->comm, trainer->recipe, NULL, group,
                                      cohort_model_input(trainer->model), &trainer->loss));
-    const cohort_subset all = cohort_subset_all(cohort_dataset_describe(split->dataset)->count);
-    return cohort_comm_agree(trainer->comm, open_eval(split, trainer, &all));
+    split->subset = cohort_subset_all(cohort_dataset_describe(split->dataset)->count);
+    return cohort_comm_agree(trainer->comm, cohort_trainer_open_split(split, trainer));
 }
 
 /* A split that is open already. */
@@ -38,11 +37,11 @@ static cohort_status take_split(cohort_eval_split *split, cohort_trainer *traine
     const char *name = split == &trainer->test ? "test" : "validation";
     split->dataset = dataset;
     split->is_borrowed = true;
-    const cohort_subset all = cohort_subset_all(cohort_dataset_describe(dataset)->count);
+    split->subset = cohort_subset_all(cohort_dataset_describe(dataset)->count);
     cohort_status status =
         cohort_job_check_data(dataset, name, cohort_model_input(trainer->model), &trainer->loss);
     if (status == COHORT_OK)
-        status = open_eval(split, trainer, &all);
+        status = cohort_trainer_open_split(split, trainer);
     return cohort_comm_agree(trainer->comm, status);
 }
 
@@ -70,8 +69,9 @@ static cohort_status open_splits(cohort_trainer *trainer)
                        recipe->data.validation);
         trainer->validation.dataset = trainer->train;
         trainer->validation.is_borrowed = true;
-        COHORT_TRY(
-            cohort_comm_agree(trainer->comm, open_eval(&trainer->validation, trainer, &held)));
+        trainer->validation.subset = held;
+        COHORT_TRY(cohort_comm_agree(trainer->comm,
+                                     cohort_trainer_open_split(&trainer->validation, trainer)));
     } else if (trainer->options.data.validation) {
         COHORT_TRY(take_split(&trainer->validation, trainer, trainer->options.data.validation));
     } else if (recipe->data.validation) {
@@ -142,7 +142,8 @@ static cohort_status choose_parts(size_t *parts, const cohort_trainer *trainer,
                    "train.parts: `batch_norm` takes statistics over more than a part; set parts "
                    "to 1 or leave it out");
     *parts = parts_wanted(trainer);
-    if (wanted == 0 && (cohort_model_uses_sum(probe) || !is_cheap_to_part(probe)))
+    if (wanted == 0 &&
+        (cohort_model_uses_sum(probe) || (!trainer->privacy && !is_cheap_to_part(probe))))
         *parts = 1;
     return COHORT_OK;
 }
@@ -176,10 +177,11 @@ static cohort_status choose_share(cohort_trainer *trainer, const cohort_flow *in
     }
     const size_t part = divide_up(global, trainer->share.count);
     const size_t own_parts = trainer->share.end - trainer->share.begin;
+    trainer->share.draw = cohort_private_draw(trainer->privacy);
     trainer->microbatch = limit && limit < part ? limit : part;
     trainer->pass_count = divide_up(part, trainer->microbatch);
-    trainer->is_at_once = is_row_by_row && trainer->pass_count == 1 && own_parts > 1 &&
-                          own_parts <= COHORT_PARTS_AT_ONCE;
+    trainer->is_at_once = !trainer->privacy && is_row_by_row && trainer->pass_count == 1 &&
+                          own_parts > 1 && own_parts <= COHORT_PARTS_AT_ONCE;
     COHORT_REQUIRE(trainer->pass_count == 1 || !needs_whole, COHORT_USAGE,
                    "train.microbatch_size cuts the batch, but `batch_norm` wants the whole of it; "
                    "remove microbatch_size or give batch_norm `sync: false`");
@@ -204,8 +206,7 @@ cohort_status cohort_trainer_reload(cohort_trainer *trainer)
     return COHORT_OK;
 }
 
-/* The network, planned, the loss on it, the loader for it. Rank-local. */
-static cohort_status create_model(cohort_trainer *trainer)
+cohort_status cohort_trainer_create_network(cohort_trainer *trainer)
 {
     const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
     char name[128];
@@ -221,20 +222,33 @@ static cohort_status create_model(cohort_trainer *trainer)
     COHORT_TRY(cohort_job_loss(&trainer->loss, trainer->recipe, trainer->model, info));
     snprintf(name, sizeof name, "%s/%s", trainer->recipe->data.file, trainer->recipe->data.train);
     COHORT_TRY(cohort_job_check_data(trainer->train, name, &input, &trainer->loss));
-    COHORT_TRY(open_loader(trainer));
+    return open_loader(trainer);
+}
+
+/* The network and memory for its parameters and state. Rank-local. */
+static cohort_status create_model(cohort_trainer *trainer)
+{
+    COHORT_TRY(cohort_trainer_create_network(trainer));
     const size_t state_count = cohort_model_state_count(trainer->model);
     if (trainer->recipe->train.on_nonfinite == COHORT_NONFINITE_SKIP && state_count > 0)
         COHORT_TRY(COHORT_ALLOCATE(&trainer->state_before, state_count));
+    COHORT_TRY(COHORT_ALLOCATE(&trainer->committed_state, state_count));
     return COHORT_ALLOCATE(&trainer->state, state_count);
 }
 
 /* The parameters: in a window of the node, so that its ranks can share the work of updating
- * them, or this rank's own. Collective. */
+ * them, or this rank's own. Collective.
+ *
+ * An elastic run keeps them its own: what survives must be whole on each rank at any moment. */
 static cohort_status create_params(cohort_trainer *trainer)
 {
     const size_t count = cohort_model_params_count(trainer->model);
     cohort_status status = COHORT_OK;
-    if (trainer->recipe->comm.reducer != COHORT_REDUCER_MPI)
+    const bool has_window = trainer->recipe->comm.reducer == COHORT_REDUCER_AUTO ||
+                            trainer->recipe->comm.reducer == COHORT_REDUCER_SHARED;
+    /* A private gradient gets its noise between the sum and the update: no update inside the
+     * sum. */
+    if (has_window && !trainer->privacy && !trainer->recipe->train.elastic)
         COHORT_TRY(cohort_shared_update_create(&trainer->shared, trainer->comm, count,
                                                cohort_optimizer_slot_count(trainer->optimizer)));
     if (trainer->shared)
@@ -271,21 +285,45 @@ static cohort_status create_reducer(cohort_trainer *trainer, const cohort_tables
     return cohort_shared_update_deal(trainer->shared, trainer->reducer, trainer->optimizer, tables);
 }
 
+cohort_status cohort_trainer_connect_network(cohort_trainer *trainer)
+{
+    /* Noise is on all rows, so a private gradient has no unused ones, which would tell the rest. */
+    const cohort_tables tables =
+        trainer->privacy ? (cohort_tables){0} : cohort_model_tables(trainer->model);
+    COHORT_TRY(create_reducer(trainer, &tables));
+    cohort_model_bind(trainer->model, trainer->params, cohort_reducer_grads(trainer->reducer),
+                      trainer->state);
+    if (!trainer->privacy)
+        cohort_model_set_rows(trainer->model, cohort_reducer_rows(trainer->reducer));
+    return COHORT_OK;
+}
+
 static cohort_status create_vectors(cohort_trainer *trainer)
 {
     const cohort_tensors tensors = cohort_model_param_tensors(trainer->model);
-    const cohort_tables tables = cohort_model_tables(trainer->model);
     COHORT_TRY(cohort_comm_agree(
         trainer->comm,
         cohort_optimizer_create(&trainer->optimizer, &trainer->recipe->optimizer, &tensors,
                                 cohort_model_params_count(trainer->model))));
     COHORT_TRY(create_params(trainer));
-    COHORT_TRY(create_reducer(trainer, &tables));
-    cohort_model_bind(trainer->model, trainer->params, cohort_reducer_grads(trainer->reducer),
-                      trainer->state);
-    cohort_model_set_rows(trainer->model, cohort_reducer_rows(trainer->reducer));
+    COHORT_TRY(cohort_trainer_connect_network(trainer));
     cohort_model_init(trainer->model, (uint64_t)trainer->recipe->seed);
     return COHORT_OK;
+}
+
+/* train.elastic. */
+static cohort_status allow_loss(cohort_trainer *trainer)
+{
+    COHORT_REQUIRE(!trainer->privacy, COHORT_USAGE,
+                   "train.elastic is not for private training: a step done again by other ranks "
+                   "would draw other noise on the same batch; remove train.elastic");
+    COHORT_REQUIRE(
+        cohort_comm_size(trainer->comm) == 1 || cohort_comm_launcher_recovers() ||
+            !getenv("OMPI_COMM_WORLD_SIZE"),
+        COHORT_USAGE,
+        "train.elastic: mpirun ends all ranks when one dies; start it by `cohort launch mpirun …`, "
+        "or with `mpirun --enable-recovery`");
+    return cohort_comm_allow_loss(trainer->comm);
 }
 
 cohort_status cohort_trainer_open(cohort_trainer *trainer)
@@ -300,9 +338,12 @@ cohort_status cohort_trainer_open(cohort_trainer *trainer)
                                         trainer->recipe->data.train,
                                         cohort_job_needs_targets(trainer->recipe)));
     COHORT_TRY(cohort_comm_agree(trainer->comm, choose_samples(trainer)));
+    COHORT_TRY(cohort_private_open(trainer));
     COHORT_TRY(cohort_comm_agree(trainer->comm, create_model(trainer)));
     COHORT_TRY(create_vectors(trainer));
-    return open_splits(trainer);
+    COHORT_TRY(cohort_private_open_lanes(trainer));
+    COHORT_TRY(open_splits(trainer));
+    return trainer->recipe->train.elastic ? allow_loss(trainer) : COHORT_OK;
 }
 
 static void close_split(cohort_eval_split *split)
@@ -317,6 +358,7 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     if (!trainer)
         return;
     cohort_loader_destroy(trainer->loader);
+    cohort_private_close(trainer->privacy); /* the loader draws by it */
     close_split(&trainer->test);
     close_split(&trainer->validation);
     if (trainer->train != trainer->options.data.train)
@@ -330,6 +372,8 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_text_clear(&trainer->recipe_text);
     cohort_text_clear(&trainer->folder);
     cohort_text_clear(&trainer->ways);
+    cohort_text_clear(&trainer->ledger_text);
+    cohort_ledger_clear(&trainer->ledger);
     cohort_trainer_destroy_sums(trainer);
     if (!trainer->shared)
         cohort_free(trainer->params);
@@ -337,5 +381,7 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_free(trainer->state);
     cohort_free(trainer->state_before);
     cohort_free(trainer->best);
+    cohort_free(trainer->committed_state);
+    cohort_free(trainer->choices);
     free(trainer);
 }

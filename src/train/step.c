@@ -7,10 +7,7 @@
 #include "kernel/embedding.h"
 #include "kernel/vector.h"
 #include "train/pass.h"
-#include "train/trainer_private.h"
-
-/* What rides along with the gradients, in floats of the reducer's extras. */
-enum { EXTRA_LOSS, EXTRA_CORRECT, EXTRA_COUNT, EXTRA_STOP, EXTRA_FAILED };
+#include "train/private.h"
 
 static void sum_over_ranks(void *context, double *values, size_t count)
 {
@@ -187,7 +184,12 @@ static void compute_part(cohort_trainer *trainer, const cohort_batch *batch, siz
                  end = part_start(trainer, batch, part + 1);
     cohort_loss_sums sums = {0};
     begin_part(trainer, part - share->begin, share->end - share->begin);
-    for (size_t pass = 0; pass < trainer->pass_count; pass++) {
+    if (trainer->privacy) {
+        cohort_private_sum_part(&sums, trainer->sums.vectors[trainer->sums.depth], trainer, batch,
+                                begin, end);
+        tell_ready(trainer, 0);
+    }
+    for (size_t pass = 0; pass < trainer->pass_count && !trainer->privacy; pass++) {
         const size_t from = begin + pass * trainer->microbatch, to = from + trainer->microbatch;
         const size_t first = from < end ? from : end, count = (to < end ? to : end) - first;
         const cohort_pass_range range = {.begin = first, .ends = &count, .part_count = 1};
@@ -220,7 +222,7 @@ void cohort_trainer_walk_again(cohort_trainer *trainer, const cohort_batch *batc
     compute(trainer, batch);
 }
 
-static cohort_status record_step(cohort_trainer *trainer, double loss, double lr)
+cohort_status cohort_trainer_record_step(cohort_trainer *trainer)
 {
     const size_t every = trainer->recipe->train.log_every_steps;
     if (!every || trainer->progress.step % every != 0)
@@ -228,8 +230,8 @@ static cohort_status record_step(cohort_trainer *trainer, double loss, double lr
     cohort_text *line = cohort_record_begin(&trainer->record, "step");
     cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
     cohort_json_integer(line, "epoch", (int64_t)trainer->progress.epoch + 1);
-    cohort_json_number(line, "loss", loss);
-    cohort_json_number(line, "lr", lr);
+    cohort_json_number(line, "loss", trainer->last_loss);
+    cohort_json_number(line, "lr", trainer->last_lr);
     return cohort_record_end(&trainer->record);
 }
 
@@ -274,7 +276,10 @@ static cohort_status update(cohort_trainer *trainer, const cohort_batch *batch, 
     progress->epoch_loss += loss_sum;
     progress->epoch_correct += correct;
     progress->epoch_count += count;
-    return record_step(trainer, count > 0 ? loss_sum / count : 0, lr);
+    trainer->last_loss = count > 0 ? loss_sum / count : 0;
+    trainer->last_lr = lr;
+    trainer->last_step = (double)progress->step;
+    return cohort_trainer_record_step(trainer);
 }
 
 /* How many positions of the global batch are to be guessed: the loss is their mean, however
@@ -314,6 +319,7 @@ cohort_status cohort_trainer_step(cohort_trainer *trainer)
     COHORT_TRY(cohort_reducer_finish(trainer->reducer));
     if (extras[EXTRA_FAILED] > 0)
         return fail_together(trainer, mine);
+    COHORT_TRY(cohort_private_release(trainer));
     COHORT_TRY(update(trainer, batch, extras));
     trainer->wait_comm += cohort_reducer_take_wait_seconds(trainer->reducer);
     trainer->wait_data += cohort_loader_take_wait_seconds(trainer->loader);
@@ -350,5 +356,7 @@ void cohort_trainer_look(cohort_train_view *view, const cohort_trainer *trainer)
         .seconds = progress->epoch_seconds,
         .test_loss = NAN,
         .test_accuracy = NAN,
+        .epsilon = NAN,
     };
+    cohort_private_look(view, trainer);
 }

@@ -24,6 +24,10 @@ typedef struct cohort_train_view {
     double seconds;                  /* of this epoch so far */
     bool by_rounds;                  /* federated: an epoch is a round, a step one of its clients */
     double test_loss, test_accuracy; /* after a round; NaN where there is none */
+    /* Of private training, at the end of an epoch: what it has cost one UNIT ("example") so far;
+     * epsilon NaN elsewhere. INFINITY: a testing seed, nothing is promised. */
+    double epsilon, delta;
+    const char *unit;
 } cohort_train_view;
 
 /* Called on rank 0 only. */
@@ -47,6 +51,9 @@ typedef struct cohort_trainer_options {
     cohort_trainer_data data;
     bool fresh;         /* an existing run is moved aside */
     const char *resume; /* a checkpoint to start from; NULL: the run folder's newest */
+    /* Names a job that may start again: in a run folder that it has opened before, `fresh` and
+     * `resume` have had their effect and are not looked at. NULL: it does not. */
+    const char *job;
     cohort_train_observer observer;
     /* Asked after every step on every rank; true on any rank stops all of them after a
      * checkpoint. NULL: never. */
@@ -77,8 +84,9 @@ const char *cohort_trainer_folder(const cohort_trainer *trainer);
 /* The test evaluation of a finished run; NULL if there is no test split. */
 const cohort_evaluation *cohort_trainer_test(const cohort_trainer *trainer);
 
-/* Writes the untrained model of RECIPE to PATH. Collective. */
+/* Writes the untrained model of RECIPE to PATH, with the parameters and state in the file WEIGHTS
+ * (see state/foreign.h) unless that is NULL. Collective. */
 COHORT_NODISCARD cohort_status cohort_train_init(cohort_comm *comm, cohort_recipe *recipe,
-                                                 const char *path);
+                                                 const char *weights, const char *path);
 
 #endif

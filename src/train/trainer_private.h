@@ -3,6 +3,7 @@
 
 #include "comm/reducer.h"
 #include "optim/optimizer.h"
+#include "privacy/ledger.h"
 #include "state/run.h"
 #include "train/pass.h"
 #include "train/record.h"
@@ -14,6 +15,7 @@
 typedef struct cohort_eval_split {
     cohort_dataset *dataset; /* NULL: there is none */
     bool is_borrowed;        /* the training data set serves */
+    cohort_subset subset;    /* the rows that count */
     cohort_loader *loader;
     uint64_t batch_count;
 } cohort_eval_split;
@@ -35,6 +37,11 @@ typedef struct cohort_part_sums {
     size_t merged; /* what lies from here on (in parameters) has been */
     bool is_last;  /* the last part: what is merged is ready to be reduced */
 } cohort_part_sums;
+
+/* What rides along with the gradients, in floats of the reducer's extras. */
+enum { EXTRA_LOSS, EXTRA_CORRECT, EXTRA_COUNT, EXTRA_STOP, EXTRA_FAILED };
+
+typedef struct cohort_private cohort_private; /* see train/private.h */
 
 struct cohort_trainer {
     cohort_comm *comm;
@@ -59,10 +66,18 @@ struct cohort_trainer {
     size_t pass_count;   /* passes a part: the same on every rank */
     double target_count; /* what the loss of the step is divided by; 0 = batch x positions */
     cohort_part_sums sums;
-    size_t threads; /* 0 until they are set */
+    size_t threads;          /* 0 until they are set */
+    cohort_private *privacy; /* NULL: training is not private */
+    cohort_ledger ledger;    /* rank 0: what the weights have cost, also before this run */
+    cohort_text ledger_text; /* as last saved */
 
     uint64_t steps_per_epoch, total_steps;
     cohort_progress progress;
+    /* Of elastic runs: where the run stood, and the layers' state, when all was last whole. */
+    cohort_progress committed;
+    float *committed_state;
+    bool is_whole;           /* parameters and all belong to one step */
+    uint32_t *choices;       /* the network's, while there is none */
     cohort_text recipe_text; /* resolved */
     cohort_run *run;         /* rank 0 only */
     cohort_record record;
@@ -71,7 +86,8 @@ struct cohort_trainer {
 
     /* The epoch under way: seconds this part of the run spent, and where. */
     double wait_comm, wait_data, epoch_started;
-    double last_loss, last_accuracy; /* of the latest whole epoch; NaN before */
+    double last_step, last_loss, last_lr; /* of the last step made; 0 = none */
+    double ended_loss, ended_accuracy;    /* of the latest whole epoch; NaN before */
     double last_validation_loss, last_validation_accuracy;
     cohort_evaluation test_result;
     bool tested;
@@ -101,6 +117,31 @@ void cohort_trainer_walk_again(cohort_trainer *trainer, const cohort_batch *batc
 /* Memory for the sums over this rank's parts; their tables are set. Rank-local. */
 COHORT_NODISCARD cohort_status cohort_trainer_create_sums(cohort_trainer *trainer);
 void cohort_trainer_destroy_sums(cohort_trainer *trainer);
+
+/* The network for this rank's share of the batch, its loss and loader, from the recipe and the
+ * open data. Rank-local. */
+COHORT_NODISCARD cohort_status cohort_trainer_create_network(cohort_trainer *trainer);
+/* The reducer for it, and its parameters, gradients and state. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_connect_network(cohort_trainer *trainer);
+/* A loader for what there is of SPLIT, this rank's part of it. Rank-local. */
+COHORT_NODISCARD cohort_status cohort_trainer_open_split(cohort_eval_split *split,
+                                                         cohort_trainer *trainer);
+/* Opens the folder's records, on rank 0. */
+COHORT_NODISCARD cohort_status cohort_trainer_open_record(cohort_trainer *trainer);
+/* Parameters, state, optimizer and progress of rank SOURCE to all. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_share_all(cohort_trainer *trainer, int source);
+
+/* The record of the last step, if it is due. Rank 0 writes. */
+COHORT_NODISCARD cohort_status cohort_trainer_record_step(cohort_trainer *trainer);
+
+/* Elastic runs: remembers where the run stands, before what changes it in several steps. */
+void cohort_trainer_commit(cohort_trainer *trainer);
+/* Whether FAILED means lost ranks, without which this run may go on. */
+bool cohort_trainer_may_go_on(const cohort_trainer *trainer, cohort_status failed);
+/* Goes on without ranks that are lost: the run stands where it was last committed, on the rank
+ * that was farthest, and all that depends on the number of ranks is made anew. *is_over: the run
+ * has ended without this rank. Collective over those that are left; COHORT_PEER. */
+COHORT_NODISCARD cohort_status cohort_trainer_go_on(bool *is_over, cohort_trainer *trainer);
 
 /* Opens data, network, reducer, optimizer. Collective. */
 COHORT_NODISCARD cohort_status cohort_trainer_open(cohort_trainer *trainer);

@@ -26,7 +26,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 [ -n "$data" ] || { echo "run.sh: --data FOLDER is needed; see --help" >&2; exit 2; }
-[ $# -gt 0 ] || set -- mnist_mlp mnist_cnn cifar_cnn big_mlp resnet20 imdb_bag imdb_bilstm gpt
+[ $# -gt 0 ] || set -- mnist_mlp mnist_cnn mnist_cnn_dp cifar_cnn big_mlp resnet20 imdb_bag imdb_bilstm gpt
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -35,12 +35,16 @@ make_data() { # FILE COMMAND…: once
     [ -e "$data/$1" ] || "$cohort" convert "${@:2}" --output "$data/$1" >&2
 }
 
-# MODEL -> recipe, data set, training steps, MFLOP per sample (forward + backward)
+# MODEL -> recipe, data set, training steps, MFLOP per sample (forward + backward); `alone` when
+# the peer has no such model
 describe() {
+    alone=''
     case $1 in
     mnist_mlp) recipe=$top/launch/recipes/mnist-mlp.yaml steps=3000 mflop=0.61
         make_data mnist.h5 idx "$data" ;;
     mnist_cnn) recipe=$top/launch/recipes/mnist-cnn.yaml steps=300 mflop=26.7
+        make_data mnist.h5 idx "$data" ;;
+    mnist_cnn_dp) recipe=$here/recipes/mnist-cnn-dp.yaml steps=150 mflop=26.7 alone=1
         make_data mnist.h5 idx "$data" ;;
     cifar_cnn) recipe=$top/launch/recipes/cifar10-cnn.yaml steps=400 mflop=34.4
         make_data cifar10.h5 cifar10 "$data/cifar-10-batches-bin" ;;
@@ -92,7 +96,7 @@ for model in "$@"; do
         : >"$work/theirs"
         for ((i = 0; i < runs; i++)); do
             ours "$ranks" "$model" >>"$work/ours"
-            if [ -n "$peer" ]; then theirs "$ranks" "$model" >>"$work/theirs"; fi
+            if [ -n "$peer" ] && [ -z "$alone" ]; then theirs "$ranks" "$model" >>"$work/theirs"; fi
         done
         rate=$(cut -d' ' -f1 "$work/ours" | median)
         other=$(cut -d' ' -f1 "$work/theirs" | median)

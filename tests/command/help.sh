@@ -5,7 +5,8 @@
 
 for way in help --help -h; do
     works 1 $way
-    for command in train bench eval predict init inspect convert; do
+    for command in train launch bench check eval predict generate init inspect convert export \
+        import report diff; do
         grep -q "^  $command  *[A-Z]" out || wrong "$way does not list $command"
     done
     says "help recipe" "--version" "usage: cohort COMMAND"
@@ -16,7 +17,7 @@ head -n 1 out | grep -q '^cohort [0-9]*\.[0-9]*\.[0-9]*$' || wrong "version: $(c
 says MPI OpenBLAS "HDF5 1." oneDNN
 
 # help COMMAND and COMMAND --help are the same, whatever else is on the line.
-for command in train bench eval predict init inspect convert; do
+for command in train bench eval predict init inspect convert export import; do
     works 1 help $command
     says "usage: cohort $command "
     cp out before
@@ -32,7 +33,7 @@ says "--data FILE" "--split GROUP" "--json"
 works 1 help predict
 says "--output" "--split GROUP"
 
-for format in idx cifar10 csv text chars digits; do
+for format in idx cifar10 csv text chars digits images npz hdf5; do
     works 1 convert --help
     says "  $format "
     works 1 convert $format --help

@@ -25,7 +25,7 @@ hosts_obstacle() {
     if ip netns add "probe-$$" 2>/dev/null; then
         ip -n "probe-$$" link add name probe type bridge 2>/dev/null &&
             ip -n "probe-$$" link set probe up &&
-            ip netns exec "probe-$$" tc qdisc add dev probe root tbf rate 1gbit burst 256kb \
+            ip netns exec "probe-$$" tc qdisc add dev probe root tbf rate 1gbit burst 80kb \
                 latency 50ms 2>/dev/null || echo "no bridges or traffic shaping here"
         ip netns del "probe-$$"
     else
@@ -34,7 +34,7 @@ hosts_obstacle() {
 }
 
 hosts_shape() { # NAMESPACE DEVICE RATE
-    ip netns exec "$1" tc qdisc add dev "$2" root tbf rate "$3" burst 256kb latency 50ms
+    ip netns exec "$1" tc qdisc add dev "$2" root tbf rate "$3" burst 80kb latency 50ms
 }
 
 hosts_add() { # INDEX RATE

@@ -23,7 +23,7 @@ checkpoint: {every_epochs: 1000}
 Y
 
 # Layers that take all parts of a rank in one pass, of odd widths.
-sed '/^model:/,/^loss:/d; /augment/d' net.yaml >dense.yaml
+grep -v augment net.yaml | sed '/^model:/,/^loss:/d' >dense.yaml
 cat >>dense.yaml <<'Y'
 loss: cross_entropy
 model:

@@ -27,6 +27,7 @@ with h5py.File(sys.argv[1], "r") as file:
     assert file["state/1_batch_norm/moving_mean"].shape == (4,)
     for slot in "mv":
         assert file[f"optimizer/{slot}/0_dense/kernel"].shape == (5, 7)
+    assert file.attrs["privacy_ledger"].startswith("mechanism none unit example")
     assert file.attrs["tokenizer"] == '{"type":"characters","length":64}', file.attrs["tokenizer"]
     assert set(file) == {"params", "state", "optimizer", "progress", "classes", "vocabulary"}
     assert list(file["classes"].asstr()) == ["cat", "dög"]

@@ -39,6 +39,8 @@ static inline void sample_make(sample *s, const char *recipe, double start)
                                .class_count = 2,
                                .vocabulary = sample_vocabulary,
                                .vocabulary_count = 3,
+                               .ledger = "mechanism none unit example q 0 noise_multiplier 0 "
+                                         "steps 1 data 0\n",
                                .tokenizer = "{\"type\":\"characters\",\"length\":64}",
                                .ways = "0_conv2d direct dnnl gemm\n",
                                .input_shape = {3, {28, 28, 1}}}};

@@ -100,6 +100,7 @@ static void round_trip(void **state)
     assert_int_equal(told->class_count, 2);
     assert_string_equal(told->classes[1], sample_classes[1]);
     assert_int_equal(told->vocabulary_count, 3);
+    assert_string_equal(told->ledger, written.snapshot.ledger);
     assert_string_equal(told->tokenizer, "{\"type\":\"characters\",\"length\":64}");
     assert_string_equal(told->ways, "0_conv2d direct dnnl gemm\n");
     for (size_t i = 0; i < 3; i++)

@@ -1,6 +1,8 @@
 /* Converting texts, called as the program calls it, with the cases that go wrong. */
 #include "tests/unit/convert_fixture.h"
 
+#include <sys/stat.h>
+
 #include "data/tokenizer.h"
 
 static void put_review(const char *path, const char *text)
@@ -86,6 +88,20 @@ static void bad_folders_are_refused(void **state)
     assert_fails(CONVERT("text", root), COHORT_DATA, "train/zero has no files");
     assert_fails(CONVERT("text", in_folder("r/test/pos")), COHORT_DATA, "at least two");
     assert_fails(CONVERT("text", in_folder("nothing")), COHORT_DATA, "No such file");
+    assert_int_equal(rmdir(in_folder("r/train/zero")), 0);
+    /* What blocks when it is read, and what leads out of the tree. */
+    put_reviews();
+    assert_int_equal(mkfifo(in_folder("r/train/pos/9.txt"), 0600), 0);
+    assert_fails(CONVERT("text", root), COHORT_DATA, "9.txt is not a regular file");
+    unlink(in_folder("r/train/pos/9.txt"));
+    assert_int_equal(symlink("/etc/hostname", in_folder("r/train/pos/9.txt")), 0);
+    assert_fails(CONVERT("text", root), COHORT_DATA, "9.txt is a link that leads out of");
+    unlink(in_folder("r/train/pos/9.txt"));
+    assert_int_equal(symlink("/etc", in_folder("r/train/etc")), 0);
+    assert_fails(CONVERT("text", root), COHORT_DATA, "train/etc is a link that leads out of");
+    unlink(in_folder("r/train/etc"));
+    assert_int_equal(symlink("1.txt", in_folder("r/train/pos/9.txt")), 0);
+    assert_ok(CONVERT("text", root));
 }
 
 /* One folder of classes is split by seed; a class may have a single file. */

@@ -400,9 +400,10 @@ static void wrong_keys_are_named(void **state)
     static const mistake mistakes[] = {
         {MINIMAL "train:\n  epoch: 3\n", "6: unknown key 'epoch' in train; did you mean 'epochs'?"},
         {MINIMAL "modle: []\n", "5: unknown key 'modle'; did you mean 'model'?"},
-        {MINIMAL "fantasy: {rounds: 3}\n", "5: unknown key 'fantasy'; its keys are name, seed, "
-                                           "data, model, freeze, objective, loss, "
-                                           "optimizer, train, checkpoint, comm, federated"},
+        {MINIMAL "fantasy: {rounds: 3}\n",
+         "5: unknown key 'fantasy'; its keys are name, seed, "
+         "data, model, freeze, objective, loss, "
+         "optimizer, train, checkpoint, comm, federated, privacy"},
         {"model:\n  - dense:\n      unit: 3\n"
          "data: {file: d}\nloss: mse\n",
          "3: unknown key 'unit' in model.0 (dense); did you mean 'units'?"},
@@ -425,7 +426,7 @@ static void wrong_keys_are_named(void **state)
          "6: duplicate key 'seed', first given on line 5; remove one"},
         {MINIMAL "<<: {seed: 1}\n", "5: unknown key '<<'; its keys are name, seed, data, model, "
                                     "freeze, objective, loss, optimizer, "
-                                    "train, checkpoint, comm, federated"},
+                                    "train, checkpoint, comm, federated, privacy"},
         {"model: [flatten]\nloss: mse\n", "1: missing key 'data'"},
         {"model: [flatten]\ndata:\n  train: t\nloss: mse\n", "2: missing key 'file' in data"},
         {"model: [dense]\ndata: {file: d}\nloss: mse\n",
@@ -557,7 +558,7 @@ static void bad_yaml_is_located(void **state)
         {"? [a, b]\n: 5\n", "1: a key must be a word, not a list or map"},
         {MINIMAL "\"bad\\nkey\": 5\n",
          "5: unknown key 'bad?key'; its keys are name, seed, data, model, freeze, objective, loss, "
-         "optimizer, train, checkpoint, comm, federated"},
+         "optimizer, train, checkpoint, comm, federated, privacy"},
     };
     ASSERT_MISTAKES(mistakes);
 }
@@ -705,8 +706,8 @@ static void wrong_sets_are_named(void **state)
         {"train..epochs=1",
          "--set train..epochs: unknown key '' in train; its keys are epochs, "
          "max_steps, global_batch_size, parts, microbatch_size, threads, tune, precision, "
-         "log_every_steps, verify_every, on_nonfinite, max_skipped, initial_weights, "
-         "early_stopping"},
+         "log_every_steps, verify_every, on_nonfinite, max_skipped, elastic, min_ranks, "
+         "initial_weights, early_stopping"},
         {"optimizer.momentum=0.9", "--set optimizer.momentum: optimizer.momentum is not used by "
                                    "adam; remove it or choose sgd or rmsprop"},
         {"loss=null", "--set loss: missing key 'loss'"},

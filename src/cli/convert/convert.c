@@ -7,8 +7,9 @@
 #include "cli/convert/format.h"
 
 static const cohort_format *const formats[] = {
-    &cohort_format_idx,  &cohort_format_cifar10, &cohort_format_csv,
-    &cohort_format_text, &cohort_format_chars,   &cohort_format_digits,
+    &cohort_format_idx,    &cohort_format_cifar10, &cohort_format_csv,
+    &cohort_format_text,   &cohort_format_chars,   &cohort_format_digits,
+    &cohort_format_images, &cohort_format_npz,     &cohort_format_hdf5,
 };
 enum { FORMAT_COUNT = sizeof formats / sizeof *formats };
 

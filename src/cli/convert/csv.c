@@ -1,4 +1,4 @@
-/* Tables of numbers in delimited text. */
+/* Tables in delimited text: numbers, categories, labels. */
 #include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
@@ -7,24 +7,37 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/rng.h"
 #include "cli/convert/csv_reader.h"
-#include "cli/convert/format.h"
+#include "cli/convert/split.h"
 #include "data/dictionary.h"
+#include "data/table.h"
 
-enum { FEATURE, LABEL, IGNORED };
+enum { FEATURE, CATEGORY, LABEL, IGNORED };
+enum { CATEGORIES_MAX = 4096 }; /* of a column: more are hardly categories */
+
+/* What is done about missing values. */
+typedef enum missing_rule {
+    MISSING_ERROR,
+    MISSING_DROP,
+    MISSING_MEAN,
+    MISSING_CONSTANT
+} missing_rule;
 
 /* Everything read so far, row by row. */
 typedef struct table {
     const cohort_options *options;
     char delimiter;
     bool regression;
-    size_t column_count, feature_count, label_count;
-    unsigned char *roles; /* [column_count] */
-    char **names;         /* [column_count], or NULL without a header */
-    float *x;             /* [rows][feature_count] */
-    float *values;        /* [rows][label_count], regression */
-    int32_t *labels;      /* [rows], numbers in `classes` */
+    missing_rule missing;
+    double constant;                /* MISSING_CONSTANT */
+    cohort_table_encoding encoding; /* its marks from the start, its columns when all is read */
+    size_t column_count, feature_count, label_count, dropped;
+    unsigned char *roles;           /* [column_count] */
+    char **names;                   /* [column_count], or NULL without a header */
+    cohort_dictionary **categories; /* [column_count], NULL but for categories */
+    float *x;      /* [rows][feature_count] as read: numbers, numbers of categories; NaN: missing */
+    float *values; /* [rows][label_count], regression */
+    int32_t *labels; /* [rows], numbers in `classes` */
     size_t x_capacity, value_capacity, label_capacity, row_count;
     cohort_dictionary *classes;
 } table;
@@ -72,11 +85,11 @@ static cohort_status assign_role(table *t, const char *option, unsigned char rol
 /* Whether COLUMN (from 0) may hold texts in every row: class names and what is ignored. */
 static bool may_hold_text(const table *t, size_t column)
 {
-    static const char *const lists[2] = {"ignore", "label"};
-    for (size_t list = 0; list < 2; list++) {
+    static const char *const lists[3] = {"ignore", "categorical", "label"};
+    for (size_t list = 0; list < 3; list++) {
         size_t count = 0;
         const char *const *names = cohort_options_list(&count, t->options, lists[list]);
-        if (list == 1 && t->regression)
+        if (list == 2 && t->regression)
             return false;
         for (size_t i = 0; i < count; i++) {
             int64_t number = 0;
@@ -103,13 +116,13 @@ static cohort_status find_header(bool *header, const table *t, const char *path,
                                  const char *const *fields)
 {
     *header = cohort_options_given(t->options, "header") || names_a_column(t, "label") ||
-              names_a_column(t, "ignore");
+              names_a_column(t, "ignore") || names_a_column(t, "categorical");
     if (*header || cohort_options_given(t->options, "no-header"))
         return COHORT_OK;
     size_t texts = 0, numbers = 0;
     double value;
     for (size_t i = 0; i < t->column_count; i++) {
-        if (may_hold_text(t, i) || !*fields[i])
+        if (may_hold_text(t, i) || cohort_table_is_missing(&t->encoding, fields[i]))
             continue;
         if (is_finite_number(&value, fields[i]))
             numbers++;
@@ -140,11 +153,13 @@ static cohort_status plan_columns(table *t, const char *const *fields, size_t co
 {
     t->column_count = count;
     t->roles = calloc(count, 1);
-    COHORT_REQUIRE(t->roles, COHORT_MEMORY, "out of memory");
+    t->categories = calloc(count, sizeof *t->categories);
+    COHORT_REQUIRE(t->roles && t->categories, COHORT_MEMORY, "out of memory");
     if (header)
         COHORT_TRY(keep_names(t, fields));
     COHORT_TRY(assign_role(t, "ignore", IGNORED));
     COHORT_TRY(assign_role(t, "label", LABEL));
+    COHORT_TRY(assign_role(t, "categorical", CATEGORY));
     if (!cohort_options_given(t->options, "label"))
         for (size_t i = count; i-- > 0;)
             if (t->roles[i] == FEATURE) {
@@ -152,7 +167,9 @@ static cohort_status plan_columns(table *t, const char *const *fields, size_t co
                 break;
             }
     for (size_t i = 0; i < count; i++) {
-        t->feature_count += t->roles[i] == FEATURE;
+        t->feature_count += t->roles[i] == FEATURE || t->roles[i] == CATEGORY;
+        if (t->roles[i] == CATEGORY)
+            COHORT_TRY(cohort_dictionary_create(&t->categories[i]));
         t->label_count += t->roles[i] == LABEL;
     }
     COHORT_REQUIRE(t->feature_count > 0 && t->label_count > 0, COHORT_DATA,
@@ -167,25 +184,68 @@ static cohort_status plan_columns(table *t, const char *const *fields, size_t co
 static cohort_status not_a_number(const table *t, const cohort_csv_reader *reader, size_t column,
                                   const char *path, const char *field)
 {
-    return COHORT_FAIL(COHORT_DATA,
-                       "%s line %zu, column %zu%s%s%s: %s%.40s%s; mend the value, drop the row, or "
-                       "leave the column out with --ignore",
-                       path, cohort_csv_line(reader), column + 1, t->names ? " (" : "",
-                       t->names ? t->names[column] : "", t->names ? ")" : "",
-                       *field ? "\"" : "the value is missing", field,
-                       *field ? "\" is not a number" : "");
+    return COHORT_FAIL(
+        COHORT_DATA, "%s line %zu, column %zu%s%s%s: %s%.40s%s; mend the value, or use %s", path,
+        cohort_csv_line(reader), column + 1, t->names ? " (" : "", t->names ? t->names[column] : "",
+        t->names ? ")" : "", *field ? "\"" : "the value is missing", field,
+        *field ? "\" is not a number" : "",
+        *field ? "--categorical, --missing-mark or --ignore" : "--missing or --ignore");
 }
 
 static cohort_status add_label(table *t, const char *path, const cohort_csv_reader *reader,
                                size_t column, const char *field)
 {
-    COHORT_REQUIRE(*field, COHORT_DATA, "%s line %zu, column %zu: the label is missing", path,
-                   cohort_csv_line(reader), column + 1);
+    COHORT_REQUIRE(!cohort_table_is_missing(&t->encoding, field), COHORT_DATA,
+                   "%s line %zu, column %zu: the label is missing", path, cohort_csv_line(reader),
+                   column + 1);
     uint32_t id = 0;
     COHORT_TRY(
         cohort_grow((void **)&t->labels, &t->label_capacity, t->row_count + 1, sizeof *t->labels));
     COHORT_TRY(cohort_dictionary_add(&id, t->classes, field, strlen(field)));
     t->labels[t->row_count] = (int32_t)id;
+    return COHORT_OK;
+}
+
+/* Whether a value is missing for which the row is to be left out. */
+static bool is_dropped(const table *t, const char *const *fields)
+{
+    for (size_t i = 0; t->missing == MISSING_DROP && i < t->column_count; i++)
+        if (t->roles[i] != IGNORED && cohort_table_is_missing(&t->encoding, fields[i]))
+            return true;
+    return false;
+}
+
+/* Feature or label value of a number column; NaN where a rule fills it in. */
+static cohort_status read_number(float *out, const table *t, const char *path,
+                                 const cohort_csv_reader *reader, size_t column, const char *field)
+{
+    double value = 0;
+    const bool missing = cohort_table_is_missing(&t->encoding, field);
+    if (missing && t->roles[column] == FEATURE && t->missing != MISSING_ERROR) {
+        *out = NAN;
+        return COHORT_OK;
+    }
+    /* The bound of float, so that nothing becomes infinite on the way. */
+    if (missing || !is_finite_number(&value, field) || !isfinite((float)value))
+        return not_a_number(t, reader, column, path, missing ? "" : field);
+    *out = (float)value;
+    return COHORT_OK;
+}
+
+static cohort_status read_category(float *out, table *t, const char *path,
+                                   const cohort_csv_reader *reader, size_t column,
+                                   const char *field)
+{
+    uint32_t id = 0;
+    *out = NAN;
+    if (cohort_table_is_missing(&t->encoding, field))
+        return t->missing == MISSING_ERROR ? not_a_number(t, reader, column, path, "") : COHORT_OK;
+    COHORT_TRY(cohort_dictionary_add(&id, t->categories[column], field, strlen(field)));
+    COHORT_REQUIRE(id < CATEGORIES_MAX, COHORT_DATA,
+                   "%s line %zu: column %zu has more than %d different values; is it really "
+                   "--categorical?",
+                   path, cohort_csv_line(reader), column + 1, CATEGORIES_MAX);
+    *out = (float)id;
     return COHORT_OK;
 }
 
@@ -195,6 +255,10 @@ static cohort_status add_row(table *t, const char *path, const cohort_csv_reader
     COHORT_REQUIRE(count == t->column_count, COHORT_DATA,
                    "%s line %zu: %zu columns where the first line has %zu", path,
                    cohort_csv_line(reader), count, t->column_count);
+    if (is_dropped(t, fields)) {
+        t->dropped++;
+        return COHORT_OK;
+    }
     COHORT_TRY(cohort_grow((void **)&t->x, &t->x_capacity, (t->row_count + 1) * t->feature_count,
                            sizeof *t->x));
     COHORT_TRY(cohort_grow((void **)&t->values, &t->value_capacity,
@@ -202,20 +266,14 @@ static cohort_status add_row(table *t, const char *path, const cohort_csv_reader
     float *x = t->x + t->row_count * t->feature_count;
     float *values = t->values + t->row_count * t->label_count;
     for (size_t i = 0; i < count; i++) {
-        double value = 0;
-        if (t->roles[i] == IGNORED)
-            continue;
-        if (t->roles[i] == LABEL && !t->regression) {
+        if (t->roles[i] == CATEGORY)
+            COHORT_TRY(read_category(x++, t, path, reader, i, fields[i]));
+        else if (t->roles[i] == FEATURE)
+            COHORT_TRY(read_number(x++, t, path, reader, i, fields[i]));
+        else if (t->roles[i] == LABEL && t->regression)
+            COHORT_TRY(read_number(values++, t, path, reader, i, fields[i]));
+        else if (t->roles[i] == LABEL)
             COHORT_TRY(add_label(t, path, reader, i, fields[i]));
-            continue;
-        }
-        /* The bound of float, so that nothing becomes infinite on the way. */
-        if (!is_finite_number(&value, fields[i]) || fabs(value) > 3.4e38)
-            return not_a_number(t, reader, i, path, fields[i]);
-        if (t->roles[i] == LABEL)
-            *values++ = (float)value;
-        else
-            *x++ = (float)value;
     }
     t->row_count++;
     return COHORT_OK;
@@ -322,55 +380,186 @@ static cohort_status sort_classes(cohort_writer *writer, table *t)
     return status;
 }
 
+/* ---- Encoding ---- */
+
+/* Mean, deviation and what stands for missing values of raw feature AT, from training rows. */
+static void measure_number(cohort_table_column *column, const table *t, const cohort_split *split,
+                           size_t test_begin, size_t at)
+{
+    double sum = 0, squares = 0;
+    size_t count = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t row = 0; row < test_begin; row++) {
+            const double value = (double)t->x[row * t->feature_count + at];
+            if (isnan(value) || cohort_split_is_test(split, row))
+                continue;
+            if (pass == 0) {
+                sum += value;
+                count++;
+            } else {
+                squares += (value - column->mean) * (value - column->mean);
+            }
+        }
+        column->mean = count ? sum / (double)count : 0;
+    }
+    column->may_miss = t->missing == MISSING_MEAN || t->missing == MISSING_CONSTANT;
+    column->fill = t->missing == MISSING_MEAN ? column->mean : t->constant;
+    column->deviation = count ? sqrt(squares / (double)count) : 0;
+    if (!cohort_options_given(t->options, "standardise")) {
+        column->mean = 0;
+        column->deviation = 1;
+    } else if (!(column->deviation > 0)) { /* the same value everywhere */
+        column->deviation = 1;
+    }
+}
+
+typedef struct category {
+    const char *text;
+    uint32_t id;
+} category;
+
+static int compare_categories(const void *a, const void *b)
+{
+    return strcmp(((const category *)a)->text, ((const category *)b)->text);
+}
+
+/* The values in order; the numbers in x become places in that order. */
+static cohort_status sort_categories(cohort_table_column *column, table *t, size_t index, size_t at)
+{
+    const uint32_t count = cohort_dictionary_count(t->categories[index]);
+    category *sorted = calloc(count + 1, sizeof *sorted);
+    const char **texts = calloc(count + 1, sizeof *texts);
+    uint32_t *place = calloc(count + 1, sizeof *place);
+    cohort_status status = COHORT_OK;
+    COHORT_REQUIRE_DONE(status, sorted && texts && place, COHORT_MEMORY, "out of memory");
+    COHORT_REQUIRE_DONE(status, count > 0, COHORT_DATA, "column %zu has no values at all",
+                        index + 1);
+    for (uint32_t i = 0; i < count; i++)
+        sorted[i] = (category){cohort_dictionary_text(t->categories[index], i), i};
+    qsort(sorted, count, sizeof *sorted, compare_categories);
+    for (uint32_t i = 0; i < count; i++) {
+        texts[i] = sorted[i].text;
+        place[sorted[i].id] = i;
+    }
+    for (size_t row = 0; row < t->row_count; row++) {
+        float *value = &t->x[row * t->feature_count + at];
+        if (!isnan(*value))
+            *value = (float)place[(uint32_t)*value];
+    }
+    column->values = texts;
+    column->value_count = count;
+    column->may_miss = t->missing == MISSING_MEAN || t->missing == MISSING_CONSTANT;
+    status = cohort_table_add(&t->encoding, column);
+done:
+    free(sorted);
+    free(texts);
+    free(place);
+    return status;
+}
+
+static cohort_status build_encoding(table *t, const cohort_split *split, size_t test_begin)
+{
+    static const cohort_table_role roles[] = {COHORT_TABLE_NUMBER, COHORT_TABLE_CATEGORY,
+                                              COHORT_TABLE_LABEL, COHORT_TABLE_IGNORED};
+    t->encoding.delimiter = t->delimiter;
+    t->encoding.has_names = t->names != NULL;
+    for (size_t i = 0, at = 0; i < t->column_count; i++) {
+        cohort_table_column column = {
+            .name = t->names ? t->names[i] : "", .role = roles[t->roles[i]], .deviation = 1};
+        if (t->roles[i] == CATEGORY) {
+            COHORT_TRY(sort_categories(&column, t, i, at++));
+            continue;
+        }
+        if (t->roles[i] == FEATURE)
+            measure_number(&column, t, split, test_begin, at++);
+        COHORT_TRY(cohort_table_add(&t->encoding, &column));
+    }
+    return COHORT_OK;
+}
+
+static cohort_status write_encoding(cohort_writer *writer, const table *t)
+{
+    cohort_text text = {0};
+    cohort_table_describe(&text, &t->encoding);
+    cohort_status status = cohort_text_status(&text);
+    if (status == COHORT_OK)
+        status = cohort_writer_attribute(writer, "table", text.data);
+    cohort_text_clear(&text);
+    return status;
+}
+
+/* The attribute `features`: a column's name, or "column=value" for each value. */
 static cohort_status name_features(cohort_writer *writer, const table *t)
 {
     if (!t->names)
         return COHORT_OK;
-    const char **names = calloc(t->feature_count, sizeof *names);
-    COHORT_REQUIRE(names, COHORT_MEMORY, "out of memory");
-    for (size_t i = 0, at = 0; i < t->column_count; i++)
-        if (t->roles[i] == FEATURE)
-            names[at++] = t->names[i];
-    cohort_status status =
-        cohort_writer_attribute_list(writer, "features", names, t->feature_count);
-    free(names);
+    cohort_arena *arena = NULL;
+    const char **names = NULL;
+    cohort_text text = {0};
+    size_t at = 0;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_arena_create(&arena));
+    COHORT_TRY_DONE(status, COHORT_TAKE(&names, arena, cohort_table_width(&t->encoding)));
+    for (size_t i = 0; i < t->column_count; i++) {
+        const cohort_table_column *column = &t->encoding.columns[i];
+        const size_t count = column->role == COHORT_TABLE_NUMBER     ? 1
+                             : column->role == COHORT_TABLE_CATEGORY ? column->value_count
+                                                                     : 0;
+        for (size_t k = 0; k < count; k++) {
+            char *copy = NULL;
+            text.length = 0;
+            cohort_text_append(&text, "%s%s%s", column->name,
+                               column->role == COHORT_TABLE_CATEGORY ? "=" : "",
+                               column->role == COHORT_TABLE_CATEGORY ? column->values[k] : "");
+            COHORT_TRY_DONE(status, cohort_text_status(&text));
+            COHORT_TRY_DONE(status, cohort_arena_copy(&copy, arena, text.data));
+            names[at++] = copy;
+        }
+    }
+    COHORT_TRY_DONE(status, cohort_writer_attribute_list(writer, "features", names, at));
+done:
+    cohort_text_clear(&text);
+    cohort_arena_destroy(arena);
     return status;
 }
 
-typedef struct group {
-    size_t x, y;
-} group;
-
-static cohort_status add_group(group *out, cohort_writer *writer, const table *t, const char *name,
-                               int deflate)
+/* OUT [width] = row ROW, encoded. */
+static void encode_row(float *out, const table *t, size_t row)
 {
-    cohort_shape values = {.dim_count = t->regression, .dims = {t->label_count}};
-    COHORT_TRY(cohort_writer_add(&out->x, writer, name, "x", COHORT_F32,
-                                 &cohort_shape_of(t->feature_count), deflate));
-    return cohort_writer_add(&out->y, writer, name, "y", t->regression ? COHORT_F32 : COHORT_I32,
-                             &values, 0);
+    const float *x = t->x + row * t->feature_count;
+    for (size_t i = 0; i < t->column_count; i++) {
+        const cohort_table_column *column = &t->encoding.columns[i];
+        if (column->role == COHORT_TABLE_NUMBER)
+            out = cohort_table_put_number(out, column, *x++);
+        else if (column->role == COHORT_TABLE_CATEGORY) {
+            out = cohort_table_put_category(out, column, isnan(*x) ? SIZE_MAX : (size_t)*x);
+            x++;
+        }
+    }
 }
 
-/* Rows from TEST_BEGIN on are the test file's; without one, TEST_COUNT rows drawn by SEED. */
-static cohort_status write_rows(cohort_writer *writer, const table *t, size_t test_begin,
-                                size_t test_count, uint64_t seed, int deflate)
+/* Rows from TEST_BEGIN on are the test file's. */
+static cohort_status write_rows(cohort_writer *writer, const table *t, cohort_split *split,
+                                size_t test_begin)
 {
-    group groups[2];
-    COHORT_TRY(add_group(&groups[0], writer, t, "train", deflate));
-    if (test_count > 0 || test_begin < t->row_count)
-        COHORT_TRY(add_group(&groups[1], writer, t, "test", deflate));
-    cohort_permutation order =
-        cohort_permutation_make(t->row_count, seed, COHORT_RNG_CONVERT, 0, 0);
-    for (size_t row = 0; row < t->row_count; row++) {
-        bool test = row >= test_begin ||
-                    (test_count > 0 && cohort_permutation_at(&order, row) < test_count);
-        const group *to = &groups[test];
+    const size_t width = cohort_table_width(&t->encoding);
+    const cohort_split_shape shape = {.x = COHORT_F32,
+                                      .y = t->regression ? COHORT_F32 : COHORT_I32,
+                                      .x_shape = cohort_shape_of(width),
+                                      .y_shape = {t->regression, {t->label_count}}};
+    float *x = NULL;
+    COHORT_TRY(cohort_split_open(split, writer, t->options, &shape, test_begin < t->row_count));
+    COHORT_TRY(COHORT_ALLOCATE(&x, width));
+    cohort_status status = COHORT_OK;
+    for (size_t row = 0; row < t->row_count && status == COHORT_OK; row++) {
         const void *y = t->regression ? (const void *)(t->values + row * t->label_count)
                                       : (const void *)(t->labels + row);
-        COHORT_TRY(cohort_writer_append(writer, to->x, t->x + row * t->feature_count, 1));
-        COHORT_TRY(cohort_writer_append(writer, to->y, y, 1));
+        encode_row(x, t, row);
+        status = cohort_split_append(split, row >= test_begin || cohort_split_is_test(split, row),
+                                     x, y, 1);
     }
-    return COHORT_OK;
+    cohort_free(x);
+    return status;
 }
 
 static void clear_table(table *t)
@@ -383,45 +572,65 @@ static void clear_table(table *t)
     free(t->values);
     free(t->labels);
     cohort_dictionary_destroy(t->classes);
+    for (size_t i = 0; t->categories && i < t->column_count; i++)
+        cohort_dictionary_destroy(t->categories[i]);
+    free(t->categories);
+    cohort_table_clear(&t->encoding);
 }
 
-static cohort_status convert(cohort_writer *writer, table *t, double test_fraction, uint64_t seed)
+static cohort_status convert(cohort_writer *writer, table *t)
 {
     const cohort_options *options = t->options;
-    int deflate = 0;
-    COHORT_TRY(cohort_format_compression(&deflate, options));
+    const bool has_test = options->positional_count == 2;
+    cohort_split split = {0};
     COHORT_TRY(cohort_dictionary_create(&t->classes));
     COHORT_TRY(read_table(t, options->positional[0]));
-    size_t test_begin = t->row_count, test_count = 0;
-    if (options->positional_count == 2) {
+    const size_t test_begin = t->row_count;
+    if (has_test)
         COHORT_TRY(read_table(t, options->positional[1]));
-    } else {
-        test_count = (size_t)llround((double)t->row_count * test_fraction);
-        COHORT_REQUIRE(test_count < t->row_count, COHORT_USAGE,
-                       "convert csv: --test %g of %zu rows leaves none to train on", test_fraction,
-                       t->row_count);
-    }
+    COHORT_TRY(cohort_split_draw(&split, options, test_begin, 0.2, has_test));
     if (!t->regression)
         COHORT_TRY(sort_classes(writer, t));
+    COHORT_TRY(build_encoding(t, &split, test_begin));
     COHORT_TRY(name_features(writer, t));
-    return write_rows(writer, t, test_begin, test_count, seed, deflate);
+    COHORT_TRY(write_encoding(writer, t));
+    COHORT_TRY(write_rows(writer, t, &split, test_begin));
+    if (t->dropped)
+        printf("left out %zu rows with missing values\n", t->dropped);
+    return COHORT_OK;
+}
+
+/* --missing and --missing-mark. */
+static cohort_status read_rules(table *t)
+{
+    const char *rule = cohort_options_get(t->options, "missing");
+    size_t count = 0;
+    const char *const *marks = cohort_options_list(&count, t->options, "missing-mark");
+    for (size_t i = 0; i < count; i++)
+        COHORT_TRY(cohort_table_add_mark(&t->encoding, marks[i]));
+    if (!rule || strcmp(rule, "error") == 0)
+        return COHORT_OK;
+    t->missing = strcmp(rule, "drop") == 0   ? MISSING_DROP
+                 : strcmp(rule, "mean") == 0 ? MISSING_MEAN
+                                             : MISSING_CONSTANT;
+    COHORT_REQUIRE(t->missing != MISSING_CONSTANT ||
+                       (is_finite_number(&t->constant, rule) && isfinite((float)t->constant)),
+                   COHORT_USAGE, "convert csv: --missing %s: must be error, drop, mean or a number",
+                   rule);
+    return COHORT_OK;
 }
 
 static cohort_status run(cohort_writer *writer, const cohort_options *options)
 {
-    double test_fraction = 0;
-    uint64_t seed = 0;
     const char *delimiter = cohort_options_get(options, "delimiter");
     table t = {.options = options, .regression = cohort_options_given(options, "regression")};
-    COHORT_TRY(cohort_options_number(&test_fraction, options, "test", 0.2, 0, 1));
-    COHORT_TRY(cohort_format_seed(&seed, options));
     COHORT_TRY(cohort_csv_delimiter(&t.delimiter, delimiter ? delimiter : ","));
     COHORT_REQUIRE(!cohort_options_given(options, "header") ||
                        !cohort_options_given(options, "no-header"),
                    COHORT_USAGE, "convert csv: --header and --no-header contradict each other");
-    COHORT_REQUIRE(options->positional_count == 1 || !cohort_options_given(options, "test"),
-                   COHORT_USAGE, "convert csv: --test does not go with a test file");
-    cohort_status status = convert(writer, &t, test_fraction, seed);
+    cohort_status status = read_rules(&t);
+    if (status == COHORT_OK)
+        status = convert(writer, &t);
     clear_table(&t);
     return status;
 }
@@ -435,18 +644,30 @@ static const cohort_option options[] = {
     {"header", NULL, "the first line holds names (default: if it looks so)", false},
     {"no-header", NULL, "the first line holds values", false},
     {"delimiter", "CHARACTER", "between columns, or the word tab (default: ,)", false},
-    {"test", "FRACTION", "of the rows, drawn by seed, that become /test (default: 0.2)", false},
-    {"seed", "N", "of that draw (default: 1)", false},
+    {"categorical", "COLUMN",
+     "a column of categories: a feature of 0 or 1 for each of its values; may be repeated", true},
+    {"missing", "RULE",
+     "for missing values: error (default), drop the row, mean of the training rows, or a number",
+     false},
+    {"missing-mark", "TEXT",
+     "what stands for a missing value besides nothing, e.g. NA; may be repeated", true},
+    {"standardise", NULL, "features to mean 0 and deviation 1 over the training rows", false},
+    COHORT_SPLIT_OPTIONS,
 };
 
 const cohort_format cohort_format_csv = {
     .name = "csv",
     .usage = "FILE.csv [TEST.csv]",
-    .summary = "tables of numbers with a label column",
-    .help = "Reads delimited text (RFC 4180). Every column but the labels must hold numbers in\n"
-            "every row. Labels may be texts or numbers; they are sorted (whole numbers by value)\n"
-            "and numbered from 0. Writes /train and /test: x float32 [n][columns], y class\n"
-            "numbers [n] with the attribute `classes`; column names as the attribute `features`.",
+    .summary = "tables with a label column",
+    .help =
+        "Reads delimited text (RFC 4180: fields may be quoted). Every column but the labels and\n"
+        "the categorical ones must hold numbers. Labels may be texts or numbers; they are\n"
+        "sorted (whole numbers by value) and numbered from 0. With --missing mean or a number\n"
+        "a missing category is none of them: all its features are 0.\n\n"
+        "Writes /train and /test: x float32 [n][features], y class numbers [n] with the\n"
+        "attribute `classes`; features' names as the attribute `features`; and how columns\n"
+        "became features as the attribute `table`, which goes into checkpoints: `cohort\n"
+        "predict MODEL TABLE.csv` treats a table of the same kind in the same way.",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .least = 1,

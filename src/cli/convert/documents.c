@@ -53,12 +53,42 @@ static cohort_status add_document(cohort_documents *documents, cohort_document d
     return COHORT_OK;
 }
 
+/* What a tree that was downloaded may not name does not get into the data: no link of it leads
+ * out. */
+static cohort_status check_inside(const cohort_documents *documents, const char *path)
+{
+    const size_t length = strlen(documents->root);
+    char *real = realpath(path, NULL);
+    const bool is_inside =
+        real && strncmp(real, documents->root, length) == 0 && (real[length] == '/' || length == 1);
+    free(real);
+    COHORT_REQUIRE(is_inside, COHORT_DATA,
+                   "%s is a link that leads out of %s, or nowhere; put a copy in its place", path,
+                   documents->root);
+    return COHORT_OK;
+}
+
+/* A text is a regular file: others can block for ever. */
+static cohort_status check_file(const cohort_documents *documents, const char *path)
+{
+    struct stat info;
+    const bool there = lstat(path, &info) == 0;
+    if (there && S_ISLNK(info.st_mode))
+        COHORT_TRY(check_inside(documents, path));
+    COHORT_REQUIRE(there && stat(path, &info) == 0 && S_ISREG(info.st_mode), COHORT_DATA,
+                   "%s is not a regular file; remove it", path);
+    return COHORT_OK;
+}
+
 static cohort_status add_file(cohort_documents *documents, const char *folder, const char *name,
                               int32_t label, bool test)
 {
     cohort_text path = {0};
     cohort_status status = cohort_path_join(&path, folder, name);
-    if (status == COHORT_OK && !is_folder(path.data))
+    const bool is_text = status == COHORT_OK && !is_folder(path.data);
+    if (is_text)
+        status = check_file(documents, path.data);
+    if (is_text && status == COHORT_OK)
         status = add_document(documents,
                               (cohort_document){.path = path.data, .label = label, .test = test});
     else
@@ -110,11 +140,12 @@ static cohort_status list_split(cohort_documents *documents, const char *folder,
         COHORT_TRY_DONE(status, cohort_path_join(&path, folder, name));
         if (!is_folder(path.data) || strcmp(name, "unsup") == 0)
             continue;
+        COHORT_TRY_DONE(status, check_inside(documents, path.data));
         COHORT_TRY_DONE(status, number_class(&label, documents, folder, name, test));
         COHORT_TRY_DONE(status, list_class(documents, path.data, label, test));
     }
     COHORT_REQUIRE_DONE(status, cohort_dictionary_count(documents->classes) >= 2, COHORT_DATA,
-                        "%s has %u folders of texts; a folder per class is needed, at least two",
+                        "%s has %u folders of files; a folder per class is needed, at least two",
                         folder, cohort_dictionary_count(documents->classes));
 done:
     free_entries(entries, count);
@@ -126,6 +157,9 @@ cohort_status cohort_documents_list(cohort_documents *documents, const char *fol
 {
     cohort_text train = {0}, test = {0};
     cohort_status status = COHORT_OK;
+    documents->root = realpath(folder, NULL);
+    COHORT_REQUIRE_DONE(status, documents->root, COHORT_DATA, "cannot read the folder %s: %s",
+                        folder, strerror(errno));
     COHORT_TRY_DONE(status, cohort_dictionary_create(&documents->classes));
     COHORT_TRY_DONE(status, cohort_path_join(&train, folder, "train"));
     COHORT_TRY_DONE(status, cohort_path_join(&test, folder, "test"));
@@ -271,6 +305,7 @@ static cohort_status sort_classes(cohort_documents *documents)
                                             cohort_dictionary_length(documents->classes, old));
     }
     cohort_dictionary_destroy(documents->classes);
+    free(documents->root);
     documents->classes = sorted;
     sorted = NULL;
 done:
@@ -299,6 +334,7 @@ void cohort_documents_clear(cohort_documents *documents)
     free(documents->items);
     cohort_text_clear(&documents->texts);
     cohort_dictionary_destroy(documents->classes);
+    free(documents->root);
     *documents = (cohort_documents){0};
 }
 

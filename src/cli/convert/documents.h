@@ -20,12 +20,14 @@ typedef struct cohort_documents {
     cohort_text texts;
     cohort_dictionary *classes; /* in order */
     bool has_test;              /* the source has a test split of its own */
+    char *root;                 /* of a tree of files, without links; owned */
 } cohort_documents;
 
 /* FOLDER/train/CLASS/FILE and FOLDER/test/CLASS/FILE, or FOLDER/CLASS/FILE; classes and
  * files in the order of their names. Hidden files and the class "unsup" (aclImdb's reviews
  * without labels) are left out. COHORT_DATA: fewer than two classes, a class without
- * files, a test class that is none of training. */
+ * files, a test class that is none of training, links that lead out of FOLDER, texts that
+ * are no regular files. */
 COHORT_NODISCARD cohort_status cohort_documents_list(cohort_documents *documents,
                                                      const char *folder);
 /* The columns --text and --label of PATH and, if not NULL, TEST_PATH. */

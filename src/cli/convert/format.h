@@ -19,7 +19,8 @@ typedef struct cohort_format {
 } cohort_format;
 
 extern const cohort_format cohort_format_idx, cohort_format_cifar10, cohort_format_csv,
-    cohort_format_text, cohort_format_chars, cohort_format_digits;
+    cohort_format_text, cohort_format_chars, cohort_format_digits, cohort_format_images,
+    cohort_format_npz, cohort_format_hdf5;
 
 /* The DEFLATE level asked for by --compress, an option of every format. */
 COHORT_NODISCARD cohort_status cohort_format_compression(int *level, const cohort_options *options);

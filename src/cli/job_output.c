@@ -1,0 +1,122 @@
+#include "cli/job_output.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { LINE_BYTES_MAX = 64 << 10 };
+
+static void pass(cohort_text *text)
+{
+    if (text->length > 0)
+        fwrite(text->data, 1, text->length, stderr);
+    fflush(stderr);
+    text->length = 0;
+}
+
+static bool contains_any(const char *text, const char *const *parts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strstr(text, parts[i]))
+            return true;
+    return false;
+}
+
+/* "… process rank 2 with PID 0 on node vm exited on signal 9 (Killed)." */
+static void read_lost_rank(cohort_job_output *output)
+{
+    const char *at = strstr(output->block.data, "noticed that process rank ");
+    int rank = 0, signal = 0;
+    char host[sizeof output->host];
+    if (at && output->lost_rank < 0 &&
+        sscanf(at, "noticed that process rank %d with PID %*s on node %63s exited on signal %d",
+               &rank, host, &signal) == 3) {
+        output->lost_rank = rank;
+        output->signal = signal;
+        memcpy(output->host, host, sizeof host);
+    }
+}
+
+/* A framed block: mpirun's words on how the job ended, or something a user must see. */
+static void end_block(cohort_job_output *output)
+{
+    static const char *const known[] = {
+        "noticed that process rank ",
+        "Primary job  terminated normally",
+        "MPI_ABORT was invoked on rank",
+        "detected that one or more processes exited with non-zero status",
+    };
+    output->in_block = false;
+    read_lost_rank(output);
+    if (contains_any(output->block.data, known, sizeof known / sizeof *known))
+        output->block.length = 0;
+    pass(&output->block);
+}
+
+/* What Open MPI's own server says when a rank it serves is gone, or many say the same. */
+static bool is_noise(const char *line)
+{
+    static const char *const known[] = {
+        "] PMIX ERROR: BAD-PARAM in file",
+        "orte/util/show_help.c at line",
+        "have sent help message help-mpi-api.txt / mpi-abort",
+        "has sent help message help-mpi-api.txt / mpi-abort",
+        "Set MCA parameter \"orte_base_help_aggregate\" to 0",
+    };
+    if (strncmp(line, "mpirun: Forwarding signal", 25) == 0)
+        return true;
+    return line[0] == '[' && contains_any(line, known, sizeof known / sizeof *known);
+}
+
+static bool is_frame(const char *line)
+{
+    return strspn(line, "-") >= 60 && line[strspn(line, "-")] == '\n';
+}
+
+static void take_line(cohort_job_output *output)
+{
+    cohort_text *line = &output->line;
+    const bool frame = is_frame(line->data);
+    if (output->in_block || frame) {
+        cohort_text_append_bytes(&output->block, line->data, line->length);
+        if (frame && output->in_block)
+            end_block(output);
+        else
+            output->in_block = true;
+    } else if (strncmp(line->data, COHORT_JOB_OUTCOME, strlen(COHORT_JOB_OUTCOME)) == 0) {
+        int code = -1;
+        if (sscanf(line->data + strlen(COHORT_JOB_OUTCOME), "%d", &code) == 1 &&
+            output->outcome != 0)
+            output->outcome = code;
+    } else if (line->data[0] != '\n' && !is_noise(line->data)) {
+        output->has_named = output->has_named || strncmp(line->data, "cohort: rank ", 13) == 0;
+        pass(line);
+    }
+    line->length = 0;
+}
+
+void cohort_job_output_take(cohort_job_output *output, const char *bytes, size_t count)
+{
+    while (count > 0) {
+        const char *end = memchr(bytes, '\n', count);
+        const size_t part = end ? (size_t)(end - bytes) + 1 : count;
+        cohort_text_append_bytes(&output->line, bytes, part);
+        if (!output->line.failed && (end || output->line.length > LINE_BYTES_MAX))
+            take_line(output);
+        bytes += part;
+        count -= part;
+    }
+}
+
+void cohort_job_output_flush(cohort_job_output *output)
+{
+    if (output->line.length > 0)
+        take_line(output);
+    pass(&output->block);
+    output->in_block = false;
+}
+
+void cohort_job_output_clear(cohort_job_output *output)
+{
+    cohort_text_clear(&output->line);
+    cohort_text_clear(&output->block);
+}

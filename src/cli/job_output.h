@@ -1,0 +1,32 @@
+/* What a launched job writes to stderr, on its way to ours: lines of the ranks pass, what
+ * mpirun says about how it ended is read instead of shown, since one line of ours says it. */
+#ifndef COHORT_CLI_JOB_OUTPUT_H
+#define COHORT_CLI_JOB_OUTPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/text.h"
+
+/* The line by which a job's speaker tells its launcher the exit code, where mpirun would not
+ * (`--enable-recovery` makes its own exit code 0). */
+#define COHORT_JOB_OUTCOME "cohort-outcome: "
+
+/* Start from {.outcome = -1, .lost_rank = -1}; free with cohort_job_output_clear. */
+typedef struct cohort_job_output {
+    int outcome;    /* the exit code told, or -1 */
+    int lost_rank;  /* the rank mpirun saw end by a signal, or -1 */
+    int signal;     /* which signal */
+    char host[64];  /* where */
+    bool has_named; /* a line of ours about a lost rank has passed */
+    cohort_text line, block;
+    bool in_block; /* between two lines of dashes, as mpirun frames its words */
+} cohort_job_output;
+
+/* Takes BYTES as they come; whole lines that may pass go to stderr. */
+void cohort_job_output_take(cohort_job_output *output, const char *bytes, size_t count);
+/* Lets out what is held back, at the end of the stream. */
+void cohort_job_output_flush(cohort_job_output *output);
+void cohort_job_output_clear(cohort_job_output *output);
+
+#endif

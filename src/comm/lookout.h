@@ -1,0 +1,17 @@
+/* A thread that keeps a deadline while this rank is inside calls of MPI that know none (starting,
+ * making windows and communicators), and that sees ranks of this host die meanwhile, where the
+ * launcher does not end the job then (`mpirun --enable-recovery`). */
+#ifndef COHORT_COMM_LOOKOUT_H
+#define COHORT_COMM_LOOKOUT_H
+
+/* Called in that thread when this rank must not wait any longer: it prints MESSAGE on the lowest
+ * rank that is left and ends the process with exit code 5. Does not return. */
+typedef void cohort_lookout_action(const char *message, int is_speaker);
+/* Without an action nothing is watched. Set by the program, before MPI is started. */
+void cohort_lookout_set_action(cohort_lookout_action *action);
+
+/* From now on, until end, for at most SECONDS. DOING: "start-up", static. */
+void cohort_lookout_begin(const char *doing, double seconds);
+void cohort_lookout_end(void);
+
+#endif

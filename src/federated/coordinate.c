@@ -1,0 +1,496 @@
+/* Rank 0 of a deployment. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/rng.h"
+#include "federated/deploy_private.h"
+
+/* Seconds between signs of life, and that clients get to say goodbye. */
+static const double ALIVE_INTERVAL = 2, GOODBYE_TIME = 10;
+
+typedef enum member_state {
+    MEMBER_STARTING,
+    MEMBER_JOINED,
+    MEMBER_GONE, /* its process has ended */
+    MEMBER_LEFT  /* has said goodbye */
+} member_state;
+
+/* Client k is rank k + 1. */
+typedef struct member {
+    member_state state;
+    uint64_t rows;
+} member;
+
+typedef struct cohort_deployment {
+    cohort_comm *job, *alone; /* all ranks; this one */
+    cohort_mail *mail;
+    size_t count; /* clients */
+    member *members;
+    size_t *available; /* [count] scratch */
+    size_t wanted;     /* updates of a round */
+    double next_alive;
+} cohort_deployment;
+
+static int rank_of(size_t client)
+{
+    return (int)client + 1;
+}
+
+static double round_timeout(const cohort_federated *federated)
+{
+    return federated->how->round_timeout > 0 ? federated->how->round_timeout
+                                             : federated->recipe->comm.timeout;
+}
+
+/* Sends LETTER with TEXT behind it (may be NULL) to CLIENT; nobody minds if it is lost. */
+static void tell(cohort_deployment *deployment, size_t client, const cohort_letter *letter,
+                 const char *text)
+{
+    cohort_parcel *parcel = NULL;
+    cohort_status status = cohort_letter_create(&parcel, letter, text ? COHORT_LETTER_TEXT : 0);
+    if (status == COHORT_OK && text)
+        snprintf((char *)parcel->data + COHORT_FEDERATED_HEADER_BYTES, COHORT_LETTER_TEXT, "%s",
+                 text);
+    if (status == COHORT_OK)
+        status = cohort_mail_send(deployment->mail, rank_of(client), parcel);
+    if (status != COHORT_OK)
+        cohort_error_clear();
+    cohort_parcel_release(parcel);
+}
+
+/* Signs of life, now and then; dead processes of this host. */
+static void look_after(cohort_deployment *deployment)
+{
+    const double now = cohort_clock_seconds();
+    const cohort_letter alive = {.kind = COHORT_LETTER_ALIVE};
+    if (now < deployment->next_alive)
+        return;
+    deployment->next_alive = now + ALIVE_INTERVAL;
+    for (size_t k = 0; k < deployment->count; k++) {
+        member *at = &deployment->members[k];
+        if (at->state == MEMBER_GONE || at->state == MEMBER_LEFT)
+            continue;
+        if (cohort_mail_is_dead(deployment->mail, rank_of(k))) {
+            at->state = MEMBER_GONE;
+            cohort_log(COHORT_LOG_WARNING, "client %zu (rank %d on %s) has died", k, rank_of(k),
+                       cohort_comm_host(deployment->job, rank_of(k)));
+        }
+        if (at->state != MEMBER_GONE && !cohort_mail_is_pending(deployment->mail, rank_of(k)))
+            tell(deployment, k, &alive, NULL);
+    }
+}
+
+/* --- Start-up --- */
+
+/* Network and test data from this rank's own file. */
+static cohort_status open_own(cohort_federated *federated)
+{
+    const cohort_recipe *recipe = federated->recipe;
+    cohort_text path = {0};
+    cohort_dataset *dataset = NULL;
+    double fraction = 0;
+    bool has_test = false;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_deployment_file(&path, recipe, 0));
+    COHORT_TRY_DONE(status, cohort_job_has_test(&has_test, federated->comm, recipe, path.data));
+    const bool has_group =
+        recipe->data.validation && !cohort_job_validation_fraction(&fraction, recipe);
+    COHORT_REQUIRE_DONE(status, has_test || has_group, COHORT_DATA,
+                        "%s: the coordinator needs test data to know the network's input; give it "
+                        "a group '%s'",
+                        path.data, recipe->data.test);
+    COHORT_TRY_DONE(status,
+                    cohort_job_open_data(&dataset, federated->comm, recipe, path.data,
+                                         has_test ? recipe->data.test : recipe->data.validation,
+                                         cohort_job_needs_targets(recipe)));
+    COHORT_TRY_DONE(status,
+                    cohort_federated_open_model(federated, cohort_dataset_describe(dataset)));
+    COHORT_TRY_DONE(status, cohort_federated_open_splits(federated, path.data));
+done:
+    cohort_dataset_close(dataset);
+    cohort_text_clear(&path);
+    return status;
+}
+
+/* Takes the word of CLIENT that it is ready, or why not. */
+static cohort_status take_join(cohort_federated *federated, size_t client,
+                               const cohort_letter *letter, const unsigned char *data, size_t bytes)
+{
+    cohort_deployment *deployment = federated->deployment;
+    member *at = &deployment->members[client];
+    const char *host = cohort_comm_host(deployment->job, rank_of(client));
+    if (letter->status != COHORT_OK) {
+        char text[COHORT_LETTER_TEXT] = "";
+        if (bytes >= COHORT_FEDERATED_HEADER_BYTES + sizeof text)
+            memcpy(text, data + COHORT_FEDERATED_HEADER_BYTES, sizeof text - 1);
+        const bool known = letter->status > 0 && letter->status < COHORT_STATUS_COUNT;
+        return COHORT_FAIL(known ? (cohort_status)letter->status : COHORT_PEER, "rank %d on %s: %s",
+                           rank_of(client), host, text);
+    }
+    COHORT_REQUIRE(letter->vector == federated->exchange.count, COHORT_DATA,
+                   "rank %d on %s: its data make a network of other size (%llu numbers, not %zu): "
+                   "samples must have the same shape everywhere",
+                   rank_of(client), host, (unsigned long long)letter->vector,
+                   federated->exchange.count);
+    at->state = MEMBER_JOINED;
+    at->rows = letter->samples;
+    return COHORT_OK;
+}
+
+static size_t count_in(const cohort_deployment *deployment, member_state state)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < deployment->count; k++)
+        count += deployment->members[k].state == state;
+    return count;
+}
+
+/* Hears from every client, or until the time is over. */
+static cohort_status gather_members(cohort_federated *federated)
+{
+    cohort_deployment *deployment = federated->deployment;
+    const double end = cohort_clock_seconds() + federated->recipe->comm.timeout;
+    while (count_in(deployment, MEMBER_STARTING) > 0 && cohort_clock_seconds() < end) {
+        const unsigned char *data = NULL;
+        size_t bytes = 0;
+        int from = -1;
+        cohort_letter letter;
+        look_after(deployment);
+        COHORT_TRY(cohort_mail_receive(deployment->mail, &from, &data, &bytes));
+        if (from < 0)
+            cohort_mail_idle(deployment->mail);
+        else if (from > 0 && cohort_letter_read(&letter, data, bytes) &&
+                 letter.kind == COHORT_LETTER_JOIN)
+            COHORT_TRY(take_join(federated, (size_t)from - 1, &letter, data, bytes));
+    }
+    for (size_t k = 0; k < deployment->count; k++)
+        if (deployment->members[k].state == MEMBER_STARTING)
+            cohort_log(COHORT_LOG_WARNING,
+                       "client %zu (rank %d on %s) has not started; the run begins without it", k,
+                       rank_of(k), cohort_comm_host(deployment->job, rank_of(k)));
+    return COHORT_OK;
+}
+
+/* The clients there are, the sum of all their weights. */
+static cohort_status count_members(cohort_federated *federated)
+{
+    cohort_deployment *deployment = federated->deployment;
+    uint64_t weight = 0;
+    COHORT_TRY(COHORT_ALLOCATE(&federated->eligible, deployment->count));
+    COHORT_TRY(COHORT_ALLOCATE(&deployment->available, deployment->count));
+    for (size_t k = 0; k < deployment->count; k++) {
+        if (deployment->members[k].state != MEMBER_JOINED)
+            continue;
+        federated->eligible[federated->eligible_count++] = k;
+        federated->progress.train_samples += deployment->members[k].rows;
+        weight +=
+            federated->how->weighting == COHORT_WEIGHT_UNIFORM ? 1 : deployment->members[k].rows;
+    }
+    COHORT_REQUIRE(federated->eligible_count >= federated->how->min_clients, COHORT_PEER,
+                   "only %zu of %zu clients have started, fewer than federated.min_clients (%zu)",
+                   federated->eligible_count, deployment->count, federated->how->min_clients);
+    federated->client_count = deployment->count;
+    return cohort_fixed_make(&federated->fixed, federated->how->update_limit, weight);
+}
+
+/* As many as the round wants, and some more. */
+static cohort_status open_rounds(cohort_federated *federated)
+{
+    cohort_deployment *deployment = federated->deployment;
+    size_t asked;
+    COHORT_TRY(cohort_federated_open_round(federated));
+    deployment->wanted = federated->chosen_most;
+    asked = (size_t)ceil((double)deployment->wanted * (1 + federated->how->over_selection));
+    asked = asked < federated->eligible_count ? asked : federated->eligible_count;
+    if (asked > deployment->wanted) {
+        federated->chosen_most = asked;
+        COHORT_TRY(cohort_federated_grow_round(federated));
+    }
+    return COHORT_OK;
+}
+
+static cohort_status coordinate(cohort_federated *federated)
+{
+    cohort_deployment *deployment = federated->deployment;
+    COHORT_REQUIRE(!(federated->how->client_test > 0), COHORT_USAGE,
+                   "federated.client_test is for simulated clients: real ones test the model "
+                   "themselves (cohort eval); remove it");
+    COHORT_TRY(open_own(federated));
+    COHORT_TRY(gather_members(federated));
+    COHORT_TRY(count_members(federated));
+    COHORT_TRY(open_rounds(federated));
+    COHORT_TRY(cohort_federated_open_vectors(federated));
+    federated->progress.global_batch_size = deployment->wanted;
+    return cohort_mail_set_limit(
+        deployment->mail,
+        COHORT_FEDERATED_HEADER_BYTES + federated->exchange.count * sizeof(real) +
+            cohort_client_payload_bytes(&federated->exchange, &federated->compression));
+}
+
+static cohort_status gather(cohort_federated *federated);
+
+cohort_status cohort_deployment_coordinate(cohort_federated *federated, cohort_comm *comm)
+{
+    cohort_deployment *deployment = NULL;
+    const int size = cohort_comm_size(comm);
+    COHORT_REQUIRE(size > 1, COHORT_USAGE,
+                   "federated: without clients needs ranks: rank 0 coordinates, every other is a "
+                   "client with its own file (mpirun -n 3 …); or set federated.clients to simulate "
+                   "them");
+    cohort_status status = COHORT_ALLOCATE(&deployment, 1);
+    if (status == COHORT_OK)
+        status = COHORT_ALLOCATE(&deployment->members, (size_t)size - 1);
+    if (status == COHORT_OK)
+        status = cohort_comm_open(&deployment->alone, NULL);
+    COHORT_TRY(cohort_comm_agree(comm, status));
+    deployment->job = comm;
+    deployment->count = (size_t)size - 1;
+    federated->deployment = deployment;
+    COHORT_TRY(cohort_deployment_open_mail(&deployment->mail, comm, COHORT_LETTER_TEXT));
+    federated->comm = deployment->alone;
+    federated->gather = gather;
+    return coordinate(federated);
+}
+
+void cohort_deployment_destroy(cohort_deployment *deployment)
+{
+    if (!deployment)
+        return;
+    cohort_mail_close(deployment->mail);
+    cohort_comm_close(deployment->alone);
+    cohort_free(deployment->members);
+    cohort_free(deployment->available);
+    cohort_free(deployment);
+}
+
+/* --- A round ------------------------------------------------------------------------------------
+ */
+
+/* Those that have taken all that was sent to them and are not known to be dead. */
+static size_t find_available(cohort_deployment *deployment)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < deployment->count; k++)
+        if (deployment->members[k].state == MEMBER_JOINED &&
+            !cohort_mail_is_pending(deployment->mail, rank_of(k)))
+            deployment->available[count++] = k;
+    return count;
+}
+
+/* Takes what has come and is of no use now: late updates of earlier rounds. */
+static cohort_status drain(cohort_deployment *deployment)
+{
+    const unsigned char *data = NULL;
+    size_t bytes = 0;
+    for (int from = 0; from >= 0;)
+        COHORT_TRY(cohort_mail_receive(deployment->mail, &from, &data, &bytes));
+    return COHORT_OK;
+}
+
+cohort_status cohort_deployment_choose(cohort_federated *federated)
+{
+    cohort_deployment *deployment = federated->deployment;
+    cohort_round *round = &federated->round;
+    const cohort_trainer_options *options = &federated->options;
+    const double end = cohort_clock_seconds() + round_timeout(federated);
+    size_t count;
+    while ((count = find_available(deployment)) < federated->how->min_clients) {
+        COHORT_REQUIRE(cohort_clock_seconds() < end &&
+                           count_in(deployment, MEMBER_JOINED) >= federated->how->min_clients,
+                       COHORT_PEER,
+                       "round %llu: only %zu clients can be reached, fewer than "
+                       "federated.min_clients (%zu); look at the others, then run the same command "
+                       "again (the last checkpoint is kept)",
+                       (unsigned long long)federated->progress.epoch + 1, count,
+                       federated->how->min_clients);
+        round->is_abandoned = options->should_stop && options->should_stop(options->stop_context);
+        if (round->is_abandoned)
+            return COHORT_OK;
+        look_after(deployment);
+        COHORT_TRY(drain(deployment));
+        cohort_mail_idle(deployment->mail);
+    }
+    const cohort_permutation order = cohort_permutation_make(
+        count, (uint64_t)federated->recipe->seed, COHORT_RNG_CLIENTS, 0, federated->progress.epoch);
+    round->count = federated->chosen_most < count ? federated->chosen_most : count;
+    for (size_t i = 0; i < round->count; i++) {
+        const size_t client = deployment->available[cohort_permutation_at(&order, i)];
+        size_t at = i;
+        for (; at > 0 && round->clients[at - 1] > client; at--)
+            round->clients[at] = round->clients[at - 1];
+        round->clients[at] = client;
+    }
+    return COHORT_OK;
+}
+
+static cohort_status send_model(cohort_federated *federated)
+{
+    const cohort_round *round = &federated->round;
+    const size_t bytes = federated->exchange.count * sizeof(real);
+    const cohort_letter letter = {.kind = COHORT_LETTER_TRAIN,
+                                  .round = federated->progress.epoch,
+                                  .limit = federated->fixed.limit,
+                                  .scale = federated->fixed.scale};
+    cohort_parcel *parcel = NULL;
+    COHORT_TRY(cohort_letter_create(&parcel, &letter, bytes));
+    memcpy(parcel->data + COHORT_FEDERATED_HEADER_BYTES, federated->global, bytes);
+    cohort_status status = COHORT_OK;
+    for (size_t i = 0; i < round->count && status == COHORT_OK; i++)
+        status = cohort_mail_send(federated->deployment->mail, rank_of(round->clients[i]), parcel);
+    cohort_parcel_release(parcel);
+    return status;
+}
+
+/* What is wrong with an update, seen from here: nothing a client says is believed. Leaves it
+ * in federated->update. */
+static cohort_dropped examine(cohort_federated *federated, size_t index,
+                              const cohort_client_result *result, const unsigned char *payload,
+                              size_t bytes)
+{
+    const size_t client = federated->round.clients[index];
+    if (result->fault > 0)
+        return result->fault == COHORT_UPDATE_TOO_LARGE ? COHORT_DROPPED_TOO_LARGE
+                                                        : COHORT_DROPPED_NOT_FINITE;
+    if (bytes != cohort_client_payload_bytes(&federated->exchange, &federated->compression) ||
+        result->rows != (double)federated->deployment->members[client].rows ||
+        !isfinite(result->loss) || !(result->count > 0))
+        return COHORT_DROPPED_DAMAGED;
+    if (cohort_client_unpack(federated->update, &federated->exchange, &federated->compression,
+                             payload) != COHORT_OK) {
+        cohort_error_clear();
+        return COHORT_DROPPED_DAMAGED;
+    }
+    return (cohort_dropped)cohort_fixed_check(&federated->fixed, federated->update,
+                                              federated->exchange.count);
+}
+
+/* One message during the round. */
+static void take_update(cohort_federated *federated, int from, const unsigned char *data,
+                        size_t bytes)
+{
+    cohort_round *round = &federated->round;
+    cohort_letter letter;
+    size_t index = 0;
+    if (from < 1 || !cohort_letter_read(&letter, data, bytes) ||
+        letter.kind != COHORT_LETTER_UPDATE || letter.round != federated->progress.epoch)
+        return;
+    while (index < round->count && round->clients[index] != (size_t)from - 1)
+        index++;
+    if (index == round->count || round->dropped[index] != COHORT_DROPPED_SILENT ||
+        letter.result.stopped > 0)
+        return; /* told to stop by itself: it has no update */
+    round->bytes_up += (double)bytes;
+    round->dropped[index] =
+        (int)examine(federated, index, &letter.result, data + COHORT_FEDERATED_HEADER_BYTES,
+                     bytes - COHORT_FEDERATED_HEADER_BYTES);
+    if (round->dropped[index] != COHORT_DROPPED_NOT)
+        return;
+    round->results[index] = letter.result;
+    round->kept++;
+    if (federated->all)
+        memcpy(federated->all[index], federated->update, federated->exchange.count * sizeof(real));
+    else
+        cohort_federated_add(federated, cohort_federated_weight(federated, &letter.result));
+}
+
+/* Whether somebody may still answer. */
+static bool is_waiting(const cohort_federated *federated)
+{
+    const cohort_round *round = &federated->round;
+    if (round->kept >= federated->deployment->wanted)
+        return false;
+    for (size_t i = 0; i < round->count; i++)
+        if (round->dropped[i] == COHORT_DROPPED_SILENT &&
+            federated->deployment->members[round->clients[i]].state == MEMBER_JOINED)
+            return true;
+    return false;
+}
+
+static cohort_status gather(cohort_federated *federated)
+{
+    cohort_deployment *deployment = federated->deployment;
+    const cohort_trainer_options *options = &federated->options;
+    cohort_round *round = &federated->round;
+    const double started = cohort_clock_seconds(), end = started + round_timeout(federated);
+    if (round->is_abandoned)
+        return COHORT_OK;
+    memset(federated->sums, 0, federated->exchange.count * sizeof *federated->sums);
+    memset(round->results, 0, round->count * sizeof *round->results);
+    for (size_t i = 0; i < round->count; i++)
+        round->dropped[i] = COHORT_DROPPED_SILENT;
+    COHORT_TRY(drain(deployment));
+    COHORT_TRY(send_model(federated));
+    while (is_waiting(federated) && cohort_clock_seconds() < end) {
+        const unsigned char *data = NULL;
+        size_t bytes = 0;
+        int from = -1;
+        round->is_abandoned = options->should_stop && options->should_stop(options->stop_context);
+        if (round->is_abandoned)
+            return COHORT_OK;
+        look_after(deployment);
+        COHORT_TRY(cohort_mail_receive(deployment->mail, &from, &data, &bytes));
+        if (from < 0)
+            cohort_mail_idle(deployment->mail);
+        else
+            take_update(federated, from, data, bytes);
+    }
+    for (size_t i = 0; i < round->count && round->kept >= deployment->wanted; i++)
+        if (round->dropped[i] == COHORT_DROPPED_SILENT)
+            round->dropped[i] = COHORT_DROPPED_LATE;
+    round->bytes_down = (double)round->count * ((double)federated->exchange.count * sizeof(real) +
+                                                COHORT_FEDERATED_HEADER_BYTES);
+    round->seconds = cohort_clock_seconds() - started;
+    return COHORT_OK;
+}
+
+/* --- The end --- */
+
+/* Waits until every client that lives has said goodbye, but not for long: stopped ones on this
+ * host are killed then. False when a client is missing. */
+static bool hear_goodbyes(cohort_deployment *deployment)
+{
+    const double end = cohort_clock_seconds() + GOODBYE_TIME;
+    while (count_in(deployment, MEMBER_LEFT) + count_in(deployment, MEMBER_GONE) <
+               deployment->count &&
+           cohort_clock_seconds() < end) {
+        const unsigned char *data = NULL;
+        size_t bytes = 0;
+        int from = -1;
+        cohort_letter letter;
+        look_after(deployment);
+        if (cohort_mail_receive(deployment->mail, &from, &data, &bytes) != COHORT_OK)
+            return false;
+        if (from < 0)
+            cohort_mail_idle(deployment->mail);
+        else if (from > 0 && cohort_letter_read(&letter, data, bytes) &&
+                 letter.kind == COHORT_LETTER_FINISH)
+            deployment->members[from - 1].state = MEMBER_LEFT;
+    }
+    for (size_t k = 0; k < deployment->count; k++)
+        if (deployment->members[k].state != MEMBER_LEFT)
+            cohort_mail_kill(deployment->mail, rank_of(k));
+    return count_in(deployment, MEMBER_LEFT) == deployment->count;
+}
+
+void cohort_deployment_finish(cohort_federated *federated, cohort_status status)
+{
+    cohort_deployment *deployment = federated->deployment;
+    char text[COHORT_LETTER_TEXT];
+    cohort_letter letter = {.kind = COHORT_LETTER_FINISH, .status = (int32_t)status};
+    if (!deployment->mail)
+        return; /* start-up failed on all ranks alike */
+    snprintf(text, sizeof text, "%s", status == COHORT_OK ? "" : cohort_error_message());
+    for (size_t k = 0; k < deployment->count; k++)
+        tell(deployment, k, &letter, text);
+    letter.whole = hear_goodbyes(deployment);
+    for (size_t k = 0; k < deployment->count; k++)
+        tell(deployment, k, &letter, text);
+    if (!letter.whole)
+        cohort_comm_abandon(deployment->job);
+    if (status != COHORT_OK)
+        (void)COHORT_FAIL(status, "%s", text); /* what went on here must not hide it */
+}

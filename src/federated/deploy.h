@@ -1,0 +1,46 @@
+/* Deployment: rank 0 coordinates and holds only test data; every other rank is a client with its
+ * own file (data.file with {rank} in it, replaced by the rank's number). Rows never leave a
+ * client: it receives weights and sends updates, loss sums and how many rows it has.
+ *
+ * Only start-up is collective. From then on ranks exchange messages (comm/mail.h) and nobody
+ * waits for a client beyond round_timeout: one that dies, stalls or sends what is not finite, too
+ * large or does not decode is dropped for the round and named; it may come back in a later one.
+ * The coordinator goes on while min_clients updates come. Start with `mpirun
+ * --enable-recovery`, else Open MPI itself ends the job when a process dies.
+ *
+ * Every client is told something each few seconds; one that hears nothing for comm.timeout ends
+ * with COHORT_PEER, so that no process is left behind when the coordinator dies.
+ *
+ * Messages are a header of COHORT_FEDERATED_HEADER_BYTES and a vector:
+ *   join      to rank 0: status and message of the client's start-up, rows, length of the vector
+ *   train     to clients: round, what updates must fit; weights, state, control variate
+ *   update    to rank 0: round, cohort_client_result; the payload of the update
+ *   alive     to clients: nothing new
+ *   finish    to clients: exit status of the run, whether all ranks are there to finalise MPI */
+#ifndef COHORT_FEDERATED_DEPLOY_H
+#define COHORT_FEDERATED_DEPLOY_H
+
+#include "federated/federated_private.h"
+
+/* Whether RECIPE is for real clients: no number of simulated ones. */
+bool cohort_deployment_is(const cohort_recipe *recipe);
+
+/* Rank 0: opens test data and network, hears from every client; in place of
+ * cohort_federated_open. COMM is the job's. Collective at its beginning. COHORT_PEER when too few
+ * clients answer; a client's own error when one could not start. */
+COHORT_NODISCARD cohort_status cohort_deployment_coordinate(cohort_federated *federated,
+                                                            cohort_comm *comm);
+/* Who is asked this round: drawn among those that can be reached. COHORT_PEER when fewer than
+ * min_clients can within round_timeout. */
+COHORT_NODISCARD cohort_status cohort_deployment_choose(cohort_federated *federated);
+/* Tells the clients that the run ended with STATUS and message; waits a moment until they
+ * have it. */
+void cohort_deployment_finish(cohort_federated *federated, cohort_status status);
+void cohort_deployment_destroy(struct cohort_deployment *deployment);
+
+/* Other ranks: trains what rank 0 sends until it says that the run is over. Returns the run's
+ * status with its message, COHORT_PEER when rank 0 falls silent. */
+COHORT_NODISCARD cohort_status cohort_deployment_serve(cohort_comm *comm, cohort_recipe *recipe,
+                                                       const cohort_trainer_options *options);
+
+#endif

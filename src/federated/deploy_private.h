@@ -1,0 +1,46 @@
+#ifndef COHORT_FEDERATED_DEPLOY_PRIVATE_H
+#define COHORT_FEDERATED_DEPLOY_PRIVATE_H
+
+#include "comm/mail.h"
+#include "federated/deploy.h"
+
+typedef enum cohort_letter_kind {
+    COHORT_LETTER_JOIN = 1,
+    COHORT_LETTER_TRAIN,
+    COHORT_LETTER_UPDATE,
+    COHORT_LETTER_ALIVE,
+    COHORT_LETTER_FINISH
+} cohort_letter_kind;
+
+/* What stands before the vector of a message. */
+typedef struct cohort_letter {
+    uint32_t kind;
+    int32_t status;              /* join: of the start-up; finish: of the run */
+    uint64_t round;              /* train, update */
+    uint64_t vector;             /* join: reals of the exchanged vector */
+    uint64_t samples;            /* join: rows to train on */
+    uint64_t whole;              /* finish: every rank is there */
+    double limit, scale;         /* train: cohort_fixed */
+    cohort_client_result result; /* update */
+} cohort_letter;
+_Static_assert(sizeof(cohort_letter) <= COHORT_FEDERATED_HEADER_BYTES, "a letter is a header");
+
+enum { COHORT_LETTER_TEXT = 1024 }; /* bytes of a message for people behind the header */
+
+/* *out = a parcel with LETTER and room for VECTOR_BYTES behind it. */
+COHORT_NODISCARD cohort_status cohort_letter_create(cohort_parcel **out,
+                                                    const cohort_letter *letter,
+                                                    size_t vector_bytes);
+/* Reads the header of a message of BYTES; false when it is none. */
+bool cohort_letter_read(cohort_letter *letter, const unsigned char *data, size_t bytes);
+
+/* data.file of rank RANK: {rank} replaced, looked for as any. PATH is replaced. COHORT_DATA. */
+COHORT_NODISCARD cohort_status cohort_deployment_file(cohort_text *path,
+                                                      const cohort_recipe *recipe, int rank);
+
+/* A mailbox for the messages of RECIPE's run, whose vectors have at most VECTOR_BYTES.
+ * Collective. */
+COHORT_NODISCARD cohort_status cohort_deployment_open_mail(cohort_mail **out, cohort_comm *comm,
+                                                           size_t vector_bytes);
+
+#endif

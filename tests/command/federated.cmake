@@ -1,0 +1,2 @@
+cohort_command_test(federated)
+cohort_command_test(deployment)
