@@ -2,12 +2,14 @@
 #include <math.h>
 
 #include "base/rng.h"
-#include "federated/federated_private.h"
+#include "federated/protect.h"
 
 /* Draws without putting back, keyed by the round; ascending, so that what follows has one
  * order. */
-void cohort_federated_choose(cohort_federated *federated)
+cohort_status cohort_federated_choose(cohort_federated *federated)
 {
+    if (cohort_federated_is_protected(federated))
+        return cohort_federated_protect_draw(federated);
     cohort_round *round = &federated->round;
     const cohort_permutation order =
         cohort_permutation_make(federated->eligible_count, (uint64_t)federated->recipe->seed,
@@ -20,6 +22,7 @@ void cohort_federated_choose(cohort_federated *federated)
             round->clients[at] = round->clients[at - 1];
         round->clients[at] = client;
     }
+    return COHORT_OK;
 }
 
 /* The most work first, each to the rank that has least so far; work is rows. The result does

@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "kernel/update.h"
+#include "privacy/clip.h"
 
 struct cohort_client {
     const cohort_recipe *recipe;
@@ -294,6 +295,9 @@ cohort_status cohort_client_train(cohort_client_result *result, unsigned char *p
     if (result->fault > 0)
         return COHORT_OK;
     bound(client, result->norm);
+    if (recipe->privacy.delta > 0)
+        cohort_clip(client->update, client->exchange.params,
+                    recipe->privacy.clip - cohort_fixed_norm(fixed, client->exchange.params));
     COHORT_TRY(keep(client, store, task->slot));
     return pack(payload, client, store, task);
 }

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "federated/federated_private.h"
+#include "federated/protect.h"
 #include "federated/robust.h"
 
 uint64_t cohort_federated_weight(const cohort_federated *federated,
@@ -121,6 +121,8 @@ done:
 cohort_status cohort_federated_combine(cohort_federated *federated)
 {
     const cohort_round *round = &federated->round;
+    if (cohort_federated_is_protected(federated))
+        return cohort_federated_protect_release(federated);
     if (federated->strategy->combine == COHORT_COMBINE_MEAN) {
         take_mean(federated);
         return COHORT_OK;

@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "federated/deploy.h"
+#include "federated/protect.h"
+#include "federated/secure.h"
 
 bool cohort_federated_is(const cohort_recipe *recipe)
 {
@@ -96,6 +98,8 @@ void cohort_federated_destroy(cohort_federated *federated)
     cohort_evaluation_clear(&federated->test_result);
     cohort_text_clear(&federated->recipe_text);
     cohort_text_clear(&federated->folder);
+    cohort_federated_unprotect(federated);
+    cohort_federated_secure_clear(federated);
     free_vectors(federated);
     cohort_deployment_destroy(federated->deployment);
     cohort_free(federated);

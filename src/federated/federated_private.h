@@ -40,6 +40,7 @@ typedef struct cohort_round {
     size_t kept;
     bool is_abandoned; /* asked to stop inside it */
     double bytes_up, bytes_down, seconds;
+    double expansion; /* bytes_up / what it would be without secure aggregation */
 } cohort_round;
 
 struct cohort_federated {
@@ -76,6 +77,8 @@ struct cohort_federated {
     cohort_round round;
     /* Trains the round's clients: fills in results, dropped, sums (or `all`). Collective. */
     cohort_status (*gather)(cohort_federated *federated);
+    struct cohort_secure_round *secure;   /* the masks of the round under way; see secure.h */
+    struct cohort_protection *protection; /* NULL: not private; see protect.h */
     struct cohort_deployment *deployment; /* NULL: a simulation */
     bool serves;                          /* this rank is a real client */
 
@@ -124,7 +127,7 @@ COHORT_NODISCARD cohort_status cohort_federated_save(cohort_federated *federated
 /* --- A round --- */
 
 /* Which clients are asked in round ROUND: into round.clients (choose.c). */
-void cohort_federated_choose(cohort_federated *federated);
+COHORT_NODISCARD cohort_status cohort_federated_choose(cohort_federated *federated);
 /* Who trains them: round.ranks, by rows, or where clients are at home. */
 void cohort_federated_assign(cohort_federated *federated);
 /* The simulation's gather (simulate.c). */

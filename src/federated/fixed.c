@@ -17,7 +17,9 @@ cohort_status cohort_fixed_make(cohort_fixed *fixed, double limit, uint64_t tota
                    "weights that add up to %llu leave only %d bits for an update's element; set "
                    "federated.weighting: uniform",
                    (unsigned long long)total_weight, bits);
-    *fixed = (cohort_fixed){.limit = limit, .scale = ldexp(1, bits - (int)ceil(log2(limit)))};
+    *fixed = (cohort_fixed){.limit = limit,
+                            .scale = ldexp(1, bits - (int)ceil(log2(limit))),
+                            .sum_bits = (unsigned)(bits + weight_bits) + 2};
     return COHORT_OK;
 }
 
@@ -40,6 +42,11 @@ void cohort_fixed_add(uint64_t *sum, const cohort_fixed *fixed, const real *upda
     const double scale = fixed->scale;
     for (size_t i = 0; i < count; i++)
         sum[i] += weight * (uint64_t)(int64_t)llrint((double)update[i] * scale);
+}
+
+double cohort_fixed_norm(const cohort_fixed *fixed, size_t count)
+{
+    return sqrt((double)count) / 2 / fixed->scale;
 }
 
 void cohort_fixed_mean(real *mean, const cohort_fixed *fixed, const uint64_t *sum, size_t count,

@@ -16,8 +16,9 @@
 #include "base/status.h"
 
 typedef struct cohort_fixed {
-    double limit; /* largest magnitude of an element */
-    double scale; /* 2^e */
+    double limit;      /* largest magnitude of an element */
+    double scale;      /* 2^e */
+    unsigned sum_bits; /* of any sum, with its sign */
 } cohort_fixed;
 
 /* For elements up to LIMIT and weights that add up to at most TOTAL_WEIGHT. COHORT_USAGE when
@@ -37,6 +38,9 @@ cohort_update_fault cohort_fixed_check(const cohort_fixed *fixed, const real *up
 /* SUM [count] += WEIGHT x UPDATE [count], which has been checked. */
 void cohort_fixed_add(uint64_t *sum, const cohort_fixed *fixed, const real *update, size_t count,
                       uint64_t weight);
+
+/* What rounding to whole numbers adds at most to the L2 norm of COUNT elements. */
+double cohort_fixed_norm(const cohort_fixed *fixed, size_t count);
 
 /* MEAN [count] = SUM / TOTAL_WEIGHT (above 0), as reals. */
 void cohort_fixed_mean(real *mean, const cohort_fixed *fixed, const uint64_t *sum, size_t count,

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "federated/federated_private.h"
+#include "federated/protect.h"
 
 /* --- What a checkpoint holds --- */
 
@@ -70,7 +70,9 @@ static cohort_status make_snapshot(cohort_snapshot *snapshot, cohort_federated *
 {
     const cohort_dataset_info *info = cohort_federated_about(federated);
     const cohort_flow *input = cohort_model_input(federated->model);
+    const char *ledger;
     federated->attachment_count = 0;
+    COHORT_TRY(cohort_federated_protect_ledger(&ledger, federated));
     COHORT_TRY(name_groups(federated));
     COHORT_TRY(attach_server(federated));
     for (size_t k = 0; k < federated->store.client_count; k++)
@@ -89,6 +91,7 @@ static cohort_status make_snapshot(cohort_snapshot *snapshot, cohort_federated *
         .vocabulary = info->vocabulary,
         .vocabulary_count = info->vocabulary_count,
         .tokenizer = info->tokenizer,
+        .ledger = ledger,
         .table = info->table,
         .input_shape = input->shape,
         .input_tokens = input->tokens,
@@ -175,6 +178,7 @@ static cohort_status load(cohort_federated *federated, const char *path)
     COHORT_TRY_DONE(
         status, cohort_job_check_same_run(old, path, federated->recipe, federated->folder.data));
     COHORT_TRY_DONE(status, refuse_finished(federated, &old->progress));
+    COHORT_TRY_DONE(status, cohort_federated_protect_resume(federated, old, path));
     COHORT_TRY_DONE(status, expect_clients(federated, checkpoint));
     COHORT_TRY_DONE(status, make_snapshot(&snapshot, federated));
     COHORT_TRY_DONE(status, cohort_checkpoint_load(checkpoint, &snapshot));
@@ -218,6 +222,7 @@ static cohort_status open_run(cohort_federated *federated)
     COHORT_TRY_DONE(status, cohort_run_write_recipe(federated->run, federated->recipe_text.data));
     COHORT_TRY_DONE(status, cohort_run_path(&path, federated->run, "metrics.jsonl"));
     COHORT_TRY_DONE(status, cohort_record_open(&federated->record, path.data));
+    status = cohort_federated_protect_settle(federated);
 done:
     cohort_text_clear(&path);
     return status;

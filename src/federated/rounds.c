@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "federated/deploy.h"
+#include "federated/protect.h"
+#include "federated/secure.h"
 
 static bool is_rank_0(const cohort_federated *federated)
 {
@@ -34,6 +36,13 @@ static round_sums add_up(const cohort_round *round)
 
 /* --- Records --- */
 
+static int64_t clients_per_round(const cohort_federated *federated)
+{
+    return cohort_federated_is_protected(federated)
+               ? llround(cohort_federated_protect_mean(federated))
+               : (int64_t)federated->chosen_most;
+}
+
 static cohort_status record_start(cohort_federated *federated)
 {
     const cohort_federated_recipe *how = federated->how;
@@ -49,12 +58,13 @@ static cohort_status record_start(cohort_federated *federated)
     cohort_json_boolean(line, "federated", true);
     cohort_json_boolean(line, "simulated", !federated->deployment);
     cohort_json_integer(line, "clients", (int64_t)federated->eligible_count);
-    cohort_json_integer(line, "clients_per_round", (int64_t)federated->chosen_most);
+    cohort_json_integer(line, "clients_per_round", clients_per_round(federated));
     cohort_json_string(line, "strategy", how->strategy.table->name);
     cohort_json_string(line, "partition",
                        federated->deployment ? "own files" : how->partition.table->name);
     cohort_json_string(line, "compression", how->compression.table->name);
     cohort_json_number(line, "update_step", 1 / federated->fixed.scale);
+    cohort_json_boolean(line, "secure_aggregation", cohort_federated_secure_is(federated));
     cohort_json_boolean(line, "resumed", federated->resumed);
     cohort_json_integer(line, "round", (int64_t)federated->progress.epoch);
     cohort_json_number(line, "startup_seconds", cohort_clock_seconds() - federated->launched);
@@ -136,6 +146,10 @@ static cohort_status record_round(cohort_federated *federated, const round_sums 
         append_split(line, federated, &federated->test, "test_");
     cohort_json_number(line, "bytes_up", round->bytes_up);
     cohort_json_number(line, "bytes_down", round->bytes_down);
+    if (cohort_federated_secure_is(federated)) {
+        cohort_json_number(line, "expansion", round->expansion);
+        cohort_json_integer(line, "threshold", (int64_t)cohort_federated_secure_least(federated));
+    }
     cohort_json_number(line, "update_norm", sums->norm);
     cohort_json_number(line, "lr", client_lr(federated));
     cohort_json_number(line, "server_lr", server_lr(federated));
@@ -227,8 +241,7 @@ static void tell(cohort_federated *federated, const round_sums *sums, bool is_te
     const bool counts = federated->loss.counts_correct;
     if (!is_rank_0(federated) || !observer->on_epoch)
         return;
-    const cohort_train_view view = {
-        .epsilon = NAN,
+    cohort_train_view view = {
         .epoch = federated->progress.epoch + 1,
         .epochs = federated->how->rounds,
         .step_in_epoch = round->kept,
@@ -245,10 +258,19 @@ static void tell(cohort_federated *federated, const round_sums *sums, bool is_te
         .test_loss = is_tested ? federated->test.loss : NAN,
         .test_accuracy = is_tested ? federated->test.accuracy : NAN,
     };
+    cohort_federated_protect_look(&view, federated);
     observer->on_epoch(observer->context, &view);
 }
 
 /* --- A round --- */
+
+static size_t fewest(const cohort_federated *federated)
+{
+    if (cohort_federated_is_protected(federated))
+        return 0; /* whether a round counts must not depend on what clients send */
+    const size_t secure = cohort_federated_secure_least(federated);
+    return secure > federated->how->min_clients ? secure : federated->how->min_clients;
+}
 
 /* Fewer updates than min_clients: names the first that is missing. */
 static cohort_status refuse_round(const cohort_federated *federated)
@@ -258,12 +280,15 @@ static cohort_status refuse_round(const cohort_federated *federated)
     while (first + 1 < round->count && round->dropped[first] == COHORT_DROPPED_NOT)
         first++;
     const bool silent = round->dropped[first] == COHORT_DROPPED_SILENT;
+    const size_t least = fewest(federated);
     return COHORT_FAIL(silent ? COHORT_PEER : COHORT_DIVERGED,
                        "round %llu: %zu of %zu clients gave a usable update, fewer than "
-                       "federated.min_clients (%zu): client %zu's %s; %s (the last checkpoint is "
-                       "kept)",
+                       "%s (%zu): client %zu's %s; %s (the last checkpoint is kept)",
                        (unsigned long long)federated->progress.epoch + 1, round->kept, round->count,
-                       federated->how->min_clients, round->clients[first],
+                       least > federated->how->min_clients
+                           ? "the threshold of federated.secure_aggregation"
+                           : "federated.min_clients",
+                       least, round->clients[first],
                        silent ? "did not come in time"
                        : round->dropped[first] == COHORT_DROPPED_TOO_LARGE
                            ? "is larger than federated.update_limit"
@@ -328,14 +353,14 @@ static cohort_status run_round(cohort_federated *federated)
     if (federated->deployment)
         COHORT_TRY(cohort_deployment_choose(federated));
     else
-        cohort_federated_choose(federated);
+        COHORT_TRY(cohort_federated_choose(federated));
     COHORT_TRY(federated->gather(federated));
     if (round->is_abandoned) {
         federated->stop_seen = true;
         return COHORT_OK;
     }
     note_dropped(federated);
-    if (round->kept < federated->how->min_clients)
+    if (round->kept < fewest(federated))
         return refuse_round(federated);
     return end_round(federated);
 }

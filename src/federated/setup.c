@@ -6,7 +6,8 @@
 
 #include "base/memory.h"
 #include "data/groups.h"
-#include "federated/federated_private.h"
+#include "federated/protect.h"
+#include "federated/secure.h"
 
 /* Samples of a block of evaluation: a function of the recipe alone, so that sums are too. */
 static size_t block_size(const cohort_recipe *recipe)
@@ -227,6 +228,10 @@ static cohort_status choose_most(cohort_federated *federated)
     const cohort_federated_recipe *how = federated->how;
     const size_t eligible = federated->eligible_count;
     size_t most = (size_t)llround((double)eligible * how->fraction);
+    if (cohort_federated_is_protected(federated)) {
+        federated->chosen_most = cohort_federated_protect_most(federated);
+        return COHORT_OK;
+    }
     most = most > how->min_clients ? most : how->min_clients;
     COHORT_REQUIRE(how->min_clients <= eligible, COHORT_USAGE,
                    "federated.min_clients is %zu, but only %zu clients have rows to train on",
@@ -281,6 +286,8 @@ static cohort_status find_eligible(size_t *most_rows, cohort_federated *federate
         weight += federated->how->weighting == COHORT_WEIGHT_UNIFORM ? 1 : count;
         *most_rows = count > *most_rows ? count : *most_rows;
     }
+    if (cohort_federated_is_protected(federated))
+        weight = federated->client_count; /* which rows a client has must not change the steps */
     return cohort_fixed_make(&federated->fixed, federated->how->update_limit, weight);
 }
 
@@ -327,6 +334,8 @@ cohort_status cohort_federated_open(cohort_federated *federated)
     COHORT_TRY(cohort_comm_agree(comm, open_client(federated)));
     COHORT_TRY(share_choices(comm, federated->model));
     COHORT_TRY(share_choices(comm, cohort_local_model(cohort_client_local(federated->client))));
+    COHORT_TRY(cohort_federated_secure_check(federated));
+    COHORT_TRY(cohort_federated_protect(federated));
     COHORT_TRY(cohort_comm_agree(comm, cohort_federated_open_vectors(federated)));
     federated->gather = cohort_federated_simulate;
     federated->progress.train_samples = federated->partition.row_count;

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "federated/federated_private.h"
+#include "federated/secure.h"
 
 /* Doubles of a result, which travels as an array of them. */
 enum { FIGURES = sizeof(cohort_client_result) / sizeof(double) };
@@ -15,13 +15,18 @@ static bool is_mine(const cohort_federated *federated, size_t index)
 /* Takes the client's update into the sums, or keeps it for a robust mean. */
 static cohort_status take(cohort_federated *federated, size_t index)
 {
+    const uint64_t weight = cohort_federated_weight(federated, &federated->round.results[index]);
     COHORT_TRY(cohort_client_unpack(federated->update, &federated->exchange,
                                     &federated->compression, federated->payload));
     if (federated->all)
         memcpy(federated->all[index], federated->update, federated->exchange.count * sizeof(real));
-    else
-        cohort_federated_add(federated,
-                             cohort_federated_weight(federated, &federated->round.results[index]));
+    else if (!cohort_federated_secure_is(federated))
+        cohort_federated_add(federated, weight);
+    else {
+        memset(federated->sums, 0, federated->exchange.count * sizeof *federated->sums);
+        cohort_federated_add(federated, weight);
+        return cohort_federated_secure_take(federated, index);
+    }
     return COHORT_OK;
 }
 
@@ -79,6 +84,39 @@ static cohort_status share_updates(cohort_federated *federated)
     return COHORT_OK;
 }
 
+/* What clients apart from each other would have sent and got. */
+static void count_bytes(cohort_federated *federated)
+{
+    cohort_round *round = &federated->round;
+    const double asked = (double)round->count, kept = (double)round->kept;
+    const double down = (double)(federated->exchange.count * sizeof(real)),
+                 up = (double)cohort_client_payload_bytes(&federated->exchange,
+                                                          &federated->compression);
+    const double plain = asked * COHORT_FEDERATED_HEADER_BYTES + kept * up;
+    round->bytes_down = asked * (down + COHORT_FEDERATED_HEADER_BYTES);
+    round->bytes_up = plain;
+    if (!cohort_federated_secure_is(federated))
+        return;
+    round->bytes_down += asked * cohort_federated_secure_bytes_down(federated);
+    round->bytes_up = kept * cohort_federated_secure_bytes_up(federated, true) +
+                      (asked - kept) * cohort_federated_secure_bytes_up(federated, false);
+    round->expansion = round->bytes_up / plain;
+}
+
+/* The sums over the clients that are left; too few for a secure one: none. Collective. */
+static cohort_status add_up(cohort_federated *federated)
+{
+    if (federated->all)
+        return share_updates(federated);
+    if (!cohort_federated_secure_is(federated))
+        return cohort_comm_sum_integers(federated->comm, federated->sums,
+                                        federated->exchange.count);
+    if (federated->round.kept >= cohort_federated_secure_least(federated))
+        return cohort_federated_secure_end(federated);
+    cohort_federated_secure_clear(federated);
+    return COHORT_OK;
+}
+
 cohort_status cohort_federated_simulate(cohort_federated *federated)
 {
     cohort_round *round = &federated->round;
@@ -86,6 +124,7 @@ cohort_status cohort_federated_simulate(cohort_federated *federated)
     cohort_federated_assign(federated);
     memset(round->results, 0, round->count * sizeof *round->results);
     memset(federated->sums, 0, federated->exchange.count * sizeof *federated->sums);
+    COHORT_TRY(cohort_federated_secure_begin(federated));
     COHORT_TRY(cohort_comm_agree(federated->comm, train_mine(federated)));
     COHORT_TRY(cohort_comm_sum(federated->comm, (double *)round->results, round->count * FIGURES));
     for (size_t i = 0; i < round->count; i++) {
@@ -94,18 +133,13 @@ cohort_status cohort_federated_simulate(cohort_federated *federated)
         round->kept += round->dropped[i] == COHORT_DROPPED_NOT;
     }
     if (round->is_abandoned) {
+        cohort_federated_secure_clear(federated);
         cohort_client_store_roll_back(&federated->store);
         return COHORT_OK;
     }
     cohort_client_store_commit(&federated->store);
-    const double down = (double)(federated->exchange.count * sizeof(real)),
-                 up = (double)cohort_client_payload_bytes(&federated->exchange,
-                                                          &federated->compression);
-    round->bytes_down = (double)round->count * (down + COHORT_FEDERATED_HEADER_BYTES);
-    round->bytes_up =
-        (double)round->count * COHORT_FEDERATED_HEADER_BYTES + (double)round->kept * up;
+    count_bytes(federated);
+    cohort_status status = add_up(federated);
     round->seconds = cohort_clock_seconds() - started;
-    if (federated->all)
-        return share_updates(federated);
-    return cohort_comm_sum_integers(federated->comm, federated->sums, federated->exchange.count);
+    return status;
 }

@@ -179,3 +179,24 @@ bool cohort_ledger_has_noiseless(const cohort_ledger *ledger, uint64_t data)
             return true;
     return false;
 }
+
+cohort_status cohort_ledger_keep_noise(bool *kept, double *noise_multiplier, cohort_ledger *ledger,
+                                       cohort_accountant accountant, cohort_privacy_unit unit,
+                                       uint64_t data, double target, double q, uint64_t steps,
+                                       double delta)
+{
+    double epsilon = INFINITY;
+    *kept = false;
+    if (ledger->count == 0)
+        return COHORT_OK;
+    cohort_ledger_entry *entry = &ledger->items[ledger->count - 1];
+    if (entry->release.q != q || entry->data != data)
+        return COHORT_OK;
+    entry->release.steps += steps;
+    cohort_status status = cohort_ledger_epsilon(&epsilon, ledger, accountant, unit, data, delta);
+    entry->release.steps -= steps;
+    *kept = epsilon <= target * (1 + 1e-6);
+    if (*kept)
+        *noise_multiplier = entry->release.noise_multiplier;
+    return status;
+}

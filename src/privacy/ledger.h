@@ -58,6 +58,12 @@ bool cohort_ledger_is_bounded(const cohort_ledger *ledger, cohort_privacy_unit u
 COHORT_NODISCARD cohort_status cohort_ledger_noise(
     double *noise_multiplier, const cohort_ledger *ledger, cohort_accountant accountant,
     cohort_privacy_unit unit, uint64_t data, double target, double q, uint64_t steps, double delta);
+/* *kept: whether STEPS more with Q and the noise of the last entry, if that is for DATA, keep
+ * TARGET; then *noise_multiplier = that noise. For a run that goes on: bisection after some of
+ * its steps would come out a hair off. COHORT_MEMORY. */
+COHORT_NODISCARD cohort_status cohort_ledger_keep_noise(
+    bool *kept, double *noise_multiplier, cohort_ledger *ledger, cohort_accountant accountant,
+    cohort_privacy_unit unit, uint64_t data, double target, double q, uint64_t steps, double delta);
 /* Steps of all entries. */
 uint64_t cohort_ledger_steps(const cohort_ledger *ledger);
 /* Whether there was training without noise on data other than DATA. */

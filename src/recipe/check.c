@@ -265,6 +265,33 @@ static cohort_status check_strategy(const cohort_fill *fill, const cohort_recipe
     return COHORT_OK;
 }
 
+/* Masks leave nothing but the sum to work with. */
+static cohort_status check_secure(const cohort_fill *fill, const cohort_recipe *recipe,
+                                  const cohort_node *root)
+{
+    static const char *const one_by_one[] = {"median", "trimmed_mean", "krum"};
+    const cohort_federated_recipe *federated = &recipe->federated;
+    if (is_named(&federated->secure_aggregation, "false"))
+        return COHORT_OK;
+    for (size_t i = 0; i < sizeof one_by_one / sizeof *one_by_one; i++)
+        if (is_named(&federated->strategy, one_by_one[i]))
+            return REFUSE(fill, root, "federated.secure_aggregation",
+                          "strategy %s looks at single updates, which "
+                          "federated.secure_aggregation hides; use norm_bound, which clients "
+                          "apply themselves, or remove one of the two",
+                          one_by_one[i]);
+    if (!is_named(&federated->compression, "none"))
+        return REFUSE(fill, root, "federated.secure_aggregation",
+                      "federated.compression: %s cannot be summed under the masks of "
+                      "federated.secure_aggregation; remove one of the two",
+                      federated->compression.table->name);
+    if (!federated->clients && !is_named(&federated->partition, "by"))
+        return REFUSE(fill, root, "federated.secure_aggregation",
+                      "federated.secure_aggregation is there for simulated clients only (set "
+                      "federated.clients); between real clients it is not built yet: remove it");
+    return COHORT_OK;
+}
+
 static cohort_status check_federated(const cohort_fill *fill, const cohort_recipe *recipe,
                                      const cohort_node *root)
 {
@@ -273,6 +300,7 @@ static cohort_status check_federated(const cohort_fill *fill, const cohort_recip
         return COHORT_OK;
     COHORT_TRY(check_round_keys(fill, recipe, root));
     COHORT_TRY(check_strategy(fill, recipe, root));
+    COHORT_TRY(check_secure(fill, recipe, root));
     if (federated->clients && federated->min_clients > federated->clients)
         return REFUSE(fill, root, "federated.min_clients",
                       "federated.min_clients (%zu) is more than there are clients (%zu)",
@@ -290,6 +318,64 @@ static cohort_status check_federated(const cohort_fill *fill, const cohort_recip
                           federated->rounds, "federated.rounds");
 }
 
+/* Client level: what a round does must be Poisson sampling of clients, one clipped update of each,
+ * all alike, and nothing else that leaves them. */
+static cohort_status check_client_privacy(const cohort_fill *fill, const cohort_recipe *recipe,
+                                          const cohort_node *root)
+{
+    static const char *const single[] = {"median", "trimmed_mean", "krum", "norm_bound"};
+    const cohort_federated_recipe *how = &recipe->federated;
+    bool looks_at_single = false;
+    for (size_t i = 0; i < sizeof single / sizeof *single; i++)
+        looks_at_single = looks_at_single || is_named(&how->strategy, single[i]);
+    const struct {
+        bool is_wrong;
+        const char *key, *why;
+    } rules[] = {
+        {recipe->privacy.unit != 1, "privacy.unit",
+         "privacy with `federated:` protects clients; set privacy.unit: client"},
+        {!how->clients && !is_named(&how->partition, "by"), "privacy",
+         "privacy is there for simulated clients only (set federated.clients): between real ones "
+         "nobody draws in secret yet; remove it"},
+        {how->weighting != COHORT_WEIGHT_UNIFORM, "federated.weighting",
+         "federated.weighting: samples lets a client count by its rows, which privacy.clip does "
+         "not bound; set federated.weighting: uniform"},
+        {how->min_clients > 1, "federated.min_clients",
+         "federated.min_clients contradicts `privacy`: each client is drawn on its own, be they "
+         "few or none; remove it"},
+        {how->over_selection > 0, "federated.over_selection",
+         "federated.over_selection contradicts `privacy`, whose sampling must not depend on who "
+         "answers; remove it"},
+        {is_named(&how->strategy, "scaffold"), "federated.strategy",
+         "strategy scaffold sends control variates, which privacy.clip does not bound; use "
+         "fedavg or fedprox"},
+        {looks_at_single, "federated.strategy",
+         "this strategy is no sum of clipped updates, for which alone epsilon holds; use fedavg "
+         "(privacy.clip bounds updates already)"},
+        {!is_named(&how->compression, "none"), "federated.compression",
+         "federated.compression contradicts `privacy`: what a client rounds or keeps back is not "
+         "clipped; remove it"},
+        {!is_named(&how->secure_aggregation, "false"), "federated.secure_aggregation",
+         "federated.secure_aggregation cannot be joined with `privacy` yet: rounds drawn at random "
+         "may have a single client; remove one of the two"},
+        {how->client_test > 0, "federated.client_test",
+         "federated.client_test reports on single clients, which no noise covers; remove it"},
+        {how->target_accuracy > 0, "federated.target_accuracy",
+         "federated.target_accuracy ends a run by its figures, so no epsilon would hold; remove it "
+         "and fix federated.rounds"},
+        {recipe->train.early_stopping.metric != NULL, "train.early_stopping",
+         "train.early_stopping chooses by figures that no noise covers, so no epsilon would hold; "
+         "remove it and fix federated.rounds"},
+        {recipe->train.initial_weights != NULL, "train.initial_weights",
+         "train.initial_weights: what they cost cannot be carried on in a federated run yet; "
+         "remove it, or `privacy`"},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (rules[i].is_wrong)
+            return REFUSE(fill, root, rules[i].key, "%s", rules[i].why);
+    return COHORT_OK;
+}
+
 /* What the accountants do not cover is refused, not figured with. */
 static cohort_status check_privacy(const cohort_fill *fill, const cohort_recipe *recipe,
                                    const cohort_node *root)
@@ -302,8 +388,7 @@ static cohort_status check_privacy(const cohort_fill *fill, const cohort_recipe 
                       "privacy needs either noise_multiplier or target_epsilon, %s",
                       privacy->noise_multiplier > 0 ? "not both" : "e.g. target_epsilon: 3");
     if (recipe->federated.rounds)
-        return REFUSE(fill, root, "privacy",
-                      "privacy: a federated run cannot be private yet; remove it, or `federated`");
+        return check_client_privacy(fill, recipe, root);
     if (privacy->unit != 0)
         return REFUSE(fill, root, "privacy.unit",
                       "privacy.unit: client needs a `federated:` section; without one the unit is "

@@ -168,6 +168,11 @@ typedef struct cohort_compression_recipe {
     double fraction; /* top_k */
 } cohort_compression_recipe;
 
+/* `secure_aggregation`, unless it is false. */
+typedef struct cohort_secure_recipe {
+    double threshold; /* of a round's clients, at least, whose updates must come */
+} cohort_secure_recipe;
+
 typedef enum cohort_weighting { COHORT_WEIGHT_SAMPLES, COHORT_WEIGHT_UNIFORM } cohort_weighting;
 typedef enum cohort_norm_policy { COHORT_NORM_AVERAGE, COHORT_NORM_LOCAL } cohort_norm_policy;
 
@@ -183,6 +188,7 @@ typedef struct cohort_federated_recipe {
     double server_lr;
     cohort_schedule_recipe server_schedule;
     cohort_variant compression; /* none, or config cohort_compression_recipe */
+    cohort_variant secure_aggregation; /* false, or config cohort_secure_recipe */
     double update_limit, round_timeout;
     size_t evaluate_every;
     double target_accuracy, client_test;

@@ -216,6 +216,29 @@ static const cohort_key_table top_k_table =
 static const cohort_key_table *const compression_variants[] = {&uncompressed_table, &quantize_table,
                                                                &top_k_table, NULL};
 
+/* Masks on what is sent. */
+
+static const cohort_key secure_keys[] = {
+    {.name = "threshold",
+     .type = COHORT_KEY_REAL,
+     AT(cohort_secure_recipe, threshold),
+     .min = 0.5,
+     .max = 1,
+     .open_min = true,
+     .fallback = "0.66",
+     .help = "of a round's clients, rounded up: fewer updates and the round is abandoned"},
+};
+static const cohort_key_table insecure_table = {
+    .name = "false", .help = "updates are seen", .config_bytes = sizeof(cohort_secure_recipe)};
+static const cohort_key_table secure_table =
+    TABLE("true", "as threshold, with its default", cohort_secure_recipe, secure_keys,
+          .main_key = "threshold");
+static const cohort_key_table threshold_table =
+    TABLE("threshold", "masked updates, of which the sum alone is seen (Bonawitz et al. 2017)",
+          cohort_secure_recipe, secure_keys, .main_key = "threshold");
+static const cohort_key_table *const secure_variants[] = {&insecure_table, &secure_table,
+                                                          &threshold_table, NULL};
+
 static const char *const weightings[] = {"samples", "uniform", NULL};
 static const char *const norm_policies[] = {"average", "local", NULL};
 static const cohort_key federated_keys[] = {
@@ -314,6 +337,12 @@ static const cohort_key federated_keys[] = {
      .variants = compression_variants,
      .fallback = "none",
      .help = "of what clients send"},
+    {.name = "secure_aggregation",
+     .type = COHORT_KEY_VARIANT,
+     AT(cohort_federated_recipe, secure_aggregation),
+     .variants = secure_variants,
+     .fallback = "false",
+     .help = "true or {threshold: 0.67}: the server learns the sum of updates, not one of them"},
     {.name = "update_limit",
      .type = COHORT_KEY_REAL,
      AT(cohort_federated_recipe, update_limit),

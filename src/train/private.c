@@ -139,9 +139,7 @@ static void note(const cohort_trainer *trainer, const char *text)
         trainer->options.observer.on_note(trainer->options.observer.context, text);
 }
 
-/* *hash = of all inputs of the training split, whatever subset is trained on. Targets are left
- * out: with other labels the rows are still about the same people. */
-static cohort_status hash_data(uint64_t *hash, cohort_dataset *dataset)
+cohort_status cohort_private_hash_data(uint64_t *hash, cohort_dataset *dataset)
 {
     enum { ROWS = 256 };
     static const size_t bytes_of[] = {[COHORT_U8] = 1, [COHORT_I32] = 4, [COHORT_F32] = 4};
@@ -243,7 +241,7 @@ static cohort_status inherit(cohort_trainer *trainer, const cohort_snapshot *abo
     if (trainer->ledger.count == 0)
         return COHORT_OK;
     cohort_ledger_entry entry = noiseless;
-    COHORT_TRY(hash_data(&entry.data, trainer->train));
+    COHORT_TRY(cohort_private_hash_data(&entry.data, trainer->train));
     return cohort_ledger_add(&trainer->ledger, &entry);
 }
 
@@ -276,32 +274,6 @@ static cohort_ledger_entry next_entry(const cohort_trainer *trainer)
     return entry;
 }
 
-/* The noise this run has had so far, if it still keeps the target to the end of STEPS: bisection
- * after some steps would come out a hair off. */
-static cohort_status keep_noise(bool *kept, cohort_trainer *trainer, uint64_t steps)
-{
-    cohort_private *privacy = trainer->privacy;
-    const cohort_privacy_recipe *recipe = recipe_of(trainer);
-    const size_t count = trainer->ledger.count;
-    *kept = false;
-    if (!trainer->resumed || count == 0)
-        return COHORT_OK;
-    cohort_release *last = &trainer->ledger.items[count - 1].release;
-    if (last->q != privacy->q || trainer->ledger.items[count - 1].data != privacy->data)
-        return COHORT_OK;
-    double epsilon = INFINITY;
-    last->steps += steps;
-    cohort_status status =
-        cohort_ledger_epsilon(&epsilon, &trainer->ledger, (cohort_accountant)recipe->accountant,
-                              (cohort_privacy_unit)recipe->unit, privacy->data, recipe->delta);
-    last->steps -= steps;
-    if (epsilon <= recipe->target_epsilon * (1 + 1e-6)) {
-        privacy->noise_multiplier = last->noise_multiplier;
-        *kept = true;
-    }
-    return status;
-}
-
 static cohort_status find_noise(cohort_trainer *trainer)
 {
     const cohort_ledger none = {0};
@@ -319,7 +291,11 @@ static cohort_status find_noise(cohort_trainer *trainer)
                                    (cohort_accountant)recipe->accountant,
                                    (cohort_privacy_unit)recipe->unit, 0, recipe->target_epsilon,
                                    privacy->q, total, recipe->delta);
-    COHORT_TRY(keep_noise(&kept, trainer, steps));
+    if (trainer->resumed)
+        COHORT_TRY(cohort_ledger_keep_noise(
+            &kept, &privacy->noise_multiplier, &trainer->ledger,
+            (cohort_accountant)recipe->accountant, (cohort_privacy_unit)recipe->unit, privacy->data,
+            recipe->target_epsilon, privacy->q, steps, recipe->delta));
     if (kept)
         return COHORT_OK;
     return cohort_ledger_noise(&privacy->noise_multiplier, &trainer->ledger,
@@ -335,7 +311,7 @@ cohort_status cohort_private_settle(cohort_trainer *trainer)
     char text[256];
     if (!privacy)
         return COHORT_OK;
-    COHORT_TRY(hash_data(&privacy->data, trainer->train));
+    COHORT_TRY(cohort_private_hash_data(&privacy->data, trainer->train));
     COHORT_REQUIRE(recipe->testing_seed ||
                        cohort_ledger_is_bounded(&trainer->ledger, (cohort_privacy_unit)recipe->unit,
                                                 privacy->data),

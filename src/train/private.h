@@ -40,6 +40,10 @@ COHORT_NODISCARD cohort_status cohort_private_settle(cohort_trainer *trainer);
 /* Epsilon, delta and unit go into every record. Rank 0. */
 void cohort_private_join_records(cohort_trainer *trainer);
 
+/* *hash = of all inputs of the data set, whatever subset is trained on. Targets are left out: with
+ * other labels the rows are still about the same people. Rank-local. */
+COHORT_NODISCARD cohort_status cohort_private_hash_data(uint64_t *hash, cohort_dataset *dataset);
+
 /* Adds to SUMS, and writes to VECTOR [COHORT_REDUCER_EXTRAS + parameters] behind the extras, the
  * clipped gradients of samples [begin, end) of the batch. Rank-local; uses all threads, the
  * bits do not depend on their number. */

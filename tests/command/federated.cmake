@@ -1,2 +1,4 @@
 cohort_command_test(federated)
 cohort_command_test(deployment)
+cohort_command_test(secure_aggregation)
+cohort_command_test(client_privacy)

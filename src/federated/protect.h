@@ -1,0 +1,51 @@
+/* Privacy for clients: DP-FedAvg (McMahan et al. 2018) and what servers make of its mean.
+ *
+ * A round draws every client with probability `fraction`, each on its own and in secret (privacy/
+ * poisson.h); each clips its whole update to `privacy.clip`; the sum, exact whole numbers, gets
+ * Gaussian noise once (rank 0) and is divided by fraction x clients, however many were drawn. A
+ * client that has no rows or no usable update adds nothing. Rounds nobody was drawn for are noise
+ * alone and count as any other. Whatever the server then does with the mean costs nothing more.
+ *
+ * Epsilon is for neighbours that differ in all rows of one client, and covers the weights, of all
+ * checkpoints of one run together. It does not cover: figures on private rows and names of dropped
+ * clients (metrics.jsonl, the terminal), which of several checkpoints is best by a validation split
+ * of such rows, the number of clients, the choice of hyperparameters by looking at several runs.
+ * In a simulation one administrator sees all rows: it shows what privacy would cost.
+ *
+ * Functions take a federated that may not be private; then they do nothing. */
+#ifndef COHORT_FEDERATED_PROTECT_H
+#define COHORT_FEDERATED_PROTECT_H
+
+#include "federated/federated_private.h"
+
+/* With partition, model and fixed-point steps known: keys; refuses batch_norm, and a clip that is
+ * no match for the steps. Collective; COHORT_USAGE, COHORT_MEMORY. */
+COHORT_NODISCARD cohort_status cohort_federated_protect(cohort_federated *federated);
+void cohort_federated_unprotect(cohort_federated *federated);
+bool cohort_federated_is_protected(const cohort_federated *federated);
+
+/* Draws the round's clients: into round.clients. COHORT_INTERNAL when more come than there is room
+ * for (once in 10^20 rounds). The same on every rank. */
+COHORT_NODISCARD cohort_status cohort_federated_protect_draw(cohort_federated *federated);
+/* The most clients a round draws, and the mean. */
+size_t cohort_federated_protect_most(const cohort_federated *federated);
+double cohort_federated_protect_mean(const cohort_federated *federated);
+
+/* federated->mean from the sums: noise, division; counts the round. Collective. */
+COHORT_NODISCARD cohort_status cohort_federated_protect_release(cohort_federated *federated);
+
+/* The ledger of the run that is continued from PATH. Rank 0; COHORT_DATA when rounds are missing
+ * in it. */
+COHORT_NODISCARD cohort_status cohort_federated_protect_resume(cohort_federated *federated,
+                                                               const cohort_snapshot *about,
+                                                               const char *path);
+/* With the run folder open: the noise, for a target the least. Epsilon, delta and unit go into
+ * every record from here on. Rank 0; COHORT_USAGE. */
+COHORT_NODISCARD cohort_status cohort_federated_protect_settle(cohort_federated *federated);
+/* *ledger = the ledger as of now, as text; NULL without one. Rank 0. */
+COHORT_NODISCARD cohort_status cohort_federated_protect_ledger(const char **ledger,
+                                                               cohort_federated *federated);
+/* Adds epsilon to VIEW. Rank 0, after a record. */
+void cohort_federated_protect_look(cohort_train_view *view, const cohort_federated *federated);
+
+#endif
