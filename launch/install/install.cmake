@@ -7,7 +7,7 @@ install(TARGETS cohort_static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 set_target_properties(cohort_shared PROPERTIES EXPORT_NAME cohort)
 install(TARGETS cohort_shared EXPORT cohort-targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/cohort DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/launch/recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/cohort)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/launch/recipes ${PROJECT_SOURCE_DIR}/launch/examples DESTINATION ${CMAKE_INSTALL_DATADIR}/cohort)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/cohort)
 install(EXPORT cohort-targets NAMESPACE cohort:: DESTINATION ${package_folder})

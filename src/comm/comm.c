@@ -196,8 +196,13 @@ static cohort_status set_up_board(cohort_comm *comm)
 static cohort_status open_many(cohort_comm *comm, MPI_Comm parent)
 {
     MPI_Request request;
+    MPI_Errhandler theirs; /* PARENT may be a program's own: it gets its errors back */
+    MPI_Comm_get_errhandler(parent, &theirs);
     MPI_Comm_set_errhandler(parent, MPI_ERRORS_RETURN);
-    COHORT_TRY(cohort_comm_check(comm, MPI_Comm_idup(parent, &comm->world, &request), "start-up"));
+    const int code = MPI_Comm_idup(parent, &comm->world, &request);
+    MPI_Comm_set_errhandler(parent, theirs);
+    MPI_Errhandler_free(&theirs);
+    COHORT_TRY(cohort_comm_check(comm, code, "start-up"));
     COHORT_TRY(cohort_comm_wait(comm, &request, 1, COHORT_SCOPE_ALL, "start-up"));
     MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN);
     COHORT_TRY(cohort_comm_check(comm, MPI_Op_create(max_keeping_nan, 1, &comm->max), "start-up"));

@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "comm/internal.h"
+#include "comm/lookout.h"
 
 enum { TAG_MAIL = 11 };
 
@@ -95,6 +96,7 @@ cohort_status cohort_mail_open(cohort_mail **out, cohort_comm *comm, size_t most
         COHORT_TRY_DONE(status, cohort_comm_wait(comm, &request, 1, COHORT_SCOPE_ALL, "start-up"));
         MPI_Comm_set_errhandler(mail->world, MPI_ERRORS_RETURN);
     }
+    cohort_lookout_end(); /* from here on the run goes on without ranks that die */
     *out = mail;
     mail = NULL;
 done:

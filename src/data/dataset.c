@@ -33,7 +33,7 @@ struct cohort_dataset {
     char **classes, **vocabulary, **source, **tokenizer, **table;
     cohort_shared *window;              /* of the node … */
     void *own;                          /* … or a copy of this rank alone */
-    unsigned char *x_memory, *y_memory; /* in one of them; NULL = streamed */
+    unsigned char *x_memory, *y_memory; /* in one of them, or others'; NULL = streamed */
     cohort_block_cache x_cache, y_cache;
     request *requests;
     size_t request_capacity;
@@ -432,6 +432,35 @@ cohort_status cohort_dataset_open(cohort_dataset **out, cohort_comm *comm,
 done:
     cohort_dataset_close(dataset);
     return status;
+}
+
+cohort_status cohort_dataset_wrap(cohort_dataset **out, const char *name,
+                                  const cohort_dataset_info *info, const void *x, const void *y)
+{
+    const cohort_dataset_spec spec = {.path = name, .x = "x"};
+    cohort_dataset *dataset = NULL;
+    *out = NULL;
+    const cohort_status status = make_dataset(&dataset, NULL, &spec);
+    if (status != COHORT_OK) {
+        cohort_dataset_close(dataset);
+        return status;
+    }
+    dataset->info = *info;
+    dataset->x.row_bytes =
+        cohort_shape_count(&info->x_shape) * cohort_element_bytes(info->x_element);
+    dataset->y.row_bytes = cohort_shape_count(&info->y_shape) * sizeof(float);
+    cohort_dataset_rewrap(dataset, x, y, info->label_min, info->label_max);
+    *out = dataset;
+    return COHORT_OK;
+}
+
+void cohort_dataset_rewrap(cohort_dataset *dataset, const void *x, const void *y, int32_t label_min,
+                           int32_t label_max)
+{
+    dataset->x_memory = (unsigned char *)x; /* only what is read from a file is written */
+    dataset->y_memory = (unsigned char *)y;
+    dataset->info.label_min = label_min;
+    dataset->info.label_max = label_max;
 }
 
 cohort_status cohort_dataset_has_group(bool *has, const char *path, const char *group)

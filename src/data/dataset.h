@@ -56,6 +56,16 @@ typedef struct cohort_dataset_info {
  * different length, NaN in x …; COHORT_PEER: a rank sees another file than rank 0. */
 COHORT_NODISCARD cohort_status cohort_dataset_open(cohort_dataset **out, cohort_comm *comm,
                                                    const cohort_dataset_spec *spec);
+/* *out = a data set whose samples are in memory already, as INFO says; its lists, X
+ * [count][x_shape] and Y (int32 labels, else floats; NULL without targets) are borrowed until
+ * close. NAME stands in messages. Rank-local. COHORT_MEMORY. */
+COHORT_NODISCARD cohort_status cohort_dataset_wrap(cohort_dataset **out, const char *name,
+                                                   const cohort_dataset_info *info, const void *x,
+                                                   const void *y);
+/* Other X and Y of the same shapes for such a data set, with labels from LABEL_MIN to LABEL_MAX.
+ * Nobody may be reading it. Rank-local. */
+void cohort_dataset_rewrap(cohort_dataset *dataset, const void *x, const void *y, int32_t label_min,
+                           int32_t label_max);
 /* Whether PATH has the group GROUP. Rank-local. */
 COHORT_NODISCARD cohort_status cohort_dataset_has_group(bool *has, const char *path,
                                                         const char *group);

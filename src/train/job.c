@@ -104,32 +104,63 @@ done:
     return status;
 }
 
-cohort_status cohort_job_read_recipe(cohort_recipe **out, cohort_comm *comm, const char *path,
-                                     const char *const *sets, size_t set_count)
+cohort_status cohort_job_parse_recipe(cohort_recipe **out, cohort_comm *comm, cohort_text *text,
+                                      const char *path, const char *folder, const char *const *sets,
+                                      size_t set_count)
 {
     *out = NULL;
-    cohort_text text = {0}, folder = {0};
+    COHORT_TRY(cohort_job_share_text(comm, text));
+    cohort_status status = cohort_recipe_parse(out, text->data ? text->data : "", path, folder,
+                                               sets, set_count, cohort_model_catalog());
+    status = cohort_comm_agree(comm, status);
+    if (status == COHORT_OK)
+        status = require_same_recipe(comm, *out);
+    if (status != COHORT_OK) {
+        cohort_recipe_destroy(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+cohort_status cohort_job_find_data(cohort_recipe *recipe, cohort_comm *comm)
+{
+    cohort_text path = {0};
+    cohort_status status = COHORT_OK;
+    if (cohort_comm_rank(comm) == 0)
+        status = settle_data_file(recipe);
+    COHORT_TRY(cohort_comm_follow(comm, status));
+    if (cohort_comm_rank(comm) == 0)
+        cohort_text_append(&path, "%s", recipe->data.file);
+    COHORT_TRY_DONE(status, cohort_job_share_text(comm, &path));
+    status = cohort_recipe_set_data_file(recipe, path.data);
+done:
+    cohort_text_clear(&path);
+    return status;
+}
+
+cohort_status cohort_job_read_text(cohort_text *text, cohort_text *folder, cohort_comm *comm,
+                                   const char *path)
+{
     COHORT_TRY(cohort_job_require_same_program(comm));
-    cohort_status status = cohort_path_folder(&folder, path);
+    cohort_status status = cohort_path_folder(folder, path);
     if (status == COHORT_OK && cohort_comm_rank(comm) == 0) {
-        status = cohort_file_read(&text, path, RECIPE_BYTES_MAX);
+        status = cohort_file_read(text, path, RECIPE_BYTES_MAX);
         if (status == COHORT_DATA)
             status = COHORT_USAGE; /* the recipe is an argument, not data */
     }
-    COHORT_TRY_DONE(status, cohort_comm_follow(comm, status));
-    COHORT_TRY_DONE(status, cohort_job_share_text(comm, &text));
-    status = cohort_recipe_parse(out, text.data ? text.data : "", path, folder.data, sets,
-                                 set_count, cohort_model_catalog());
-    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
-    COHORT_TRY_DONE(status, require_same_recipe(comm, *out));
-    if (cohort_comm_rank(comm) == 0)
-        status = settle_data_file(*out);
-    COHORT_TRY_DONE(status, cohort_comm_follow(comm, status));
-    cohort_text_clear(&text);
-    if (cohort_comm_rank(comm) == 0)
-        cohort_text_append(&text, "%s", (*out)->data.file);
-    COHORT_TRY_DONE(status, cohort_job_share_text(comm, &text));
-    status = cohort_recipe_set_data_file(*out, text.data);
+    return cohort_comm_follow(comm, status);
+}
+
+cohort_status cohort_job_read_recipe(cohort_recipe **out, cohort_comm *comm, const char *path,
+                                     const char *const *sets, size_t set_count)
+{
+    cohort_text text = {0}, folder = {0};
+    *out = NULL;
+    cohort_status status = cohort_job_read_text(&text, &folder, comm, path);
+    COHORT_TRY_DONE(status, status);
+    COHORT_TRY_DONE(status,
+                    cohort_job_parse_recipe(out, comm, &text, path, folder.data, sets, set_count));
+    COHORT_TRY_DONE(status, cohort_job_find_data(*out, comm));
 done:
     cohort_text_clear(&text);
     cohort_text_clear(&folder);

@@ -22,6 +22,17 @@ COHORT_NODISCARD cohort_status cohort_job_read_recipe(cohort_recipe **out, cohor
                                                       const char *path, const char *const *sets,
                                                       size_t set_count);
 
+/* The pieces of it. TEXT on rank 0 and FOLDER on every rank = recipe file PATH and where it lies;
+ * the recipe in rank 0's TEXT, which PATH names and the others get; data.file found. Collective;
+ * errors as above. */
+COHORT_NODISCARD cohort_status cohort_job_read_text(cohort_text *text, cohort_text *folder,
+                                                    cohort_comm *comm, const char *path);
+COHORT_NODISCARD cohort_status cohort_job_parse_recipe(cohort_recipe **out, cohort_comm *comm,
+                                                       cohort_text *text, const char *path,
+                                                       const char *folder, const char *const *sets,
+                                                       size_t set_count);
+COHORT_NODISCARD cohort_status cohort_job_find_data(cohort_recipe *recipe, cohort_comm *comm);
+
 /* Text from rank 0 to every rank; *text is replaced elsewhere. Collective. */
 COHORT_NODISCARD cohort_status cohort_job_share_text(cohort_comm *comm, cohort_text *text);
 

@@ -42,6 +42,11 @@ static cohort_status save(cohort_trainer *trainer, bool epoch_end, bool is_best)
 {
     cohort_status status = COHORT_OK;
     COHORT_TRY(cohort_trainer_verify(trainer));
+    if (trainer->options.no_folder) {
+        if (is_rank_0(trainer) && is_best && trainer->recipe->train.early_stopping.metric)
+            status = cohort_trainer_keep_best(trainer);
+        return cohort_comm_follow(trainer->comm, status);
+    }
     cohort_comm_set_phase(trainer->comm, "writing a checkpoint");
     if (is_rank_0(trainer)) {
         cohort_text file = {0};
@@ -194,6 +199,8 @@ static cohort_status end_epoch(cohort_trainer *trainer)
     COHORT_TRY(validate(trainer));
     COHORT_TRY(cohort_private_count(trainer));
     cohort_trainer_look(&view, trainer);
+    trainer->ended_loss = view.loss;
+    trainer->ended_accuracy = view.accuracy;
     progress->epoch++;
     COHORT_TRY(cohort_comm_follow(trainer->comm, record_epoch(trainer, &view)));
     const bool is_best = judge_epoch(trainer, &view);
@@ -227,8 +234,13 @@ static cohort_status stop(cohort_trainer *trainer)
                        (unsigned long long)trainer->progress.step);
 }
 
-/* Steps until the run is over or asked to stop. */
-static cohort_status train(cohort_trainer *trainer)
+static bool is_over(const cohort_trainer *trainer)
+{
+    return trainer->progress.step >= trainer->total_steps || has_stopped_early(trainer);
+}
+
+/* At most COUNT steps, until the run is over or asked to stop. */
+static cohort_status train(cohort_trainer *trainer, uint64_t count)
 {
     cohort_progress *progress = &trainer->progress;
     const size_t every = trainer->recipe->checkpoint.every_steps,
@@ -237,8 +249,7 @@ static cohort_status train(cohort_trainer *trainer)
     /* A run that goes on may stand behind the last step of an epoch that was not ended. */
     if (progress->step_in_epoch == trainer->steps_per_epoch)
         COHORT_TRY(end_epoch(trainer));
-    cohort_loader_seek(trainer->loader, progress->epoch, progress->step_in_epoch);
-    while (progress->step < trainer->total_steps && !has_stopped_early(trainer)) {
+    for (; count > 0 && !is_over(trainer); count--) {
         cohort_trainer_commit(trainer);
         COHORT_TRY(cohort_trainer_step(trainer));
         cohort_trainer_commit(trainer);
@@ -266,7 +277,9 @@ static cohort_status restore_best(cohort_trainer *trainer)
         trainer->progress.best_epoch == trainer->progress.epoch || !trainer->progress.best_epoch)
         return COHORT_OK;
     cohort_status status = COHORT_OK;
-    if (is_rank_0(trainer)) {
+    if (is_rank_0(trainer) && trainer->options.no_folder) {
+        cohort_trainer_put_best(trainer);
+    } else if (is_rank_0(trainer)) {
         cohort_text path = {0};
         cohort_snapshot snapshot = cohort_trainer_snapshot(trainer);
         snapshot.optimizer = NULL;
@@ -310,10 +323,23 @@ static cohort_status end_partial_epoch(cohort_trainer *trainer)
     return cohort_comm_follow(trainer->comm, status);
 }
 
-/* From where the run stands to its end. */
-static cohort_status run_to_end(cohort_trainer *trainer)
+cohort_status cohort_trainer_begin(cohort_trainer *trainer)
 {
-    COHORT_TRY(train(trainer));
+    COHORT_TRY(cohort_comm_follow(trainer->comm, record_start(trainer)));
+    cohort_trainer_commit(trainer);
+    cohort_loader_seek(trainer->loader, trainer->progress.epoch, trainer->progress.step_in_epoch);
+    return COHORT_OK;
+}
+
+cohort_status cohort_trainer_advance(bool *over, cohort_trainer *trainer, uint64_t count)
+{
+    const cohort_status status = train(trainer, count);
+    *over = is_over(trainer);
+    return status;
+}
+
+cohort_status cohort_trainer_finish(cohort_trainer *trainer)
+{
     cohort_trainer_commit(trainer);
     COHORT_TRY(end_partial_epoch(trainer));
     const bool early = has_stopped_early(trainer);
@@ -334,6 +360,14 @@ static cohort_status run_to_end(cohort_trainer *trainer)
     return cohort_comm_follow(trainer->comm, cohort_record_end(&trainer->record));
 }
 
+/* From where the run stands to its end. */
+static cohort_status run_to_end(cohort_trainer *trainer)
+{
+    cohort_loader_seek(trainer->loader, trainer->progress.epoch, trainer->progress.step_in_epoch);
+    COHORT_TRY(train(trainer, UINT64_MAX));
+    return cohort_trainer_finish(trainer);
+}
+
 /* A checkpoint first: rank 0 may be another one, and may be lost like the last. */
 static cohort_status run_after_loss(cohort_trainer *trainer)
 {
@@ -343,14 +377,13 @@ static cohort_status run_after_loss(cohort_trainer *trainer)
 
 cohort_status cohort_trainer_run(cohort_trainer *trainer)
 {
-    cohort_status status = cohort_comm_follow(trainer->comm, record_start(trainer));
-    bool is_over = false;
-    cohort_trainer_commit(trainer);
+    cohort_status status = cohort_trainer_begin(trainer);
+    bool over = false;
     if (status == COHORT_OK)
         status = run_to_end(trainer);
-    while (cohort_trainer_may_go_on(trainer, status) && !is_over) {
-        status = cohort_trainer_go_on(&is_over, trainer);
-        if (status == COHORT_OK && !is_over)
+    while (cohort_trainer_may_go_on(trainer, status) && !over) {
+        status = cohort_trainer_go_on(&over, trainer);
+        if (status == COHORT_OK && !over)
             status = run_after_loss(trainer);
     }
     if (status == COHORT_OK)

@@ -217,6 +217,38 @@ done:
     return status;
 }
 
+/* Rank 0's part of a run without a folder. */
+static cohort_status begin_loose(cohort_trainer *trainer)
+{
+    if (trainer->options.resume) {
+        COHORT_TRY(load(trainer, trainer->options.resume));
+        note_resumed(trainer, trainer->options.resume);
+        return COHORT_OK;
+    }
+    return trainer->recipe->train.initial_weights ? load_initial_weights(trainer) : COHORT_OK;
+}
+
+void cohort_trainer_put_best(cohort_trainer *trainer)
+{
+    const size_t params = cohort_model_params_count(trainer->model),
+                 state = cohort_model_state_count(trainer->model);
+    if (!trainer->best)
+        return;
+    memcpy(trainer->params, trainer->best, params * sizeof *trainer->best);
+    memcpy(trainer->state, trainer->best + params, state * sizeof *trainer->best);
+}
+
+cohort_status cohort_trainer_keep_best(cohort_trainer *trainer)
+{
+    const size_t params = cohort_model_params_count(trainer->model),
+                 state = cohort_model_state_count(trainer->model);
+    if (!trainer->best)
+        COHORT_TRY(COHORT_ALLOCATE(&trainer->best, params + state));
+    memcpy(trainer->best, trainer->params, params * sizeof *trainer->best);
+    memcpy(trainer->best + params, trainer->state, state * sizeof *trainer->best);
+    return COHORT_OK;
+}
+
 cohort_status cohort_trainer_open_record(cohort_trainer *trainer)
 {
     cohort_text path = {0};
@@ -229,7 +261,10 @@ cohort_status cohort_trainer_open_record(cohort_trainer *trainer)
 
 cohort_status cohort_trainer_open_run(cohort_trainer *trainer)
 {
-    if (trainer->options.run_folder)
+    if (trainer->options.no_folder)
+        cohort_text_append(&trainer->folder, "%s",
+                           trainer->options.resume ? trainer->options.resume : "memory");
+    else if (trainer->options.run_folder)
         cohort_text_append(&trainer->folder, "%s", trainer->options.run_folder);
     else
         cohort_text_append(&trainer->folder, "runs/%s", trainer->recipe->name);
@@ -238,7 +273,7 @@ cohort_status cohort_trainer_open_run(cohort_trainer *trainer)
         status = cohort_text_status(&trainer->folder);
     COHORT_TRY(cohort_comm_agree(trainer->comm, status));
     if (cohort_comm_rank(trainer->comm) == 0)
-        status = open_run(trainer);
+        status = trainer->options.no_folder ? begin_loose(trainer) : open_run(trainer);
     COHORT_TRY(cohort_comm_follow(trainer->comm, status));
     COHORT_TRY(cohort_comm_broadcast(trainer->comm, &trainer->resumed, sizeof trainer->resumed, 0));
     COHORT_TRY(cohort_trainer_choose_ways(trainer));
@@ -266,6 +301,7 @@ cohort_status cohort_trainer_create(cohort_trainer **out, cohort_comm *comm, coh
     trainer->options = *options;
     trainer->launched = cohort_clock_seconds() - cohort_clock_since_launch();
     trainer->progress.best_metric = NAN;
+    trainer->ended_loss = trainer->ended_accuracy = NAN;
     trainer->last_validation_loss = trainer->last_validation_accuracy = NAN;
     cohort_status status = cohort_trainer_open(trainer);
     if (status == COHORT_OK)

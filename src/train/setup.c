@@ -30,6 +30,32 @@ static cohort_status open_group(cohort_eval_split *split, cohort_trainer *traine
     return cohort_comm_agree(trainer->comm, cohort_trainer_open_split(split, trainer));
 }
 
+/* A split that is open already. */
+static cohort_status take_split(cohort_eval_split *split, cohort_trainer *trainer,
+                                cohort_dataset *dataset)
+{
+    const char *name = split == &trainer->test ? "test" : "validation";
+    split->dataset = dataset;
+    split->is_borrowed = true;
+    split->subset = cohort_subset_all(cohort_dataset_describe(dataset)->count);
+    cohort_status status =
+        cohort_job_check_data(dataset, name, cohort_model_input(trainer->model), &trainer->loss);
+    if (status == COHORT_OK)
+        status = cohort_trainer_open_split(split, trainer);
+    return cohort_comm_agree(trainer->comm, status);
+}
+
+static cohort_status open_test(cohort_trainer *trainer)
+{
+    bool has_test = false;
+    if (trainer->options.data.test)
+        return take_split(&trainer->test, trainer, trainer->options.data.test);
+    if (trainer->options.data.train)
+        return COHORT_OK;
+    COHORT_TRY(cohort_job_has_test(&has_test, trainer->comm, trainer->recipe, NULL));
+    return has_test ? open_group(&trainer->test, trainer, trainer->recipe->data.test) : COHORT_OK;
+}
+
 static cohort_status open_splits(cohort_trainer *trainer)
 {
     const cohort_recipe *recipe = trainer->recipe;
@@ -46,12 +72,12 @@ static cohort_status open_splits(cohort_trainer *trainer)
         trainer->validation.subset = held;
         COHORT_TRY(cohort_comm_agree(trainer->comm,
                                      cohort_trainer_open_split(&trainer->validation, trainer)));
+    } else if (trainer->options.data.validation) {
+        COHORT_TRY(take_split(&trainer->validation, trainer, trainer->options.data.validation));
     } else if (recipe->data.validation) {
         COHORT_TRY(open_group(&trainer->validation, trainer, recipe->data.validation));
     }
-    bool has_test = false;
-    COHORT_TRY(cohort_job_has_test(&has_test, trainer->comm, recipe, NULL));
-    return has_test ? open_group(&trainer->test, trainer, recipe->data.test) : COHORT_OK;
+    return open_test(trainer);
 }
 
 /* The sampler of the training part, the number of steps. Rank-local. */
@@ -162,6 +188,24 @@ static cohort_status choose_share(cohort_trainer *trainer, const cohort_flow *in
     return COHORT_OK;
 }
 
+static cohort_status open_loader(cohort_trainer *trainer)
+{
+    return cohort_job_loader(&trainer->loader, trainer->recipe, trainer->train,
+                             &trainer->sampler.subset, trainer->sampler.global_batch,
+                             &trainer->share, trainer->model, COHORT_TO_TRAIN);
+}
+
+cohort_status cohort_trainer_reload(cohort_trainer *trainer)
+{
+    cohort_loader_destroy(trainer->loader);
+    trainer->loader = NULL;
+    COHORT_TRY(cohort_job_check_data(trainer->train, "train", cohort_model_input(trainer->model),
+                                     &trainer->loss));
+    COHORT_TRY(open_loader(trainer));
+    cohort_loader_seek(trainer->loader, trainer->progress.epoch, trainer->progress.step_in_epoch);
+    return COHORT_OK;
+}
+
 cohort_status cohort_trainer_create_network(cohort_trainer *trainer)
 {
     const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
@@ -178,9 +222,7 @@ cohort_status cohort_trainer_create_network(cohort_trainer *trainer)
     COHORT_TRY(cohort_job_loss(&trainer->loss, trainer->recipe, trainer->model, info));
     snprintf(name, sizeof name, "%s/%s", trainer->recipe->data.file, trainer->recipe->data.train);
     COHORT_TRY(cohort_job_check_data(trainer->train, name, &input, &trainer->loss));
-    return cohort_job_loader(&trainer->loader, trainer->recipe, trainer->train,
-                             &trainer->sampler.subset, trainer->sampler.global_batch,
-                             &trainer->share, trainer->model, COHORT_TO_TRAIN);
+    return open_loader(trainer);
 }
 
 /* The network and memory for its parameters and state. Rank-local. */
@@ -290,9 +332,11 @@ cohort_status cohort_trainer_open(cohort_trainer *trainer)
     cohort_comm_set_phase(trainer->comm, "opening the data");
     if (!trainer->threads)
         trainer->threads = cohort_job_set_threads(trainer->comm, trainer->recipe->train.threads);
-    COHORT_TRY(cohort_job_open_data(&trainer->train, trainer->comm, trainer->recipe, NULL,
-                                    trainer->recipe->data.train,
-                                    cohort_job_needs_targets(trainer->recipe)));
+    trainer->train = trainer->options.data.train;
+    if (!trainer->train)
+        COHORT_TRY(cohort_job_open_data(&trainer->train, trainer->comm, trainer->recipe, NULL,
+                                        trainer->recipe->data.train,
+                                        cohort_job_needs_targets(trainer->recipe)));
     COHORT_TRY(cohort_comm_agree(trainer->comm, choose_samples(trainer)));
     COHORT_TRY(cohort_private_open(trainer));
     COHORT_TRY(cohort_comm_agree(trainer->comm, create_model(trainer)));
@@ -317,7 +361,7 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_private_close(trainer->privacy); /* the loader draws by it */
     close_split(&trainer->test);
     close_split(&trainer->validation);
-    if (trainer->train)
+    if (trainer->train != trainer->options.data.train)
         cohort_dataset_close(trainer->train);
     cohort_model_destroy(trainer->model);
     cohort_optimizer_destroy(trainer->optimizer);
@@ -336,6 +380,7 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_shared_update_destroy(trainer->shared);
     cohort_free(trainer->state);
     cohort_free(trainer->state_before);
+    cohort_free(trainer->best);
     cohort_free(trainer->committed_state);
     cohort_free(trainer->choices);
     free(trainer);

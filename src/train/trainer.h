@@ -39,10 +39,18 @@ typedef struct cohort_train_observer {
     void (*on_note)(void *context, const char *text);
 } cohort_train_observer;
 
+/* Data that is open already, instead of the recipe's file; borrowed. */
+typedef struct cohort_trainer_data {
+    cohort_dataset *train;             /* NULL: all from the file */
+    cohort_dataset *validation, *test; /* NULL: none, or a fraction by data.validation */
+} cohort_trainer_data;
+
 typedef struct cohort_trainer_options {
     const char *run_folder; /* NULL: runs/<name> */
-    bool fresh;             /* an existing run is moved aside */
-    const char *resume;     /* a checkpoint to start from; NULL: the run folder's newest */
+    bool no_folder;         /* nothing is written: no checkpoints, no records */
+    cohort_trainer_data data;
+    bool fresh;         /* an existing run is moved aside */
+    const char *resume; /* a checkpoint to start from; NULL: the run folder's newest */
     /* Names a job that may start again: in a run folder that it has opened before, `fresh` and
      * `resume` have had their effect and are not looked at. NULL: it does not. */
     const char *job;
@@ -63,6 +71,13 @@ void cohort_trainer_destroy(cohort_trainer *trainer);
 /* Trains to the end, tests, saves. COHORT_STOPPED after a checkpoint when asked to stop;
  * COHORT_DIVERGED when the loss or gradient is not finite: the last checkpoint stays. */
 COHORT_NODISCARD cohort_status cohort_trainer_run(cohort_trainer *trainer);
+
+/* The same in pieces: begin once, advance by at most COUNT steps until *is_over (all steps, or
+ * early stopping; COHORT_STOPPED as above), finish once. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_begin(cohort_trainer *trainer);
+COHORT_NODISCARD cohort_status cohort_trainer_advance(bool *is_over, cohort_trainer *trainer,
+                                                      uint64_t count);
+COHORT_NODISCARD cohort_status cohort_trainer_finish(cohort_trainer *trainer);
 
 /* The run folder in use. */
 const char *cohort_trainer_folder(const cohort_trainer *trainer);

@@ -87,9 +87,11 @@ struct cohort_trainer {
     /* The epoch under way: seconds this part of the run spent, and where. */
     double wait_comm, wait_data, epoch_started;
     double last_step, last_loss, last_lr; /* of the last step made; 0 = none */
+    double ended_loss, ended_accuracy;    /* of the latest whole epoch; NaN before */
     double last_validation_loss, last_validation_accuracy;
     cohort_evaluation test_result;
     bool tested;
+    float *best; /* [parameters + state] of the best epoch, where no folder keeps them; rank 0 */
     bool resumed;
     bool stop_seen;
     cohort_search *search;  /* looks at every pass; NULL but after a step that was not finite */
@@ -167,6 +169,11 @@ COHORT_NODISCARD cohort_status cohort_trainer_time(cohort_step_timing *out, coho
                                                    double budget);
 /* Fills VIEW from the progress. */
 void cohort_trainer_look(cohort_train_view *view, const cohort_trainer *trainer);
+/* Without a folder: keeps the weights in memory as the best so far, and puts them back. Rank 0. */
+COHORT_NODISCARD cohort_status cohort_trainer_keep_best(cohort_trainer *trainer);
+void cohort_trainer_put_best(cohort_trainer *trainer);
+/* Trains on what the data set holds by now, from the next step on. Rank-local. */
+COHORT_NODISCARD cohort_status cohort_trainer_reload(cohort_trainer *trainer);
 /* What a checkpoint is made of right now. */
 cohort_snapshot cohort_trainer_snapshot(cohort_trainer *trainer);
 

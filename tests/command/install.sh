@@ -10,7 +10,9 @@ cmake --install "$BUILD" --prefix "$work/root" >install.log 2>&1 ||
 pc=$(find root -name cohort.pc)
 libdir=$work/$(dirname "$(find root -name libcohort.so)")
 [ -n "$pc" ] || wrong 'no pkg-config file was installed'
-[ -e root/include/cohort/train.h ] || wrong 'no headers were installed'
+for file in cohort.h net.h arrays.h train.h status.h cohort.f90; do
+    [ -e root/include/cohort/$file ] || wrong "include/cohort/$file was not installed"
+done
 [ -e root/share/cohort/recipes/xor.yaml ] || wrong 'no recipes were installed'
 
 cat >use.c <<'C'
@@ -32,6 +34,11 @@ export PKG_CONFIG_PATH
 "$CC" -std=c11 -Wall -Wextra -pedantic -Werror use.c $(pkg-config --cflags --libs cohort) \
     -o use >cc.log 2>&1 || wrong "a program does not build by pkg-config: $(cat cc.log)"
 
+# shellcheck disable=SC2046
+"$CC" -std=c99 -Wall -Wextra -pedantic -Werror root/share/cohort/examples/predict.c \
+    $(pkg-config --cflags --libs cohort) -o predict >cc.log 2>&1 ||
+    wrong "the installed example does not build: $(cat cc.log)"
+
 "$COHORT" convert digits --train 200 --test 50 --output digits.h5 >/dev/null || wrong 'digits'
 cat >net.yaml <<'Y'
 data: {file: digits.h5, scale: 0.004}
@@ -45,6 +52,8 @@ if ! ldd "$libdir/libcohort.so" | grep -q san; then
     grep -q 'no error' out || wrong "the program printed $(cat out)"
     [ ! -s err ] || wrong "the library printed $(cat err)"
     [ -e run/checkpoints/last.h5 ] || wrong 'the library wrote no checkpoint'
+    seq 0 783 | LD_LIBRARY_PATH=$libdir ./predict run >out 2>err || wrong "predict: $(cat err)"
+    [ "$(awk 'NF == 10' out | wc -l)" = 1 ] || wrong "predict prints $(cat out)"
     LD_LIBRARY_PATH=$libdir ./use >out 2>err && wrong 'a finished run was not refused'
     grep -q 'is finished' err || wrong "the refusal says $(cat err)"
 fi
