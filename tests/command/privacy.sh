@@ -147,7 +147,7 @@ fails 2 'privacy.clip' train net.yaml --set privacy.clip=0
     echo 'train: {threads: 1}'
     echo 'federated: {rounds: 1, clients: 4, fraction: 1}'
 } >rounds.yaml
-fails 2 'a federated run cannot be private yet' train rounds.yaml --set privacy.noise_multiplier=1
+fails 2 'set privacy.unit: client' train rounds.yaml --set privacy.noise_multiplier=1
 fails 2 'which a federated run cannot carry on yet' train rounds.yaml \
     --set train.initial_weights="$work/two/checkpoints/last.h5"
 sed 's/layer_norm/batch_norm/' net.yaml >batch.yaml
