@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -125,6 +126,10 @@ static void print_failure(const cohort_comm *comm, cohort_status status)
     fprintf(stderr, "cohort: %s\n", *message ? message : cohort_status_text(status));
     if (getenv("COHORT_TRACE"))
         fprintf(stderr, "cohort: raised at %s\n", cohort_error_trace());
+    /* mpirun stops reading when a process ends with a code that is not 0: it gets time to read
+     * the line before anybody does (the others wait in closing). */
+    if (comm && cohort_comm_size(comm) > 1)
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
 }
 
 static int finish(cohort_comm *comm, cohort_status status)

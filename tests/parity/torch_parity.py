@@ -256,7 +256,10 @@ class Optimizer:
     """Keras's updates (src/optim/optimizer.h)."""
 
     def __init__(self, recipe, params):
-        self.recipe = {k: float(v) if isinstance(v, str) and k != "type" else v
+        words = ("type", "embedding_rows")
+        if recipe["embedding_rows"] != "all":
+            sys.exit("torch_parity.py: optimizer.embedding_rows is not known here")
+        self.recipe = {k: float(v) if isinstance(v, str) and k not in words else v
                        for k, v in recipe.items()}
         for key in ("l1", "clip_norm", "clip_value", "rho"):
             if recipe[key] and key != "rho":
