@@ -217,7 +217,8 @@ static bool is_named(const cohort_variant *variant, const char *name)
     return variant->table && strcmp(variant->table->name, name) == 0;
 }
 
-/* Keys of steps and epochs that mean nothing where a run goes by rounds. */
+/* Keys of steps and of summing gradients that mean nothing where a run goes by rounds: set to
+ * anything but their default they would be ignored. */
 static cohort_status check_round_keys(const cohort_fill *fill, const cohort_recipe *recipe,
                                       const cohort_node *root)
 {
@@ -229,7 +230,14 @@ static cohort_status check_round_keys(const cohort_fill *fill, const cohort_reci
         {"train.parts", recipe->train.parts > 0},
         {"train.elastic", recipe->train.elastic},
         {"train.log_every_steps", recipe->train.log_every_steps > 0},
+        {"train.verify_every", recipe->train.verify_every != COHORT_VERIFY_EVERY},
+        {"train.on_nonfinite", recipe->train.on_nonfinite != COHORT_NONFINITE_STOP},
+        {"train.max_skipped", recipe->train.max_skipped != COHORT_MAX_SKIPPED},
+        {"train.tune", recipe->train.tune == COHORT_TUNE_FASTEST},
+        {"optimizer.embedding_rows", recipe->optimizer.embedding_rows != COHORT_ROWS_ALL},
         {"checkpoint.every_steps", recipe->checkpoint.every_steps > 0},
+        {"comm.reducer", recipe->comm.reducer != 0},
+        {"comm.bucket", recipe->comm.bucket > 0},
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (keys[i].given)

@@ -118,6 +118,10 @@ typedef enum cohort_on_nonfinite {
     COHORT_NONFINITE_SKIP
 } cohort_on_nonfinite;
 
+/* Defaults that checks compare with. */
+#define COHORT_VERIFY_EVERY 500
+#define COHORT_MAX_SKIPPED 10
+
 typedef struct cohort_train_recipe {
     size_t epochs, max_steps, global_batch_size, microbatch_size, parts, threads, log_every_steps;
     bool elastic;                /* go on without ranks that are lost */
@@ -187,7 +191,7 @@ typedef struct cohort_federated_recipe {
     int batch_norm;          /* cohort_norm_policy */
     double server_lr;
     cohort_schedule_recipe server_schedule;
-    cohort_variant compression; /* none, or config cohort_compression_recipe */
+    cohort_variant compression;        /* none, or config cohort_compression_recipe */
     cohort_variant secure_aggregation; /* false, or config cohort_secure_recipe */
     double update_limit, round_timeout;
     size_t evaluate_every;

@@ -444,7 +444,7 @@ static const cohort_key train_keys[] = {
     {.name = "verify_every",
      .type = COHORT_KEY_COUNT,
      AT(cohort_train_recipe, verify_every),
-     .fallback = "500",
+     .fallback = TEXT_OF(COHORT_VERIFY_EVERY),
      .help = "steps between comparisons of the ranks' parameters, also made before each "
              "checkpoint; 0 = never"},
     {.name = "on_nonfinite",
@@ -458,7 +458,7 @@ static const cohort_key train_keys[] = {
      AT(cohort_train_recipe, max_skipped),
      .min = 1,
      .max = HUGE_VAL,
-     .fallback = "10",
+     .fallback = TEXT_OF(COHORT_MAX_SKIPPED),
      .help = "steps that on_nonfinite: skip may leave out in all before the run ends"},
     {.name = "elastic",
      .type = COHORT_KEY_BOOL,

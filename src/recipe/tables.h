@@ -14,6 +14,8 @@
         .key_count = COUNT_OF(keys_array), __VA_ARGS__                                             \
     }
 #define AT(type, member) .offset = offsetof(type, member)
+#define TEXT_OF(number) TEXT_OF_TOKEN(number) /* a constant as a fallback */
+#define TEXT_OF_TOKEN(token) #token
 
 /* Sections that stand in files of their own or in several places. */
 extern const cohort_key_table cohort_schedule_table;

@@ -563,6 +563,29 @@ static void bad_yaml_is_located(void **state)
     ASSERT_MISTAKES(mistakes);
 }
 
+static void keys_of_steps_are_refused_where_a_run_goes_by_rounds(void **state)
+{
+    (void)state;
+#define ROUNDS MINIMAL "federated: {rounds: 1, clients: 2}\n"
+#define REFUSAL(key) key " does not apply to a federated run, which goes by rounds; remove it"
+    static const mistake mistakes[] = {
+        {ROUNDS "train: {verify_every: 5}\n", "6: " REFUSAL("train.verify_every")},
+        {ROUNDS "train: {on_nonfinite: skip}\n", "6: " REFUSAL("train.on_nonfinite")},
+        {ROUNDS "train: {max_skipped: 3}\n", "6: " REFUSAL("train.max_skipped")},
+        {ROUNDS "train: {tune: fastest}\n", "6: " REFUSAL("train.tune")},
+        {ROUNDS "comm: {reducer: mpi}\n", "6: " REFUSAL("comm.reducer")},
+        {ROUNDS "comm: {bucket: 1MiB}\n", "6: " REFUSAL("comm.bucket")},
+    };
+    ASSERT_MISTAKES(mistakes);
+    cohort_recipe *recipe = NULL; /* written out as defaults they are no mistake */
+    assert_int_equal(parse(&recipe, ROUNDS "train: {verify_every: 500, on_nonfinite: stop, "
+                                           "max_skipped: 10}\n"),
+                     COHORT_OK);
+    cohort_recipe_destroy(recipe);
+#undef REFUSAL
+#undef ROUNDS
+}
+
 /* HEAD, then UNIT repeated until BYTES are reached. */
 static char *repeated(const char *head, const char *unit, size_t bytes)
 {
@@ -899,6 +922,7 @@ int main(void)
         cmocka_unit_test(wrong_values_are_named),
         cmocka_unit_test(useless_combinations_are_refused),
         cmocka_unit_test(bad_yaml_is_located),
+        cmocka_unit_test(keys_of_steps_are_refused_where_a_run_goes_by_rounds),
         cmocka_unit_test(hostile_text_is_bounded),
         cmocka_unit_test(sets_override),
         cmocka_unit_test(wrong_sets_are_named),
