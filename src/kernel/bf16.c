@@ -40,9 +40,10 @@ void cohort_bf16_round(uint16_t *to, const real *from, size_t count)
 #ifdef BF16_DNNL
 
 /* Products are cut into panels of rows by their shape alone, which threads take. Each
- * primitive is made for one thread, since oneDNN divides its work by their number. */
+ * primitive is made for one thread, since oneDNN divides its work by their number; its scratchpad
+ * is ours, one a thread, since threads that run one primitive at once would share oneDNN's. */
 enum { PANEL_ROWS = 128, PREPARED = 24 };
-enum { LEFT, RIGHT, RESULT, OPERANDS };
+enum { LEFT, RIGHT, RESULT, SCRATCHPAD, OPERANDS };
 
 /* A panel of a product. */
 typedef struct bf16_shape {
@@ -54,7 +55,9 @@ typedef struct bf16_shape {
 typedef struct bf16_prepared {
     bf16_shape shape; /* rows 0: free */
     dnnl_primitive_t primitive;
-    dnnl_memory_t *memories; /* [threads][OPERANDS], pointed at the data of each run */
+    dnnl_memory_t *memories;    /* [threads][OPERANDS], pointed at the data of each run */
+    unsigned char *scratchpads; /* [threads][scratchpad_bytes] */
+    size_t scratchpad_bytes;
 } bf16_prepared;
 
 struct cohort_bf16 {
@@ -97,6 +100,7 @@ static void prepared_clear(bf16_prepared *prepared, size_t threads)
         if (prepared->memories[i])
             dnnl_memory_destroy(prepared->memories[i]);
     cohort_free(prepared->memories);
+    cohort_free(prepared->scratchpads);
     if (prepared->primitive)
         dnnl_primitive_destroy(prepared->primitive);
     *prepared = (bf16_prepared){0};
@@ -127,8 +131,9 @@ static bool describe(dnnl_memory_desc_t *out, size_t rows, size_t columns, bool 
     return DNNL_OK(dnnl_memory_desc_init_by_strides(out, 2, dims, type, strides));
 }
 
+/* Also describes the scratchpad, in ALL. */
 static bool make_primitive(dnnl_primitive_t *out, const cohort_bf16 *p,
-                           const dnnl_memory_desc_t all[OPERANDS], bool add)
+                           dnnl_memory_desc_t all[OPERANDS], bool add)
 {
     dnnl_matmul_desc_t product;
     dnnl_primitive_attr_t attributes = NULL;
@@ -136,13 +141,16 @@ static bool make_primitive(dnnl_primitive_t *out, const cohort_bf16 *p,
     dnnl_primitive_desc_t description = NULL;
     bool ok =
         DNNL_OK(dnnl_matmul_desc_init(&product, &all[LEFT], &all[RIGHT], NULL, &all[RESULT])) &&
-        DNNL_OK(dnnl_primitive_attr_create(&attributes));
+        DNNL_OK(dnnl_primitive_attr_create(&attributes)) &&
+        DNNL_OK(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user));
     if (ok && add)
         ok = DNNL_OK(dnnl_post_ops_create(&after)) && DNNL_OK(dnnl_post_ops_append_sum(after, 1)) &&
              DNNL_OK(dnnl_primitive_attr_set_post_ops(attributes, after));
     ok = ok &&
          DNNL_OK(dnnl_primitive_desc_create(&description, &product, attributes, p->engine, NULL)) &&
          DNNL_OK(dnnl_primitive_create(out, description));
+    if (ok)
+        all[SCRATCHPAD] = *dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
     if (description)
         dnnl_primitive_desc_destroy(description);
     if (after)
@@ -163,6 +171,12 @@ static bool prepare(bf16_prepared *prepared, const cohort_bf16 *p, const bf16_sh
               describe(&all[RESULT], s->rows, s->n, false, s->n, dnnl_f32) &&
               make_primitive(&prepared->primitive, p, all, s->add) &&
               COHORT_ALLOCATE(&prepared->memories, p->threads * OPERANDS) == COHORT_OK;
+    if (ok) {
+        const size_t bytes = dnnl_memory_desc_get_size(&all[SCRATCHPAD]);
+        prepared->scratchpad_bytes = cohort_size_align(bytes, 64);
+        ok = COHORT_ALLOCATE(&prepared->scratchpads, p->threads * prepared->scratchpad_bytes + 1) ==
+             COHORT_OK;
+    }
     for (size_t i = 0; i < p->threads * OPERANDS && ok; i++)
         ok = DNNL_OK(dnnl_memory_create(&prepared->memories[i], &all[i % OPERANDS], p->engine,
                                         DNNL_MEMORY_NONE));
@@ -197,8 +211,10 @@ static const bf16_prepared *prepared_for(cohort_bf16 *p, const bf16_shape *shape
 static bool run(const cohort_bf16 *p, const bf16_prepared *prepared, const uint16_t *a,
                 const uint16_t *b, real *c, size_t thread)
 {
-    static const int roles[OPERANDS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
-    const void *data[OPERANDS] = {a, b, c};
+    static const int roles[OPERANDS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST,
+                                        DNNL_ARG_SCRATCHPAD};
+    const void *data[OPERANDS] = {a, b, c,
+                                  prepared->scratchpads + thread * prepared->scratchpad_bytes};
     dnnl_exec_arg_t arguments[OPERANDS];
     bool ok = true;
     for (int i = 0; i < OPERANDS && ok; i++) {

@@ -95,12 +95,23 @@ static void test_products(void **state)
             check_product(sizes[i][0], sizes[i][1], sizes[i][2], how & 1, how & 2, how & 4);
 }
 
+/* Threads that run the same prepared panel at once must not share what it writes on the way. */
+static void test_threads_do_not_meet(void **state)
+{
+    (void)state;
+    if (!cohort_bf16_available())
+        skip();
+    for (int round = 0; round < 50; round++)
+        check_product(900, 65, 9, round & 1, round & 2, round & 4);
+}
+
 int main(void)
 {
     omp_set_num_threads(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rounding),
         cmocka_unit_test(test_products),
+        cmocka_unit_test(test_threads_do_not_meet),
     };
     return cmocka_run_group_tests_name("bf16", tests, NULL, NULL);
 }
