@@ -14,7 +14,7 @@ static inline real used_gradient(real g, real p, cohort_update_terms terms)
     return g + terms.decay * p + terms.l1 * sign;
 }
 
-enum { LANES = COHORT_UPDATE_LANES };
+enum { LANES = COHORT_UPDATE_LANES }; /* chains of additions enough to hide their latency */
 
 static inline void add_squares(double *restrict lane, const real *restrict x, size_t count)
 {

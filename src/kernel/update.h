@@ -30,7 +30,7 @@ double cohort_update_square_sum(const real *x, size_t count);
 
 /* The same sum where X is zero but for RUNS [run_count], ascending, each from a multiple of
  * COHORT_UPDATE_LANES on: all that is left out is the adding of zeros. */
-enum { COHORT_UPDATE_LANES = 16 };
+enum { COHORT_UPDATE_LANES = 64 };
 typedef struct cohort_update_run {
     size_t begin, end;
 } cohort_update_run;
