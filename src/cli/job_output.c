@@ -57,6 +57,7 @@ static bool is_noise(const char *line)
 {
     static const char *const known[] = {
         "] PMIX ERROR: BAD-PARAM in file",
+        "] PMIX ERROR: UNREACHABLE in file",
         "orte/util/show_help.c at line",
         "have sent help message help-mpi-api.txt / mpi-abort",
         "has sent help message help-mpi-api.txt / mpi-abort",

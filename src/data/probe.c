@@ -16,7 +16,7 @@
 
 #include "data/hdf5.h"
 
-enum { SECONDS_MOST = 20, WAIT_MOST = 120, NUMBERS_MOST = 1 << 20, KNOWN = 16 };
+enum { SECONDS_MOST = 10, WAIT_MOST = 120, NUMBERS_MOST = 1 << 20, KNOWN = 16 };
 static const rlim_t MEMORY_MOST = (rlim_t)4 << 30;
 
 /* ---- The look, in the child ---- */

@@ -12,7 +12,7 @@
 
 #include "base/status.h"
 
-/* COHORT_DATA if HDF5 crashes on PATH, or takes more than 20 s of processor time or 4 GiB.
+/* COHORT_DATA if HDF5 crashes on PATH, or takes more than 10 s of processor time or 4 GiB.
  * What HDF5 refuses by itself is good here. A file found good is not looked at again while its
  * size and times stay. Between cohort_hdf5_begin and end. */
 COHORT_NODISCARD cohort_status cohort_hdf5_probe(const char *path);
