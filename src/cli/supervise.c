@@ -156,9 +156,9 @@ static int judge(const run *r, bool elastic)
 {
     const cohort_job_output *output = &r->output;
     int code = WIFEXITED(r->status) ? WEXITSTATUS(r->status) : 128 + WTERMSIG(r->status);
-    if (output->outcome >= 0)
+    if (output->outcome >= 0 && (output->outcome != CODE_LOST || output->has_said))
         return output->outcome;
-    if ((code <= CODE_LOST && !elastic) || code == CODE_STOPPED)
+    if ((code < CODE_LOST + output->has_said && !elastic) || code == CODE_STOPPED)
         return code;
     if (asked > 1)
         return code;
