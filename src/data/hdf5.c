@@ -101,8 +101,8 @@ cohort_status cohort_hdf5_open_unseen(hid_t *file, const char *path)
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     COHORT_REQUIRE(access >= 0, COHORT_MEMORY, "HDF5: %s", cohort_hdf5_reason(reason));
 #if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0))
-    /* Shared file systems without locks must not fail the open. */
-    H5Pset_file_locking(access, 1, 1);
+    /* Shared file systems without locks must neither fail the open nor make it wait. */
+    H5Pset_file_locking(access, false, true);
 #endif
     *file = H5Fopen(path, H5F_ACC_RDONLY, access);
     if (*file < 0)

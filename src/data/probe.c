@@ -132,12 +132,7 @@ static void look_through(const char *path)
 /* Silent, and an end by default to whatever goes wrong. */
 static void become_probe(void)
 {
-    static const int fatal[] = {SIGALRM, SIGXCPU,
-#ifndef COHORT_SANITIZED /* sanitizers have handlers of their own */
-                                SIGSEGV, SIGBUS,  SIGFPE,
-                                SIGILL,  SIGABRT
-#endif
-    };
+    static const int fatal[] = {SIGALRM, SIGXCPU, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
     sigset_t none;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++)

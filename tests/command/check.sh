@@ -145,7 +145,7 @@ rmdir "$small_disk"
 
 # Training by rounds: clients, their steps, the run folder of such a run.
 {
-    sed '/^optimizer/d; /^train:/,$d' small.yaml
+    sed 's/name: small/name: fed/; /^optimizer/d; /^train:/,$d' small.yaml
     echo 'optimizer: {type: sgd, lr: 0.01}'
     echo 'train: {threads: 1}'
     echo 'federated: {rounds: 3, clients: 8, fraction: 0.5, local_batch_size: 2}'
@@ -154,7 +154,7 @@ finds 1 0 ok clients '8 clients of 4 to 4 rows, up to 4 of them a round' fed.yam
 for subject in ranks data model inputs labels memory disk run speed; do
     grep -q "^ok  *$subject " out || wrong "by rounds: nothing about $subject: $(cat out)"
 done
-says '2 steps a client' 'all 3 rounds' 'runs/small would be begun'
+says '2 steps a client' 'all 3 rounds' 'runs/fed would be begun'
 finds 3 0 warning clients '1 ranks idle' fed.yaml --run runs/fed --set federated.fraction=0.25
 finds 1 0 warning batch 'no client has more than 4' fed.yaml --set federated.local_batch_size=64
 finds 2 2 PROBLEM setup 'too few for 99 clients' fed.yaml --set federated.clients=99
