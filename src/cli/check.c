@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "federated/preflight.h"
 #include "train/preflight.h"
 
 static const cohort_option options[] = {
@@ -35,7 +36,8 @@ static cohort_status run(cohort_comm *comm, const cohort_options *given)
     cohort_findings findings = {.report = print_finding};
     cohort_preflight_options how = {.recipe = given->positional[0],
                                     .run_folder = cohort_options_get(given, "run"),
-                                    .fresh = cohort_options_given(given, "fresh")};
+                                    .fresh = cohort_options_given(given, "fresh"),
+                                    .rounds = cohort_federated_preflight};
     how.sets = cohort_options_list(&how.set_count, given, "set");
     if (!cohort_cli_is_speaker(comm))
         findings.report = NULL;

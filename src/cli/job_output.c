@@ -44,11 +44,19 @@ static void end_block(cohort_job_output *output)
         "Primary job  terminated normally",
         "MPI_ABORT was invoked on rank",
         "detected that one or more processes exited with non-zero status",
+        /* What follows from a lost rank, on every other one. */
+        "An MPI communication peer process has unexpectedly disconnected",
     };
     output->in_block = false;
     read_lost_rank(output);
-    if (contains_any(output->block.data, known, sizeof known / sizeof *known))
+    output->has_parted = output->has_parted || strstr(output->block.data, known[4]);
+    if (contains_any(output->block.data, known, sizeof known / sizeof *known)) {
         output->block.length = 0;
+    } else if (strstr(output->block.data, "failed to TCP connect to a peer")) {
+        /* Follows from a lost rank, too, or tells of a wrong network: the end shows which. */
+        cohort_text_append_bytes(&output->held, output->block.data, output->block.length);
+        output->block.length = 0;
+    }
     pass(&output->block);
 }
 
@@ -57,10 +65,16 @@ static bool is_noise(const char *line)
 {
     static const char *const known[] = {
         "] PMIX ERROR: BAD-PARAM in file",
+        "] PMIX ERROR: UNREACHABLE in file",
         "orte/util/show_help.c at line",
         "have sent help message help-mpi-api.txt / mpi-abort",
         "has sent help message help-mpi-api.txt / mpi-abort",
         "Set MCA parameter \"orte_base_help_aggregate\" to 0",
+        "help message help-mpi-btl-tcp.txt / peer hung up",
+        "help message help-mpi-btl-tcp.txt / client connect fail",
+        "mca_btl_tcp_", /* what a connection is told at its end */
+        "plm:rsh: Warning: setpgid(",
+        "[warn] Epoll MOD(", /* libevent in an mpirun whose connections were shut down */
     };
     if (strncmp(line, "mpirun: Forwarding signal", 25) == 0)
         return true;
@@ -89,6 +103,8 @@ static void take_line(cohort_job_output *output)
             output->outcome = code;
     } else if (line->data[0] != '\n' && !is_noise(line->data)) {
         output->has_named = output->has_named || strncmp(line->data, "cohort: rank ", 13) == 0;
+        output->has_said = output->has_said || (strncmp(line->data, "cohort: ", 8) == 0 &&
+                                                strncmp(line->data + 8, "warning: ", 9) != 0);
         pass(line);
     }
     line->length = 0;
@@ -113,10 +129,13 @@ void cohort_job_output_flush(cohort_job_output *output)
         take_line(output);
     pass(&output->block);
     output->in_block = false;
+    if (!output->has_parted && output->lost_rank < 0)
+        pass(&output->held);
 }
 
 void cohort_job_output_clear(cohort_job_output *output)
 {
     cohort_text_clear(&output->line);
     cohort_text_clear(&output->block);
+    cohort_text_clear(&output->held);
 }

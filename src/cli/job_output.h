@@ -14,13 +14,16 @@
 
 /* Start from {.outcome = -1, .lost_rank = -1}; free with cohort_job_output_clear. */
 typedef struct cohort_job_output {
-    int outcome;    /* the exit code told, or -1 */
-    int lost_rank;  /* the rank mpirun saw end by a signal, or -1 */
-    int signal;     /* which signal */
-    char host[64];  /* where */
-    bool has_named; /* a line of ours about a lost rank has passed */
+    int outcome;     /* the exit code told, or -1 */
+    int lost_rank;   /* the rank mpirun saw end by a signal, or -1 */
+    int signal;      /* which signal */
+    char host[64];   /* where */
+    bool has_named;  /* a line of ours about a lost rank has passed */
+    bool has_said;   /* a line of ours that is no warning has passed */
+    bool has_parted; /* a rank has told that its connection to another broke */
     cohort_text line, block;
-    bool in_block; /* between two lines of dashes, as mpirun frames its words */
+    cohort_text held; /* to be shown at the end, if no rank was lost */
+    bool in_block;    /* between two lines of dashes, as mpirun frames its words */
 } cohort_job_output;
 
 /* Takes BYTES as they come; whole lines that may pass go to stderr. */

@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/job_output.h"
+#include "cli/job_processes.h"
 #include "train/job.h"
 
 static const double GRACE = 5; /* seconds from the outcome to the end */
@@ -64,6 +65,8 @@ typedef struct run {
     int passed_on;                /* signals */
     double outcome_at, next_kill; /* 0 = not yet */
     int kills;
+    double alone_at; /* since when its processes are all dead; 0 = they are not */
+    bool was_alone;  /* so long that it was ended */
     cohort_job_output output;
 } run;
 
@@ -111,16 +114,23 @@ static void drain(run *r)
     }
 }
 
-/* A job that has told its outcome but does not end (a stopped rank on another host) is ended. */
+/* A job that does not end by itself is ended: one that has told its outcome (a stopped rank on
+ * another host), or whose processes are all dead: Open MPI 4.1's mpirun may lock itself out at
+ * its end when a rank is killed while it connects. */
 static void end_stragglers(run *r)
 {
     const double now = cohort_clock_seconds();
-    if (r->output.outcome < 0)
-        return;
-    if (r->outcome_at <= 0)
+    if (r->outcome_at <= 0 && r->output.outcome >= 0)
         r->outcome_at = now;
-    if (now < r->outcome_at + GRACE || now < r->next_kill)
+    if (!cohort_job_has_died_out(r->pid))
+        r->alone_at = 0;
+    else if (r->alone_at <= 0)
+        r->alone_at = now;
+    const bool told = r->outcome_at > 0 && now >= r->outcome_at + GRACE,
+               alone = r->alone_at > 0 && now >= r->alone_at + GRACE;
+    if ((!told && !alone) || now < r->next_kill)
         return;
+    r->was_alone = alone;
     kill(r->pid, r->kills++ == 0 ? SIGTERM : SIGKILL);
     r->next_kill = now + GRACE;
 }
@@ -146,9 +156,9 @@ static int judge(const run *r, bool elastic)
 {
     const cohort_job_output *output = &r->output;
     int code = WIFEXITED(r->status) ? WEXITSTATUS(r->status) : 128 + WTERMSIG(r->status);
-    if (output->outcome >= 0)
+    if (output->outcome >= 0 && (output->outcome != CODE_LOST || output->has_said))
         return output->outcome;
-    if ((code <= CODE_LOST && !elastic) || code == CODE_STOPPED)
+    if ((code < CODE_LOST + output->has_said && !elastic) || code == CODE_STOPPED)
         return code;
     if (asked > 1)
         return code;
@@ -159,6 +169,9 @@ static int judge(const run *r, bool elastic)
                 "cohort: rank %d on %s has died (signal %d, %s): killed, out of memory or crashed; "
                 "run the same command again to continue\n",
                 output->lost_rank, output->host, output->signal, strsignal(output->signal));
+    else if (r->was_alone)
+        fprintf(stderr, "cohort: all ranks have ended and the launcher has not (was one killed "
+                        "during start-up?); run the same command again to continue\n");
     else if (code > 128 && code < 128 + NSIG)
         fprintf(stderr,
                 "cohort: the job has died (signal %d, %s): killed, out of memory or crashed; run "

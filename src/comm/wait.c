@@ -365,10 +365,11 @@ cohort_status cohort_waiter_poll(cohort_waiter *waiter)
     }
     if (status == COHORT_OK)
         return COHORT_OK;
-    /* The host of the lowest rank that waits reports for all. */
+    /* The host of the lowest rank that waits reports for all, and aborts, which may take as long
+     * as the launcher waits for hosts that are cut off (launcher.c). */
     if (comm->board && comm->node_of[comm->first_arrived] != comm->node_index &&
         comm->lifeline == MPI_COMM_NULL)
-        nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+        nanosleep(&(struct timespec){.tv_sec = 8}, NULL);
     return cohort_comm_break(comm);
 }
 

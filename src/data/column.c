@@ -43,7 +43,7 @@ static cohort_status choose_types(cohort_column *column, hid_t type)
     COHORT_REQUIRE(column->integer || class == H5T_FLOAT, COHORT_DATA,
                    "%s: %s/%s holds %s, not numbers; store integers or floats", column->path,
                    column->group, column->name, type_name(class));
-    COHORT_REQUIRE(bytes <= 8 || !column->integer, COHORT_DATA,
+    COHORT_REQUIRE(bytes > 0 && (bytes <= 8 || !column->integer), COHORT_DATA,
                    "%s: %s/%s holds integers of %zu bytes; store at most 64 bits", column->path,
                    column->group, column->name, bytes);
     if (!column->integer) {
@@ -168,6 +168,7 @@ cohort_status cohort_column_open(cohort_column *column, hid_t group_id, const ch
     COHORT_TRY_DONE(status, read_shape(column, space));
     column->row_bytes = column->row_elements * cohort_element_bytes(column->element);
     COHORT_TRY_DONE(status, read_layout(column));
+    cohort_chunks_open(&column->chunks, column->dataset);
     choose_blocks(column);
 done:
     if (space >= 0)
@@ -183,6 +184,7 @@ void cohort_column_close(cohort_column *column)
 {
     if (column->dataset > 0)
         H5Dclose(column->dataset);
+    cohort_chunks_close(&column->chunks);
     cohort_free(column->wide);
     column->dataset = -1;
     column->wide = NULL;
@@ -200,20 +202,21 @@ void cohort_column_keep_as(cohort_column *column, cohort_element element)
     choose_blocks(column);
 }
 
-static cohort_status read_raw(void *out, const cohort_column *column, size_t begin, size_t count)
+static cohort_status read_raw(void *out, cohort_column *column, size_t begin, size_t count)
 {
-    char reason[COHORT_HDF5_REASON];
+    char reason[COHORT_HDF5_REASON] = "not all of it is there";
     hsize_t start[COHORT_SHAPE_MAX + 1] = {begin}, extent[COHORT_SHAPE_MAX + 1];
     memcpy(extent, column->dims, sizeof extent);
     extent[0] = count;
     /* Memory of the same shape as the selection: HDF5 maps others element by element. */
     hid_t from = H5Dget_space(column->dataset),
           to = H5Screate_simple((int)column->dim_count, extent, NULL);
+    const bool there = cohort_chunks_are_there(&column->chunks, begin, count);
     herr_t result = -1;
-    if (from >= 0 && to >= 0 &&
+    if (there && from >= 0 && to >= 0 &&
         H5Sselect_hyperslab(from, H5S_SELECT_SET, start, NULL, extent, NULL) >= 0)
         result = H5Dread(column->dataset, column->read_type, to, from, H5P_DEFAULT, out);
-    if (result < 0)
+    if (there && result < 0)
         cohort_hdf5_reason(reason);
     H5Sclose(to);
     H5Sclose(from);

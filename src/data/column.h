@@ -3,6 +3,7 @@
 #ifndef COHORT_DATA_COLUMN_H
 #define COHORT_DATA_COLUMN_H
 
+#include "data/chunks.h"
 #include "data/dataset.h"
 #include "data/hdf5.h"
 
@@ -21,7 +22,8 @@ typedef struct cohort_column {
     size_t chunk_rows;              /* of an HDF5 chunk; 1 if it has none */
     size_t block_target;            /* bytes a block should have at least */
     size_t block_rows; /* rows read in one piece: whole HDF5 chunks, at most row_count */
-    void *wide;        /* staging for 64-bit integers, [wide_bytes] */
+    cohort_chunks chunks;
+    void *wide; /* staging for 64-bit integers, [wide_bytes] */
     size_t wide_bytes;
 } cohort_column;
 

@@ -4,7 +4,11 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "data/chunks.h"
 #include "data/hdf5.h"
+#include "data/heaps.h"
+
+#define TEXT_BYTES_MAX ((size_t)1 << 30)
 
 /* The column as it lies in memory: numbers, or texts of WIDTH bytes or variable ones. */
 typedef struct column {
@@ -13,7 +17,7 @@ typedef struct column {
     size_t width; /* of a text; 0: variable */
     int64_t *numbers;
     char *cells;  /* [count][width + 1] */
-    char **texts; /* [count], HDF5's, or into cells */
+    char **texts; /* [count], into cells, or one block with its text */
     bool is_variable;
 } column;
 
@@ -41,40 +45,57 @@ static cohort_status open_column(column *c, hid_t file, const char *path, const 
     return COHORT_OK;
 }
 
-static cohort_status read_values(column *c)
+/* All of it as values of TYPE into OUT. */
+static cohort_status read_as(void *out, const column *c, hid_t type, const char *path,
+                             const char *name)
 {
-    if (H5Tget_class(c->type) == H5T_INTEGER) {
-        COHORT_TRY(COHORT_ALLOCATE(&c->numbers, c->count));
-        return H5Dread(c->set, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, c->numbers) >= 0
-                   ? COHORT_OK
-                   : COHORT_DATA;
-    }
-    COHORT_TRY(COHORT_ALLOCATE(&c->texts, c->count));
-    if (c->is_variable)
-        return H5Dread(c->set, c->type, H5S_ALL, H5S_ALL, H5P_DEFAULT, c->texts) >= 0 ? COHORT_OK
-                                                                                      : COHORT_DATA;
+    COHORT_REQUIRE(cohort_hdf5_is_whole(c->set) &&
+                       H5Dread(c->set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out) >= 0,
+                   COHORT_DATA, "%s: %s cannot be read: the file is damaged", path, name);
+    return COHORT_OK;
+}
+
+/* Texts of fixed length, each with a zero byte behind it. */
+static cohort_status read_fixed(column *c, const char *path, const char *name)
+{
     char *packed = NULL;
+    COHORT_REQUIRE(c->width < TEXT_BYTES_MAX / c->count, COHORT_DATA,
+                   "%s: %s holds texts of %zu bytes each; store shorter ones", path, name,
+                   c->width);
+    COHORT_TRY(COHORT_ALLOCATE(&c->texts, c->count));
     COHORT_TRY(cohort_allocate((void **)&c->cells, c->count, c->width + 1));
     COHORT_TRY(cohort_allocate((void **)&packed, c->count, c->width));
-    const bool good = H5Dread(c->set, c->type, H5S_ALL, H5S_ALL, H5P_DEFAULT, packed) >= 0;
+    const cohort_status status = read_as(packed, c, c->type, path, name);
     for (size_t i = 0; i < c->count; i++) {
         c->texts[i] = c->cells + i * (c->width + 1);
         memcpy(c->texts[i], packed + i * c->width, c->width);
     }
     cohort_free(packed);
-    return good ? COHORT_OK : COHORT_DATA;
+    return status;
+}
+
+static cohort_status read_values(column *c, const char *path, const char *name)
+{
+    if (c->is_variable)
+        return cohort_hdf5_variable_strings(&c->texts, c->set, c->count, TEXT_BYTES_MAX, path,
+                                            name);
+    if (c->width)
+        return read_fixed(c, path, name);
+    COHORT_TRY(COHORT_ALLOCATE(&c->numbers, c->count));
+    return read_as(c->numbers, c, H5T_NATIVE_INT64, path, name);
 }
 
 static void close_column(column *c)
 {
-    if (c->is_variable && c->texts)
-        H5Dvlen_reclaim(c->type, c->space, H5P_DEFAULT, c->texts);
     if (c->set >= 0) {
         H5Tclose(c->type);
         H5Sclose(c->space);
         H5Dclose(c->set);
     }
-    cohort_free(c->texts);
+    if (c->is_variable)
+        free(c->texts);
+    else
+        cohort_free(c->texts);
     cohort_free(c->cells);
     cohort_free(c->numbers);
 }
@@ -125,10 +146,7 @@ cohort_status cohort_groups_read(int32_t **ids, size_t *group_count, const char 
     cohort_hdf5_begin();
     COHORT_TRY_DONE(status, cohort_hdf5_open(&file, path));
     COHORT_TRY_DONE(status, open_column(&c, file, path, group, name, row_count));
-    status = read_values(&c);
-    COHORT_REQUIRE_DONE(status, status != COHORT_DATA, COHORT_DATA,
-                        "%s: %s/%s cannot be read: the file is damaged", path, group, name);
-    COHORT_TRY_DONE(status, status);
+    COHORT_TRY_DONE(status, read_values(&c, path, name));
     COHORT_TRY_DONE(status, COHORT_ALLOCATE(ids, row_count));
     COHORT_TRY_DONE(status, number_groups(*ids, group_count, &c));
 done:

@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "data/heaps.h"
+#include "data/probe.h"
 
 enum { STRINGS_MAX = 4 << 20, NAMES_LISTED = 12 };
 #define STRINGS_BYTES_MAX ((size_t)256 << 20)
@@ -86,16 +87,22 @@ static cohort_status check_readable(const char *path)
 
 cohort_status cohort_hdf5_open(hid_t *file, const char *path)
 {
-    char reason[COHORT_HDF5_REASON];
     *file = H5I_INVALID_HID;
     COHORT_TRY(check_readable(path));
     COHORT_REQUIRE(H5Fis_hdf5(path) > 0, COHORT_DATA,
                    "%s: not an HDF5 file; make one with `cohort convert`", path);
+    COHORT_TRY(cohort_hdf5_probe(path));
+    return cohort_hdf5_open_unseen(file, path);
+}
+
+cohort_status cohort_hdf5_open_unseen(hid_t *file, const char *path)
+{
+    char reason[COHORT_HDF5_REASON];
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     COHORT_REQUIRE(access >= 0, COHORT_MEMORY, "HDF5: %s", cohort_hdf5_reason(reason));
 #if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0))
-    /* Shared file systems without locks must not fail the open. */
-    H5Pset_file_locking(access, 1, 1);
+    /* Shared file systems without locks must neither fail the open nor make it wait. */
+    H5Pset_file_locking(access, false, true);
 #endif
     *file = H5Fopen(path, H5F_ACC_RDONLY, access);
     if (*file < 0)
@@ -189,28 +196,20 @@ cohort_status cohort_hdf5_open_dataset(hid_t *dataset, hid_t group, const char *
     return COHORT_OK;
 }
 
-/* Strings as read: pointers into one block, or pointers of HDF5's own. */
+/* Strings of fixed length, as read. */
 typedef struct raw_strings {
-    size_t count, bytes_each; /* bytes_each 0: variable length */
+    size_t count, bytes_each;
     bool space_padded;
-    char *fixed;
-    char **variable;
+    char *bytes; /* [count][bytes_each] */
 } raw_strings;
 
 static size_t raw_length(const raw_strings *raw, size_t index)
 {
-    if (!raw->bytes_each)
-        return raw->variable[index] ? strlen(raw->variable[index]) : 0;
-    const char *text = raw->fixed + index * raw->bytes_each;
+    const char *text = raw->bytes + index * raw->bytes_each;
     size_t length = strnlen(text, raw->bytes_each);
     while (raw->space_padded && length && text[length - 1] == ' ')
         length--;
     return length;
-}
-
-static const char *raw_text(const raw_strings *raw, size_t index)
-{
-    return raw->bytes_each ? raw->fixed + index * raw->bytes_each : raw->variable[index];
 }
 
 static cohort_status pack_strings(char ***items, const raw_strings *raw, const char *path,
@@ -229,7 +228,7 @@ static cohort_status pack_strings(char ***items, const raw_strings *raw, const c
         size_t length = raw_length(raw, i);
         block[i] = text;
         if (length)
-            memcpy(text, raw_text(raw, i), length);
+            memcpy(text, raw->bytes + i * raw->bytes_each, length);
         text[length] = '\0';
         text += length + 1;
     }
@@ -237,13 +236,32 @@ static cohort_status pack_strings(char ***items, const raw_strings *raw, const c
     return COHORT_OK;
 }
 
+static cohort_status read_fixed(char ***items, hid_t attribute, hid_t type, size_t count,
+                                const char *path, const char *name)
+{
+    char reason[COHORT_HDF5_REASON];
+    raw_strings raw = {.count = count,
+                       .bytes_each = H5Tget_size(type),
+                       .space_padded = H5Tget_strpad(type) == H5T_STR_SPACEPAD};
+    raw.bytes = calloc(count, raw.bytes_each);
+    COHORT_REQUIRE(raw.bytes, COHORT_MEMORY, "out of memory: attribute %s of %s", name, path);
+    cohort_status status = COHORT_OK;
+    /* The type of the file is also asked for in memory: no change of padding or charset. */
+    if (H5Aread(attribute, type, raw.bytes) < 0)
+        status = COHORT_FAIL(COHORT_DATA, "%s: cannot read attribute %s (%s); write it again", path,
+                             name, cohort_hdf5_reason(reason));
+    else
+        status = pack_strings(items, &raw, path, name);
+    free(raw.bytes);
+    return status;
+}
+
 static cohort_status read_strings(char ***items, size_t *count, hid_t attribute, hid_t type,
                                   hid_t space, const char *path, const char *name)
 {
-    char reason[COHORT_HDF5_REASON];
-    hssize_t points = H5Sget_simple_extent_npoints(space);
-    bool variable = H5Tis_variable_str(type) > 0;
-    size_t each = variable ? sizeof(char *) : H5Tget_size(type);
+    const hssize_t points = H5Sget_simple_extent_npoints(space);
+    const bool variable = H5Tis_variable_str(type) > 0;
+    const size_t each = variable ? sizeof(char *) : H5Tget_size(type);
     if (points <= 0 || H5Sget_simple_extent_ndims(space) > 1)
         return COHORT_OK;
     COHORT_REQUIRE(points <= STRINGS_MAX && each && (size_t)points <= STRINGS_BYTES_MAX / each,
@@ -251,34 +269,11 @@ static cohort_status read_strings(char ***items, size_t *count, hid_t attribute,
                    "%s: attribute %s is too large (%lld strings of %zu bytes; at most 4 Mi "
                    "strings and 256 MiB); shorten it",
                    path, name, (long long)points, each);
-    raw_strings raw = {.count = (size_t)points,
-                       .bytes_each = variable ? 0 : each,
-                       .space_padded = H5Tget_strpad(type) == H5T_STR_SPACEPAD};
-    void *buffer = calloc((size_t)points, each);
-    COHORT_REQUIRE(buffer, COHORT_MEMORY, "out of memory: attribute %s of %s", name, path);
-    raw.fixed = buffer;
-    raw.variable = buffer;
-    cohort_status status = COHORT_OK;
-    /* The type of the file is also asked for in memory: no change of padding or charset. */
-    if (H5Aread(attribute, type, buffer) < 0)
-        status = COHORT_FAIL(COHORT_DATA, "%s: cannot read attribute %s (%s); write it again", path,
-                             name, cohort_hdf5_reason(reason));
-    else
-        status = pack_strings(items, &raw, path, name);
-    if (variable)
-        H5Dvlen_reclaim(type, space, H5P_DEFAULT, buffer);
-    free(buffer);
-    if (status == COHORT_OK)
-        *count = (size_t)points;
-    return status;
-}
-
-static cohort_status check_heaps_of(hid_t object, const char *path)
-{
-    hid_t file = H5Iget_file_id(object);
-    cohort_status status = cohort_hdf5_check_heaps(file, path);
-    H5Fclose(file);
-    return status;
+    COHORT_TRY(variable ? cohort_hdf5_variable_strings(items, attribute, (size_t)points,
+                                                       STRINGS_BYTES_MAX, path, name)
+                        : read_fixed(items, attribute, type, (size_t)points, path, name));
+    *count = (size_t)points;
+    return COHORT_OK;
 }
 
 cohort_status cohort_hdf5_strings(char ***items, size_t *count, hid_t object, const char *path,
@@ -294,9 +289,7 @@ cohort_status cohort_hdf5_strings(char ***items, size_t *count, hid_t object, co
     hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
     const bool are_strings = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING;
     cohort_status status = COHORT_OK;
-    if (are_strings && H5Tis_variable_str(type) > 0)
-        status = check_heaps_of(object, path);
-    if (status == COHORT_OK && are_strings)
+    if (are_strings)
         status = read_strings(items, count, attribute, type, space, path, name);
     H5Sclose(space);
     H5Tclose(type);

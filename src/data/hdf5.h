@@ -20,8 +20,11 @@ const char *cohort_hdf5_reason(char *text);
 
 /* The functions below must be called between begin and end. */
 
-/* Opens PATH for reading. COHORT_DATA: missing, unreadable, not HDF5, truncated. */
+/* Opens PATH for reading, once a probe has shown that HDF5 survives it (probe.h). COHORT_DATA:
+ * missing, unreadable, not HDF5, truncated, crashes HDF5. */
 COHORT_NODISCARD cohort_status cohort_hdf5_open(hid_t *file, const char *path);
+/* The same without a probe: for the probe. */
+COHORT_NODISCARD cohort_status cohort_hdf5_open_unseen(hid_t *file, const char *path);
 /* Whether every link along NAME ("a/b", "" and "/" for the root) exists. */
 bool cohort_hdf5_exists(hid_t location, const char *name);
 /* Opens the group NAME; if it is missing the message lists those there are. */

@@ -1,8 +1,11 @@
-/* The heaps of variable-length strings in an HDF5 file, looked through before HDF5 reads them.
+/* Strings of variable length, read from an HDF5 file without HDF5's own reader of them.
  *
- * A heap is a chain of objects, each beginning where the last one ends. HDF5 1.10 follows it
- * without looking: a piece of free space of no size, by damage or by intent, makes it read for
- * ever. (HDF5 file format specification, version 3, III.E: "GCOL".) */
+ * They lie in heaps: chains of objects, each beginning where the last one ends; an attribute or
+ * dataset holds a reference [length][heap][object] a string. HDF5 1.10 follows both without
+ * looking: a piece of free space of no size makes it read for ever, an object that is not there
+ * makes it read anywhere, and one longer than its reference says makes it write behind what it
+ * has allocated. Here every number is checked before it is used. (HDF5 file format
+ * specification, version 3, III.E "Global Heap", and VIII.B "Variable-Length".) */
 #ifndef COHORT_DATA_HEAPS_H
 #define COHORT_DATA_HEAPS_H
 
@@ -10,9 +13,12 @@
 
 #include "base/status.h"
 
-/* COHORT_DATA if a heap in FILE (open from PATH) has a chain that does not end. Of files beyond
- * 256 MiB the first and last 32 MiB are looked at. What was good is not looked at again while
- * it has not changed. Between cohort_hdf5_begin and end. */
-COHORT_NODISCARD cohort_status cohort_hdf5_check_heaps(hid_t file, const char *path);
+/* *items = the COUNT > 0 strings of SOURCE, an attribute or dataset of that many variable-length
+ * strings: one block (free with free()) of COUNT pointers and the text behind them, which may
+ * hold zero bytes. COHORT_DATA: damaged, or more than BYTES_MOST bytes together; PATH and NAME
+ * are for the message. Between cohort_hdf5_begin and end. */
+COHORT_NODISCARD cohort_status cohort_hdf5_variable_strings(char ***items, hid_t source,
+                                                            size_t count, size_t bytes_most,
+                                                            const char *path, const char *name);
 
 #endif

@@ -14,13 +14,13 @@ bool cohort_federated_is(const cohort_recipe *recipe)
     return recipe->federated.rounds > 0;
 }
 
-cohort_status cohort_federated_create(cohort_federated **out, cohort_comm *comm,
-                                      cohort_recipe *recipe, const cohort_trainer_options *options)
+cohort_status cohort_federated_make(cohort_federated **out, cohort_comm *comm,
+                                    cohort_recipe *recipe, const cohort_trainer_options *options)
 {
     cohort_federated *federated = NULL;
     *out = NULL;
-    cohort_status status = COHORT_ALLOCATE(&federated, 1);
-    COHORT_TRY(cohort_comm_agree(comm, status));
+    COHORT_TRY(cohort_comm_agree(comm, COHORT_ALLOCATE(&federated, 1)));
+    *out = federated;
     federated->comm = comm;
     federated->rank_count = cohort_comm_size(comm);
     federated->recipe = recipe;
@@ -34,6 +34,16 @@ cohort_status cohort_federated_create(cohort_federated **out, cohort_comm *comm,
     federated->validation.loss = federated->validation.accuracy = NAN;
     cohort_comm_set_timeout(comm, recipe->comm.timeout);
     federated->threads = cohort_job_set_threads(comm, recipe->train.threads);
+    return COHORT_OK;
+}
+
+cohort_status cohort_federated_create(cohort_federated **out, cohort_comm *comm,
+                                      cohort_recipe *recipe, const cohort_trainer_options *options)
+{
+    cohort_federated *federated = NULL;
+    cohort_status status = COHORT_OK;
+    *out = NULL;
+    COHORT_TRY(cohort_federated_make(&federated, comm, recipe, options));
     const bool deployed = cohort_deployment_is(recipe);
     federated->serves = deployed && cohort_comm_rank(comm) > 0;
     if (!federated->serves) {

@@ -97,6 +97,10 @@ struct cohort_federated {
 
 /* --- Set-up (setup.c) --- */
 
+/* *out = a run of which nothing is open yet. Collective. */
+COHORT_NODISCARD cohort_status cohort_federated_make(cohort_federated **out, cohort_comm *comm,
+                                                     cohort_recipe *recipe,
+                                                     const cohort_trainer_options *options);
 /* Opens data and network of a simulation. Collective. */
 COHORT_NODISCARD cohort_status cohort_federated_open(cohort_federated *federated);
 /* What both shapes need once the network's input is known: model, vectors, server. INFO is of
@@ -120,6 +124,9 @@ COHORT_NODISCARD cohort_status cohort_federated_grow_round(cohort_federated *fed
 
 /* Finds and locks the run folder, continues what is there. Collective. */
 COHORT_NODISCARD cohort_status cohort_federated_open_run(cohort_federated *federated);
+/* Whether FEDERATED, open or of real clients, could go on from CHECKPOINT in FOLDER. Rank 0. */
+COHORT_NODISCARD cohort_status cohort_federated_try(cohort_federated *federated,
+                                                    const char *checkpoint, const char *folder);
 /* Writes a checkpoint on rank 0. Collective. */
 COHORT_NODISCARD cohort_status cohort_federated_save(cohort_federated *federated, bool round_end,
                                                      bool is_best);

@@ -158,12 +158,29 @@ static cohort_status refuse_finished(const cohort_federated *federated, const co
                    "the run in %s is finished (%llu rounds); use --fresh to move it aside and "
                    "start anew, or --run for another folder",
                    federated->folder.data, (unsigned long long)old->epoch);
-    COHORT_REQUIRE(old->train_samples == federated->progress.train_samples, COHORT_USAGE,
+    COHORT_REQUIRE(!federated->progress.train_samples ||
+                       old->train_samples == federated->progress.train_samples,
+                   COHORT_USAGE,
                    "%s was trained on %llu samples, but the data file now gives %llu; use --fresh "
                    "to start anew",
                    federated->folder.data, (unsigned long long)old->train_samples,
                    (unsigned long long)federated->progress.train_samples);
     return COHORT_OK;
+}
+
+cohort_status cohort_federated_try(cohort_federated *federated, const char *checkpoint,
+                                   const char *folder)
+{
+    cohort_checkpoint *opened = NULL;
+    cohort_text_append(&federated->folder, "%s", folder);
+    COHORT_TRY(cohort_text_status(&federated->folder));
+    COHORT_TRY(cohort_checkpoint_open(&opened, checkpoint));
+    const cohort_snapshot *old = cohort_checkpoint_describe(opened);
+    cohort_status status = cohort_job_check_same_run(old, checkpoint, federated->recipe, folder);
+    if (status == COHORT_OK)
+        status = refuse_finished(federated, &old->progress);
+    cohort_checkpoint_close(opened);
+    return status;
 }
 
 /* Loads the checkpoint PATH on rank 0. */

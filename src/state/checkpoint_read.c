@@ -9,7 +9,9 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "data/chunks.h"
 #include "data/heaps.h"
+#include "data/probe.h"
 #include "state/layout.h"
 #include "state/seal.h"
 
@@ -58,14 +60,14 @@ static bool read_fixed_text(char **out, cohort_arena *arena, hid_t attribute, hi
 }
 
 /* What we and h5py write for a text. HDF5 stores an empty one as none. */
-static bool read_variable_text(char **out, cohort_arena *arena, hid_t attribute, hid_t type)
+static bool read_variable_text(char **out, cohort_arena *arena, hid_t attribute, const char *name)
 {
-    char *text = NULL;
-    bool good = H5Aread(attribute, type, &text) >= 0;
-    const char *found = text ? text : "";
-    good = good && strnlen(found, COHORT_CHECKPOINT_TEXT_MAX + 1) <= COHORT_CHECKPOINT_TEXT_MAX &&
-           cohort_arena_copy(out, arena, found) == COHORT_OK;
-    H5free_memory(text);
+    char **text = NULL;
+    const bool good =
+        cohort_hdf5_variable_strings(&text, attribute, 1, COHORT_CHECKPOINT_TEXT_MAX + 1,
+                                     "the checkpoint", name) == COHORT_OK &&
+        cohort_arena_copy(out, arena, *text) == COHORT_OK;
+    free(text);
     return good;
 }
 
@@ -78,7 +80,7 @@ static bool get_text(char **out, cohort_arena *arena, hid_t object, const char *
     hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
     bool good = H5Tget_class(type) == H5T_STRING && H5Sget_simple_extent_npoints(space) == 1;
     if (good)
-        good = H5Tis_variable_str(type) > 0 ? read_variable_text(out, arena, attribute, type)
+        good = H5Tis_variable_str(type) > 0 ? read_variable_text(out, arena, attribute, name)
                                             : read_fixed_text(out, arena, attribute, type);
     H5Sclose(space);
     H5Tclose(type);
@@ -117,7 +119,7 @@ static bool is_honest(hid_t set, size_t count)
     bool good = (layout == H5D_COMPACT || layout == H5D_CONTIGUOUS || layout == H5D_CHUNKED) &&
                 H5Pget_external_count(list) == 0;
     H5Pclose(list);
-    return good && count / 2048 <= H5Dget_storage_size(set);
+    return good && count / 2048 <= H5Dget_storage_size(set) && cohort_hdf5_is_whole(set);
 }
 
 /* Opens tensor PATH: a dataset of floats; *shape = its shape. Negative if it is not that. */
@@ -258,6 +260,7 @@ static cohort_status open_file(hid_t *file, const char *path)
     COHORT_TRY(cohort_seal_check(path)); /* before HDF5 looks at it */
     COHORT_REQUIRE(H5Fis_hdf5(path) > 0, COHORT_DATA,
                    "%s is not an HDF5 file, or its beginning is damaged", path);
+    COHORT_TRY(cohort_hdf5_probe(path)); /* a seal is no proof: anyone can make one */
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
 #if H5_VERSION_GE(1, 10, 7)
     /* Our files are replaced whole, never changed: locks only fail on network file systems. */
@@ -268,13 +271,7 @@ static cohort_status open_file(hid_t *file, const char *path)
     H5Pclose(access);
     COHORT_REQUIRE(*file >= 0, COHORT_DATA,
                    "%s is truncated or damaged (or cannot be read); take another checkpoint", path);
-    /* A seal is no proof: anyone can make one. */
-    const cohort_status status = cohort_hdf5_check_heaps(*file, path);
-    if (status != COHORT_OK) {
-        H5Fclose(*file);
-        *file = H5I_INVALID_HID;
-    }
-    return status;
+    return COHORT_OK;
 }
 
 static cohort_status read_description(cohort_checkpoint *checkpoint)

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "data/probe.h"
 #include "state/checkpoint.h"
 #include "state/layout.h"
 #include "state/seal.h"
@@ -323,6 +324,7 @@ static cohort_status read_back(const char *temporary, const cohort_snapshot *sna
 {
     cohort_checkpoint *checkpoint;
     size_t found = 0;
+    cohort_hdf5_trust(temporary);
     COHORT_TRY(cohort_checkpoint_open(&checkpoint, temporary));
     cohort_status status = cohort_checkpoint_visit(checkpoint, count_tensor, &found);
     cohort_checkpoint_close(checkpoint);

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "state/lock.h"
 
 enum { HOLDER_BYTES = 128 };
 
@@ -39,19 +40,17 @@ static void write_holder(int handle)
         dprintf(handle, "%ld@%s\n", (long)getpid(), host);
 }
 
-/* Open-file locks (Linux): they end with the process, hold over NFS, and never wait. */
 static cohort_status take_lock(int *lock, const char *folder)
 {
     cohort_text path = {0};
     char holder[HOLDER_BYTES];
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     cohort_status status;
     COHORT_TRY_DONE(status, cohort_path_join(&path, folder, ".lock"));
     *lock = open(path.data, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     COHORT_REQUIRE_DONE(status, *lock >= 0, COHORT_DATA, "cannot write in run folder %s: %s",
                         folder, strerror(errno));
-    bool locked = fcntl(*lock, F_OFD_SETLK, &whole) == 0;
-    int reason = errno;
+    const int reason = cohort_lock_file(*lock);
+    const bool locked = reason == 0;
     if (!locked)
         read_holder(holder, *lock);
     COHORT_REQUIRE_DONE(status, locked || (reason != EAGAIN && reason != EACCES), COHORT_USAGE,
@@ -254,7 +253,6 @@ done:
 static cohort_status try_place(bool *has_locks, const char *place)
 {
     cohort_text path = {0};
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     cohort_text_append(&path, "%s/.check-XXXXXX", place);
     COHORT_TRY(cohort_text_status(&path));
     int handle = mkostemp(path.data, O_CLOEXEC);
@@ -263,7 +261,7 @@ static cohort_status try_place(bool *has_locks, const char *place)
         unlink(path.data);
     cohort_text_clear(&path);
     COHORT_REQUIRE(handle >= 0, COHORT_DATA, "cannot write in %s: %s", place, strerror(reason));
-    *has_locks = fcntl(handle, F_OFD_SETLK, &whole) == 0;
+    *has_locks = cohort_lock_file(handle) == 0;
     close(handle);
     return COHORT_OK;
 }

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,18 +38,23 @@ void cohort_find(cohort_findings *findings, cohort_finding_level level, const ch
     findings->report(findings->context, level, subject, text);
 }
 
-/* A failure becomes a finding; *on is false then. COHORT_PEER when ranks are lost. */
-static cohort_status note_failure(bool *on, cohort_preflight_run *run, const char *subject,
-                                  cohort_status status)
+cohort_status cohort_note_failure(bool *on, cohort_findings *findings, const cohort_comm *comm,
+                                  const char *subject, cohort_status status)
 {
     *on = status == COHORT_OK;
     if (status == COHORT_OK)
         return COHORT_OK;
-    if (cohort_comm_is_broken(run->comm))
+    if (cohort_comm_is_broken(comm))
         return status;
-    cohort_find(run->findings, COHORT_FINDING_PROBLEM, subject, "%s", cohort_error_message());
+    cohort_find(findings, COHORT_FINDING_PROBLEM, subject, "%s", cohort_error_message());
     cohort_error_clear();
     return COHORT_OK;
+}
+
+static cohort_status note_failure(bool *on, cohort_preflight_run *run, const char *subject,
+                                  cohort_status status)
+{
+    return cohort_note_failure(on, run->findings, run->comm, subject, status);
 }
 
 /* --- Ranks ------------------------------------------------------------------------ */
@@ -87,15 +93,6 @@ static cohort_status check_ranks(cohort_preflight_run *run)
 
 /* --- Run folder --------------------------------------------------------------------- */
 
-static cohort_status folder_of(cohort_text *folder, const cohort_preflight_run *run)
-{
-    if (run->options->run_folder)
-        cohort_text_append(folder, "%s", run->options->run_folder);
-    else
-        cohort_text_append(folder, "runs/%s", run->recipe->name);
-    return cohort_text_status(folder);
-}
-
 /* Bytes of one checkpoint: parameters, state, optimizer slots, and what is around them. */
 static double checkpoint_bytes(const cohort_trainer *trainer)
 {
@@ -105,60 +102,90 @@ static double checkpoint_bytes(const cohort_trainer *trainer)
            0x1p17;
 }
 
-static void judge_disk(cohort_preflight_run *run, const cohort_run_place *place)
+static void judge_disk(cohort_findings *findings, const cohort_run_place *place, const char *folder,
+                       const cohort_recipe *recipe, double bytes)
 {
     /* The epochs' that are kept and a new one, last, best, and one being written. */
-    const double files = (double)run->recipe->checkpoint.keep + 4,
-                 need = files * checkpoint_bytes(run->trainer);
+    const double files = (double)recipe->checkpoint.keep + 4, need = files * bytes;
     char wanted[24], each[24], have[24];
     cohort_bytes_text(wanted, need);
-    cohort_bytes_text(each, checkpoint_bytes(run->trainer));
+    cohort_bytes_text(each, bytes);
     cohort_bytes_text(have, (double)place->free);
     if (need > (double)place->free)
-        cohort_find(run->findings, COHORT_FINDING_PROBLEM, "disk",
+        cohort_find(findings, COHORT_FINDING_PROBLEM, "disk",
                     "checkpoints need %s (%g of %s), but there are %s free at %s: make room, lower "
                     "checkpoint.keep, or give another folder with --run",
-                    wanted, files, each, have, run->trainer->folder.data);
-    else
-        cohort_find(run->findings, COHORT_FINDING_GOOD, "disk",
+                    wanted, files, each, have, folder);
+    else if (bytes > 0)
+        cohort_find(findings, COHORT_FINDING_GOOD, "disk",
                     "%s for up to %g checkpoints of %s, %s free", wanted, files, each, have);
     if (!place->has_locks)
-        cohort_find(run->findings, COHORT_FINDING_WARNING, "locks",
+        cohort_find(findings, COHORT_FINDING_WARNING, "locks",
                     "the file system of %s cannot lock files: see to it that no two jobs use that "
                     "run folder",
-                    run->trainer->folder.data);
+                    folder);
 }
 
-/* Rank 0's part. Initial weights are loaded. */
-static cohort_status check_folder_here(cohort_preflight_run *run)
+/* Rank 0's part. */
+static cohort_status look_at_folder(cohort_findings *findings, const cohort_recipe *recipe,
+                                    const cohort_preflight_options *options, double bytes,
+                                    cohort_preflight_continuing *continuing, void *context)
 {
     cohort_run_place place = {0};
-    cohort_trainer *trainer = run->trainer;
+    cohort_text folder = {0};
     cohort_status status = COHORT_OK;
-    COHORT_TRY_DONE(status, folder_of(&trainer->folder, run));
-    COHORT_TRY_DONE(status, cohort_run_look(&place, trainer->folder.data));
-    judge_disk(run, &place);
-    if (run->options->fresh)
+    if (options->run_folder)
+        cohort_text_append(&folder, "%s", options->run_folder);
+    else
+        cohort_text_append(&folder, "runs/%s", recipe->name);
+    COHORT_TRY_DONE(status, cohort_text_status(&folder));
+    COHORT_TRY_DONE(status, cohort_run_look(&place, folder.data));
+    judge_disk(findings, &place, folder.data, recipe, bytes);
+    if (options->fresh)
         place.last.length = 0;
+    COHORT_TRY_DONE(status,
+                    continuing(context, place.last.length ? place.last.data : "", folder.data));
+    cohort_find(findings, COHORT_FINDING_GOOD, "run",
+                place.last.length ? "%s would be continued" : "%s would be begun", folder.data);
+done:
+    cohort_text_clear(&place.last);
+    cohort_text_clear(&folder);
+    return status;
+}
+
+cohort_status cohort_preflight_folder(cohort_findings *findings, cohort_comm *comm,
+                                      const cohort_recipe *recipe,
+                                      const cohort_preflight_options *options, double bytes,
+                                      cohort_preflight_continuing *continuing, void *context)
+{
+    bool unused;
+    cohort_status status = COHORT_OK;
+    if (cohort_comm_rank(comm) == 0)
+        status = look_at_folder(findings, recipe, options, bytes, continuing, context);
+    return cohort_note_failure(&unused, findings, comm, "run", cohort_comm_follow(comm, status));
+}
+
+/* Initial weights are loaded, too. */
+static cohort_status try_run(void *context, const char *checkpoint, const char *folder)
+{
+    cohort_preflight_run *run = context;
+    cohort_run_place place = {0};
+    cohort_text_append(&run->trainer->folder, "%s", folder);
+    cohort_text_append(&place.last, "%s", checkpoint);
     /* A run is continued in the way it reads data, which here is another. */
     if (run->held)
-        trainer->progress.chunk_rows = 0;
-    COHORT_TRY_DONE(status, cohort_trainer_try_run(trainer, &place));
-    cohort_find(run->findings, COHORT_FINDING_GOOD, "run",
-                place.last.length ? "%s would be continued" : "%s would be begun",
-                trainer->folder.data);
-done:
+        run->trainer->progress.chunk_rows = 0;
+    cohort_status status = cohort_text_status(&place.last);
+    if (status == COHORT_OK)
+        status = cohort_trainer_try_run(run->trainer, &place);
     cohort_text_clear(&place.last);
     return status;
 }
 
 static cohort_status check_folder(cohort_preflight_run *run)
 {
-    bool unused;
-    cohort_status status = COHORT_OK;
-    if (cohort_comm_rank(run->comm) == 0)
-        status = check_folder_here(run);
-    COHORT_TRY(note_failure(&unused, run, "run", cohort_comm_follow(run->comm, status)));
+    COHORT_TRY(cohort_preflight_folder(run->findings, run->comm, run->recipe, run->options,
+                                       checkpoint_bytes(run->trainer), try_run, run));
     return cohort_trainer_share_weights(run->trainer);
 }
 
@@ -271,6 +298,12 @@ static cohort_status open_trainer(cohort_preflight_run *run)
     return cohort_comm_agree(run->comm, status);
 }
 
+/* Whether the rows are real clients', each with a file of its own. */
+static bool is_elsewhere(const cohort_recipe *recipe)
+{
+    return recipe->federated.rounds && strstr(recipe->data.file, COHORT_RANK_MARK);
+}
+
 static cohort_status go_through(cohort_preflight_run *run)
 {
     const cohort_preflight_options *options = run->options;
@@ -281,9 +314,13 @@ static cohort_status go_through(cohort_preflight_run *run)
     if (!on)
         return COHORT_OK;
     cohort_comm_set_timeout(run->comm, run->recipe->comm.timeout);
-    if (run->recipe->federated.rounds)
-        run->recipe->privacy.delta = 0; /* a client's steps are plain, its update is private */
     COHORT_TRY(check_ranks(run));
+    const double delta = run->recipe->privacy.delta;
+    if (run->recipe->federated.rounds) {
+        if (is_elsewhere(run->recipe))
+            return options->rounds(run->findings, run->comm, run->recipe, options);
+        run->recipe->privacy.delta = 0; /* a client's steps are plain, its update is private */
+    }
     cohort_comm_set_phase(run->comm, "looking at the data");
     COHORT_TRY(note_failure(&on, run, "data", survey(run)));
     if (!on)
@@ -292,9 +329,15 @@ static cohort_status go_through(cohort_preflight_run *run)
     if (!on)
         return COHORT_OK;
     judge_model(run);
-    cohort_judge_batch(run);
     if (run->findings->report)
         cohort_judge_values(run);
+    if (run->recipe->federated.rounds) {
+        cohort_trainer_destroy(run->trainer);
+        run->trainer = NULL;
+        run->recipe->privacy.delta = delta;
+        return options->rounds(run->findings, run->comm, run->recipe, options);
+    }
+    cohort_judge_batch(run);
     cohort_judge_memory(run);
     COHORT_TRY(check_folder(run));
     return check_steps(run);

@@ -30,13 +30,6 @@ typedef struct cohort_preflight_run {
     cohort_trainer *trainer;
 } cohort_preflight_run;
 
-/* Adds a finding; nothing on other ranks than 0 (where report is NULL). */
-void cohort_find(cohort_findings *findings, cohort_finding_level level, const char *subject,
-                 const char *format, ...) __attribute__((format(printf, 4, 5)));
-
-/* "1.5 GiB" into TEXT (24 bytes), returned. */
-const char *cohort_bytes_text(char *text, double bytes);
-
 /* Judgements of the facts of COUNT ranks, TASKS of the batch job (0 = not said). Pure. */
 void cohort_judge_launch(cohort_findings *findings, const cohort_rank_facts *facts, size_t count,
                          size_t tasks);

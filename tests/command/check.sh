@@ -143,6 +143,36 @@ if mount -t tmpfs -o size=64k tmpfs "$small_disk" 2>/dev/null; then
 fi
 rmdir "$small_disk"
 
+# Training by rounds: clients, their steps, the run folder of such a run.
+{
+    sed 's/name: small/name: fed/; /^optimizer/d; /^train:/,$d' small.yaml
+    echo 'optimizer: {type: sgd, lr: 0.01}'
+    echo 'train: {threads: 1}'
+    echo 'federated: {rounds: 3, clients: 8, fraction: 0.5, local_batch_size: 2}'
+} >fed.yaml
+finds 1 0 ok clients '8 clients of 4 to 4 rows, up to 4 of them a round' fed.yaml
+for subject in ranks data model inputs labels memory disk run speed; do
+    grep -q "^ok  *$subject " out || wrong "by rounds: nothing about $subject: $(cat out)"
+done
+says '2 steps a client' 'all 3 rounds' 'runs/fed would be begun'
+finds 3 0 warning clients '1 ranks idle' fed.yaml --run runs/fed --set federated.fraction=0.25
+finds 1 0 warning batch 'no client has more than 4' fed.yaml --set federated.local_batch_size=64
+finds 2 2 PROBLEM setup 'too few for 99 clients' fed.yaml --set federated.clients=99
+finds 1 2 PROBLEM training 'lower optimizer.lr' fed.yaml --set optimizer.lr=1e30 \
+    --set federated.local_epochs=9
+[ ! -e runs/fed ] || wrong 'check by rounds left a run folder'
+works 1 train fed.yaml --run runs/fed --quiet
+finds 1 2 PROBLEM run 'is finished (3 rounds)' fed.yaml --run runs/fed
+finds 2 0 ok run 'would be continued' fed.yaml --run runs/fed --set federated.rounds=5
+finds 1 2 PROBLEM run 'another recipe' fed.yaml --run runs/fed --set optimizer.lr=0.5
+# Real clients, each with its file.
+sed 's/ clients: 8,//; s/data.h5/"site-{rank}.h5"/' fed.yaml >sites.yaml
+cp data.h5 site-0.h5
+cp data.h5 site-1.h5
+finds 2 0 ok clients '1 real clients of 32 to 32 rows' sites.yaml --run runs/sites
+finds 1 2 PROBLEM clients 'rank 0 coordinates' sites.yaml --run runs/sites
+finds 3 2 PROBLEM data 'rank 2 on .*site-2.h5' sites.yaml --run runs/sites
+
 # Steps that diverge.
 finds 2 2 PROBLEM training 'not finite' small.yaml --set optimizer.lr=1e30
 finish

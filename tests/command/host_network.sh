@@ -3,9 +3,11 @@
 # their own, joined by a switch whose links are shaped. Needs root. Source it and call
 #
 #   hosts_start FOLDER COUNT RATE   # RATE as `tc` says it: 1gbit
-#   hosts_run PER_HOST COMMAND…     # mpirun over all of them, that many ranks on each
+#   hosts_run PER_HOST COMMAND…     # mpirun over all of them, that many ranks on each; by
+#                                   # $HOSTS_LAUNCHER, e.g. cohort launch
 #   hosts_on INDEX COMMAND…         # a command on one, counted from 1
 #   hosts_cut INDEX                 # pulls its plug
+#   hosts_mend INDEX                # puts it back
 #   hosts_stop                      # also after a start that failed
 #
 # A host's name is $hosts_name-INDEX. They share processors, memory and files.
@@ -91,8 +93,9 @@ hosts_run() { # PER_HOST COMMAND…
     for hosts_index in $(seq "$hosts_count"); do
         hosts_list=${hosts_list:+$hosts_list,}$hosts_name-$hosts_index:$hosts_per
     done
+    # shellcheck disable=SC2086 # the words of a launcher, or none
     hosts_on 1 env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
-        timeout 240 mpirun -q --host "$hosts_list" -n $((hosts_count * hosts_per)) --bind-to none \
+        timeout 240 ${HOSTS_LAUNCHER-} mpirun -q --host "$hosts_list" -n $((hosts_count * hosts_per)) --bind-to none \
         --mca plm_rsh_agent "$hosts_folder/enter" --mca btl_tcp_if_include eth0 \
         --mca oob_tcp_if_include eth0 --mca btl_vader_single_copy_mechanism none \
         --mca mpi_yield_when_idle 1 "$@"
@@ -100,6 +103,10 @@ hosts_run() { # PER_HOST COMMAND…
 
 hosts_cut() { # INDEX
     ip -n "$hosts_name-0" link set "port$1" down
+}
+
+hosts_mend() { # INDEX
+    ip -n "$hosts_name-0" link set "port$1" up
 }
 
 hosts_stop() {

@@ -1,13 +1,9 @@
 /* Where libFuzzer is not: fuzz_NAME SECONDS FILE…: every file as it is, then changes of them
  * drawn by a fixed seed until the time is up. The input under way is in the file that
  * $COHORT_FUZZ_INPUT names, to be looked at after a crash. */
-#include <dlfcn.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ucontext.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -101,34 +97,9 @@ static void load(input *in, const cohort_text *seed)
         memcpy(in->bytes, seed->data, in->count);
 }
 
-/* A crash inside HDF5 ends the run, told but not counted as ours: 1.10 trusts the numbers of
- * strings in the heaps of a damaged file (H5HG_read), and what it holds by then is in no state
- * to go on with. Every other crash is a failure. */
-static void on_crash(int number, siginfo_t *about, void *context)
-{
-#if defined(__x86_64__) && !defined(COHORT_SANITIZED)
-    static const char told[] = "HDF5 itself crashed on a damaged file: the run ends here\n";
-    const ucontext_t *at = context;
-    Dl_info place;
-    if (dladdr((void *)at->uc_mcontext.gregs[REG_RIP], &place) && place.dli_fname &&
-        strstr(place.dli_fname, "libhdf5"))
-        _exit(write(STDOUT_FILENO, told, sizeof told - 1) < 0);
-#endif
-    (void)about;
-    (void)context;
-    signal(number, SIG_DFL); /* on return it happens again */
-}
-
 int main(int argc, char **argv)
 {
     static input in;
-    const struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO};
-#ifndef COHORT_SANITIZED
-    sigaction(SIGSEGV, &action, NULL);
-    sigaction(SIGBUS, &action, NULL);
-#else
-    (void)action;
-#endif
     const double seconds = argc > 1 ? atof(argv[1]) : 0;
     const size_t seed_count = argc > 2 ? (size_t)argc - 2 : 0;
     fuzz_require(seed_count > 0 && seed_count <= FILES_MOST, "usage: SECONDS FILE…");

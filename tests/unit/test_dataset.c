@@ -511,7 +511,7 @@ static void hostile_files(void **state)
     rewind(stream);
     assert_int_equal(fwrite(bytes, 1, count, stream), count);
     fclose(stream);
-    assert_fails(cohort_dataset_open(&dataset, comm, &spec), COHORT_DATA, "has no end");
+    assert_fails(cohort_dataset_open(&dataset, comm, &spec), COHORT_DATA, "heap without end");
     unlink(path);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/chunks.h"
 #include "data/hdf5.h"
 #include "state/foreign/formats.h"
 #include "state/layout.h"
@@ -238,7 +239,8 @@ static cohort_status get_tensor(float *values, hid_t group, const char *path, co
     for (size_t i = 0; good && i < tensor->shape.dim_count; i++)
         good = dims[i] == tensor->shape.dims[i];
     const bool fits = good;
-    good = good && H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
+    good = good && cohort_hdf5_is_whole(set) &&
+           H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
     H5Pclose(list);
     H5Sclose(space);
     H5Tclose(type);
