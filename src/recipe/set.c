@@ -195,3 +195,15 @@ done:
     cohort_text_clear(&name);
     return status;
 }
+
+cohort_status cohort_set_value(const cohort_fill *fill, cohort_node *root, const char *path,
+                               const char *value, int line)
+{
+    char *words = NULL;
+    cohort_node_origin origin = {.path = fill->path, .line = line};
+    cohort_node blame = {.line = line}, *node = NULL;
+    COHORT_TRY(cohort_arena_copy(&words, fill->scratch, path));
+    COHORT_TRY(cohort_node_parse(&node, fill->scratch, value, &origin));
+    spot at = {.table = &cohort_recipe_table, .node = root};
+    return walk(fill, &blame, &at, words, node);
+}
