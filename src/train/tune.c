@@ -175,6 +175,8 @@ static cohort_status work(cohort_tune *tune, size_t rung)
         if (is_rank_0(tune))
             hear(tune, rung);
     }
+    if (is_rank_0(tune))
+        hear(tune, rung);
     return stopped(tune);
 }
 
@@ -185,10 +187,9 @@ static cohort_status run_rung(cohort_tune *tune, size_t rung)
     cohort_status status = work(tune, rung);
     if (status != COHORT_OK)
         cohort_board_call_stop(&tune->board);
-    status = cohort_comm_agree(tune->comm, status);
-    if (is_rank_0(tune) && !cohort_comm_is_broken(tune->comm))
+    COHORT_TRY(cohort_comm_agree(tune->comm, status));
+    if (is_rank_0(tune))
         hear(tune, rung);
-    COHORT_TRY(status);
     return cohort_comm_broadcast(tune->comm, tune->trials,
                                  tune->plan.trial_count * sizeof *tune->trials, 0);
 }
