@@ -25,7 +25,8 @@ typedef enum cohort_rng_purpose {
     COHORT_RNG_DIGITS,
     COHORT_RNG_CONVERT,
     COHORT_RNG_TEST,
-    COHORT_RNG_COMPRESS
+    COHORT_RNG_COMPRESS,
+    COHORT_RNG_SEARCH
 } cohort_rng_purpose;
 
 /* A stream; copyable, no resources behind it. */

@@ -208,7 +208,8 @@ static int run_command(const cohort_command *command, int argc, char **argv)
             cohort_options_positionals(&options, command->least, command->most, command->usage);
     int64_t restarts = 0;
     bool is_outside = false;
-    if (status == COHORT_OK && command == &cohort_command_train) {
+    const bool can_restart = command == &cohort_command_train || command == &cohort_command_tune;
+    if (status == COHORT_OK && can_restart) {
         is_outside = cohort_options_given(&options, "restarts") && !getenv(COHORT_SUPERVISED);
         status = cohort_options_integer(&restarts, &options, "restarts", 0, 0, COHORT_RESTARTS_MAX);
     }

@@ -321,6 +321,24 @@ cohort_status cohort_comm_open(cohort_comm **out, const void *mpi_comm)
     return make(out, &parent, false);
 }
 
+cohort_status cohort_comm_split(cohort_comm **part, cohort_comm *comm, int colour)
+{
+    *part = NULL;
+    if (comm->size == 1)
+        return make(part, NULL, false);
+    MPI_Comm ranks = MPI_COMM_NULL;
+    COHORT_TRY(cohort_comm_barrier(comm)); /* what follows knows no deadline */
+    COHORT_TRY(cohort_comm_check(comm, MPI_Comm_split(comm->world, colour, comm->rank, &ranks),
+                                 "dividing the ranks"));
+    MPI_Comm_set_errhandler(ranks, MPI_ERRORS_RETURN);
+    const cohort_status status = make(part, &ranks, false);
+    MPI_Comm_free(&ranks);
+    COHORT_TRY(cohort_comm_agree(comm, status));
+    (*part)->whole = comm;
+    (*part)->timeout = comm->timeout;
+    return COHORT_OK;
+}
+
 /* MPI's destructors are collective and know no deadline: with a rank missing they would
  * wait for ever, so first see that all have come. */
 static void close_mpi(cohort_comm *comm)

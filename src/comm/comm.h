@@ -22,6 +22,10 @@ COHORT_NODISCARD cohort_status cohort_comm_start(cohort_comm **out);
 /* Opens a communicator of the caller's: MPI_COMM is a pointer to an MPI_Comm, which is
  * duplicated; NULL is this process alone. Collective over it. */
 COHORT_NODISCARD cohort_status cohort_comm_open(cohort_comm **out, const void *mpi_comm);
+/* *part = those ranks of COMM that give the same COLOUR, in its order. When the part is broken so
+ * is COMM: a job does not go on with some of its ranks in pieces. COMM outlives the part.
+ * Collective. */
+COHORT_NODISCARD cohort_status cohort_comm_split(cohort_comm **part, cohort_comm *comm, int colour);
 /* Collective. Finalises MPI if cohort_comm_start started it. */
 void cohort_comm_close(cohort_comm *comm);
 /* Ends all ranks at once with EXIT_CODE; for `main` alone, when other ranks cannot be
@@ -67,6 +71,11 @@ void cohort_comm_set_timeout(cohort_comm *comm, double seconds);
 void cohort_comm_set_phase(cohort_comm *comm, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 bool cohort_comm_is_broken(const cohort_comm *comm);
+/* For ranks that work apart for long, between collectives. Whether the processes of this node are
+ * all there (some 10 us a rank); if not, COMM is broken as by a collective. Rank-local. */
+COHORT_NODISCARD cohort_status cohort_comm_look(cohort_comm *comm);
+/* COMM is broken, by what the current error message says. Rank-local. Returns COHORT_PEER. */
+cohort_status cohort_comm_lose(cohort_comm *comm);
 /* Whether this rank is the one that prints an error all ranks have: rank 0, or once COMM
  * is broken the first that noticed (one of each host; hosts of higher ranks wait a second
  * before they fail, so that the first can print and end the job). */

@@ -67,6 +67,7 @@ struct cohort_comm {
     cohort_report *answer, *reports; /* [node_size] being sent, [size] received */
     MPI_Request answer_request;
     char failure[COHORT_MESSAGE_BYTES]; /* why it is broken */
+    cohort_comm *whole;                 /* which this one is a part of; breaks with it */
     bool timed_out;                     /* because somebody did not arrive in time */
     /* Going on without lost ranks (regroup.c). */
     MPI_Comm lifeline;  /* point-to-point between all who ever were; null: not prepared for loss */

@@ -103,7 +103,7 @@ cohort_status cohort_comm_break(cohort_comm *comm)
     comm->speaks = !comm->board || atomic_compare_exchange_strong(&comm->board[0].speaker, &none,
                                                                   (uint32_t)comm->rank + 1);
     snprintf(comm->failure, sizeof comm->failure, "%s", cohort_error_message());
-    return COHORT_PEER;
+    return comm->whole ? cohort_comm_break(comm->whole) : COHORT_PEER;
 }
 
 bool cohort_comm_is_broken(const cohort_comm *comm)
@@ -326,6 +326,20 @@ static cohort_status check_processes(const cohort_waiter *waiter)
                            rank, comm->hosts[rank], phase[0] ? phase : "starting", waiter->what);
     }
     return COHORT_OK;
+}
+
+cohort_status cohort_comm_look(cohort_comm *comm)
+{
+    if (comm->is_broken)
+        return COHORT_FAIL(COHORT_PEER, "%s", comm->failure);
+    const cohort_waiter waiter = cohort_waiter_make(comm, COHORT_SCOPE_NODE, "the work", 0);
+    const cohort_status status = comm->board ? check_processes(&waiter) : COHORT_OK;
+    return status == COHORT_OK ? COHORT_OK : cohort_comm_break(comm);
+}
+
+cohort_status cohort_comm_lose(cohort_comm *comm)
+{
+    return cohort_comm_break(comm);
 }
 
 cohort_waiter cohort_waiter_make(cohort_comm *comm, cohort_scope scope, const char *what,

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "recipe/search.h"
+
 /* The node of PATH ("optimizer.schedule.final"), or the nearest one above it. */
 static const cohort_node *locate(const cohort_node *root, const char *path)
 {
@@ -188,28 +190,34 @@ static cohort_status check_validation(const cohort_fill *fill, const cohort_reci
     return COHORT_OK;
 }
 
-static cohort_status check_early_stopping(const cohort_fill *fill, const cohort_recipe *recipe,
-                                          const cohort_node *root)
+/* METRIC, given by KEY, is a figure that the run has. */
+static cohort_status check_metric(const cohort_fill *fill, const cohort_recipe *recipe,
+                                  const cohort_node *root, const char *key, const char *metric)
 {
     static const char *const metrics[] = {"loss", "accuracy", "validation_loss",
                                           "validation_accuracy"};
-    const char *metric = recipe->train.early_stopping.metric;
-    if (!metric)
-        return COHORT_OK;
     bool known = false;
     for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++)
         known = known || strcmp(metrics[i], metric) == 0;
     if (!known)
-        return REFUSE(fill, root, "train.early_stopping.metric",
-                      "train.early_stopping.metric: unknown metric '%s'; choose one of loss, "
-                      "accuracy, validation_loss, validation_accuracy",
-                      cohort_show(metric).text);
+        return REFUSE(fill, root, key,
+                      "%s: unknown metric '%s'; choose one of loss, accuracy, validation_loss, "
+                      "validation_accuracy",
+                      key, cohort_show(metric).text);
     if (strncmp(metric, "validation_", strlen("validation_")) == 0 && !recipe->data.validation)
-        return REFUSE(fill, root, "train.early_stopping",
-                      "train.early_stopping watches %s, but there is no validation data; set "
-                      "data.validation, e.g. to 0.1",
-                      metric);
+        return REFUSE(fill, root, key,
+                      "%.*s watches %s, but there is no validation data; set data.validation, "
+                      "e.g. to 0.1",
+                      (int)(strrchr(key, '.') - key), key, metric);
     return COHORT_OK;
+}
+
+static cohort_status check_early_stopping(const cohort_fill *fill, const cohort_recipe *recipe,
+                                          const cohort_node *root)
+{
+    const char *metric = recipe->train.early_stopping.metric;
+    return metric ? check_metric(fill, recipe, root, "train.early_stopping.metric", metric)
+                  : COHORT_OK;
 }
 
 static bool is_named(const cohort_variant *variant, const char *name)
@@ -420,6 +428,80 @@ static cohort_status check_privacy(const cohort_fill *fill, const cohort_recipe 
     return COHORT_OK;
 }
 
+static const usage search_usage[] = {
+    {"trials", 1u << COHORT_SEARCH_RANDOM | 1u << COHORT_SEARCH_HALVING},
+    {"seed", 1u << COHORT_SEARCH_RANDOM | 1u << COHORT_SEARCH_HALVING},
+    {"min_epochs", 1u << COHORT_SEARCH_HALVING},
+    {"eta", 1u << COHORT_SEARCH_HALVING},
+    {NULL, 0},
+};
+
+/* A grid has no end where a key may be any number. */
+static cohort_status check_dimensions(const cohort_fill *fill, const cohort_search_recipe *search)
+{
+    const cohort_space *space = &search->space;
+    const cohort_node all = {.line = space->items->line};
+    size_t combinations = 1;
+    for (size_t i = 0; i < space->count; i++) {
+        const cohort_dimension *dimension = &space->items[i];
+        const cohort_node at = {.line = dimension->line};
+        if (search->type == COHORT_SEARCH_HALVING && strcmp(dimension->path, "train.epochs") == 0)
+            return COHORT_FAIL_AT(fill->path, &at,
+                                  "search.space: halving gives out the epochs itself; remove "
+                                  "train.epochs, or set search.type to random");
+        if (search->type != COHORT_SEARCH_GRID)
+            continue;
+        if (dimension->type != COHORT_DIMENSION_CHOICES)
+            return COHORT_FAIL_AT(fill->path, &at,
+                                  "search.space: a grid needs a list of values for %s; give one, "
+                                  "or set search.type to random",
+                                  dimension->path);
+        combinations *= dimension->choice_count;
+        if (combinations > COHORT_SEARCH_TRIALS_MAX)
+            return COHORT_FAIL_AT(fill->path, &all,
+                                  "search.space: a grid of more than %d trials; give fewer "
+                                  "values, or set search.type to random",
+                                  COHORT_SEARCH_TRIALS_MAX);
+    }
+    return COHORT_OK;
+}
+
+static cohort_status check_search(const cohort_fill *fill, const cohort_recipe *recipe,
+                                  const cohort_node *root)
+{
+    const cohort_search_recipe *search = &recipe->search;
+    const char *early = recipe->train.early_stopping.metric;
+    if (search->eta == 0) /* there is no such section */
+        return COHORT_OK;
+    if (search->space.count == 0)
+        return REFUSE(fill, root, "search",
+                      "missing key 'space' in search; e.g. space: {optimizer.lr: [0.01, 0.1]}");
+    if (recipe->federated.rounds)
+        return REFUSE(fill, root, "search",
+                      "search goes by epochs of one training run, not by rounds; remove "
+                      "federated, or try its keys one by one with --set");
+    if (recipe->privacy.delta > 0)
+        return REFUSE(fill, root, "search",
+                      "search chooses by figures that no noise covers, and every trial would cost "
+                      "an epsilon of its own; remove privacy, or choose on data that is public");
+    COHORT_TRY(check_usage(fill, root, "search", &cohort_search_table, search_usage, search,
+                           search->type));
+    if (search->metric && early && strcmp(search->metric, early) != 0)
+        return REFUSE(fill, root, "search.metric",
+                      "search.metric (%s) and train.early_stopping.metric (%s) would take "
+                      "different epochs for a trial's best; make them the same",
+                      search->metric, early);
+    COHORT_TRY(check_metric(fill, recipe, root, "search.metric", cohort_search_metric(recipe)));
+    if (search->type == COHORT_SEARCH_HALVING && recipe->train.max_steps)
+        return REFUSE(fill, root, "train.max_steps",
+                      "train.max_steps cuts the epochs that halving goes by; remove it");
+    if (search->type == COHORT_SEARCH_HALVING && search->min_epochs > recipe->train.epochs)
+        return REFUSE(fill, root, "search.min_epochs",
+                      "search.min_epochs (%zu) must not be above train.epochs (%zu)",
+                      search->min_epochs, recipe->train.epochs);
+    return check_dimensions(fill, search);
+}
+
 /* The name becomes a folder's. */
 static cohort_status check_name(const cohort_fill *fill, const cohort_recipe *recipe,
                                 const cohort_node *root)
@@ -442,5 +524,6 @@ cohort_status cohort_recipe_check(const cohort_fill *fill, const cohort_recipe *
     COHORT_TRY(check_objective(fill, recipe, root));
     COHORT_TRY(check_federated(fill, recipe, root));
     COHORT_TRY(check_privacy(fill, recipe, root));
-    return check_early_stopping(fill, recipe, root);
+    COHORT_TRY(check_early_stopping(fill, recipe, root));
+    return check_search(fill, recipe, root);
 }

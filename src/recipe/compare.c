@@ -17,6 +17,7 @@ static const char *const free_keys[] = {
     "comm",
     "data.memory_limit",
     "train.tune",
+    "search.ranks_per_trial",
     "train.on_nonfinite",
     "train.max_skipped",
     "federated.rounds",

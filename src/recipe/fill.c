@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "recipe/space.h"
+
 enum { MAX_WORDS = 64, MAX_VARIANTS = 4096 };
 
 static cohort_status fill_value(const cohort_fill *fill, const cohort_place *place,
@@ -411,6 +413,8 @@ static cohort_status fill_value(const cohort_fill *fill, const cohort_place *pla
         return fill_variant(fill, place, key, node, value);
     case COHORT_KEY_VARIANTS:
         return fill_variants(fill, place, key, node, value);
+    case COHORT_KEY_SPACE:
+        return cohort_space_fill(fill, node, value);
     }
     return COHORT_FAIL(COHORT_INTERNAL, "key %s has no type", key->name);
 }

@@ -46,6 +46,7 @@ static void append_type(cohort_text *text, const cohort_key *key)
         [COHORT_KEY_SECTION] = "",
         [COHORT_KEY_VARIANT] = "one of those below",
         [COHORT_KEY_VARIANTS] = "list of those below",
+        [COHORT_KEY_SPACE] = "KEY: VALUES lines",
     };
     if (key->type == COHORT_KEY_CHOICE) {
         append_choices(text, key);

@@ -10,19 +10,20 @@
 
 /* What a key's value is and the C type at its offset. */
 typedef enum cohort_key_type {
-    COHORT_KEY_BOOL,    /* bool */
-    COHORT_KEY_INTEGER, /* int64_t, within [min, max] */
-    COHORT_KEY_COUNT,   /* size_t, within [min, max] */
-    COHORT_KEY_REAL,    /* double, within [min, max]; open bounds by `open_min`, `open_max` */
-    COHORT_KEY_BYTES,   /* uint64_t: a number with an optional KiB, MiB, GiB */
-    COHORT_KEY_STRING,  /* const char *, NULL if absent */
-    COHORT_KEY_CHOICE,  /* int: index into `choices` (NULL-terminated) */
-    COHORT_KEY_PAIR,    /* size_t[2]: a number, or [height, width] */
-    COHORT_KEY_REALS,   /* cohort_reals: a number, or a list of numbers */
-    COHORT_KEY_STRINGS, /* cohort_strings: a string, or a list */
-    COHORT_KEY_SECTION, /* a struct in place, described by `table` */
-    COHORT_KEY_VARIANT, /* cohort_variant: one of `variants` */
-    COHORT_KEY_VARIANTS /* cohort_variants: a list of them */
+    COHORT_KEY_BOOL,     /* bool */
+    COHORT_KEY_INTEGER,  /* int64_t, within [min, max] */
+    COHORT_KEY_COUNT,    /* size_t, within [min, max] */
+    COHORT_KEY_REAL,     /* double, within [min, max]; open bounds by `open_min`, `open_max` */
+    COHORT_KEY_BYTES,    /* uint64_t: a number with an optional KiB, MiB, GiB */
+    COHORT_KEY_STRING,   /* const char *, NULL if absent */
+    COHORT_KEY_CHOICE,   /* int: index into `choices` (NULL-terminated) */
+    COHORT_KEY_PAIR,     /* size_t[2]: a number, or [height, width] */
+    COHORT_KEY_REALS,    /* cohort_reals: a number, or a list of numbers */
+    COHORT_KEY_STRINGS,  /* cohort_strings: a string, or a list */
+    COHORT_KEY_SECTION,  /* a struct in place, described by `table` */
+    COHORT_KEY_VARIANT,  /* cohort_variant: one of `variants` */
+    COHORT_KEY_VARIANTS, /* cohort_variants: a list of them */
+    COHORT_KEY_SPACE     /* cohort_space: other keys and what they may be */
 } cohort_key_type;
 
 typedef struct cohort_reals {
@@ -34,6 +35,30 @@ typedef struct cohort_strings {
     const char **items; /* owned by the recipe */
     size_t count;
 } cohort_strings;
+
+/* How a key of a search is drawn. */
+typedef enum cohort_dimension_type {
+    COHORT_DIMENSION_CHOICES,
+    COHORT_DIMENSION_UNIFORM,     /* in [low, high] */
+    COHORT_DIMENSION_LOG_UNIFORM, /* its logarithm is */
+    COHORT_DIMENSION_INTEGER,     /* whole numbers, both ends included */
+    COHORT_DIMENSION_LOG_INTEGER
+} cohort_dimension_type;
+
+/* "optimizer.lr: {log_uniform: [1e-4, 0.1]}" or "model.0.units: [32, 64]". */
+typedef struct cohort_dimension {
+    const char *path;     /* as --set takes it */
+    int type;             /* cohort_dimension_type */
+    int line;             /* where it stands in the recipe, from 1 */
+    const char **choices; /* YAML text; owned by the recipe, as `path` */
+    size_t choice_count;
+    double low, high; /* of the others */
+} cohort_dimension;
+
+typedef struct cohort_space {
+    cohort_dimension *items; /* owned by the recipe */
+    size_t count;
+} cohort_space;
 
 struct cohort_key_table;
 

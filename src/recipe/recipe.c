@@ -7,6 +7,7 @@
 #include "recipe/check.h"
 #include "recipe/fill.h"
 #include "recipe/set.h"
+#include "recipe/space.h"
 
 /* A recipe lives in the arena that holds all it points to. */
 typedef struct box {
@@ -45,7 +46,8 @@ static cohort_status fill_recipe(const cohort_fill *fill, cohort_recipe *recipe,
     COHORT_TRY(cohort_fill_keys(fill, NULL, &cohort_recipe_table, root, root, false, recipe));
     if (!recipe->name)
         COHORT_TRY(name_after_file(&recipe->name, fill->arena, fill->path));
-    return cohort_recipe_check(fill, recipe, root);
+    COHORT_TRY(cohort_recipe_check(fill, recipe, root));
+    return cohort_space_check(fill, &recipe->search, text, sets, set_count);
 }
 
 cohort_status cohort_recipe_parse(cohort_recipe **out, const char *text, const char *path,

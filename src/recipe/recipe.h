@@ -207,6 +207,22 @@ typedef struct cohort_privacy_recipe {
     int64_t testing_seed;                    /* 0 = none: noise from a secret key */
 } cohort_privacy_recipe;
 
+typedef enum cohort_search_type {
+    COHORT_SEARCH_RANDOM,
+    COHORT_SEARCH_GRID,
+    COHORT_SEARCH_HALVING
+} cohort_search_type;
+
+typedef struct cohort_search_recipe {
+    cohort_space space; /* empty: there is no such section */
+    int type;           /* cohort_search_type */
+    size_t trials;      /* random, halving */
+    const char *metric; /* NULL: early stopping's, else validation_loss */
+    int64_t seed;
+    size_t ranks_per_trial;
+    size_t min_epochs, eta; /* halving */
+} cohort_search_recipe;
+
 typedef struct cohort_recipe {
     const char *name;
     int64_t seed;
@@ -221,6 +237,7 @@ typedef struct cohort_recipe {
     cohort_comm_recipe comm;
     cohort_federated_recipe federated;
     cohort_privacy_recipe privacy; /* delta 0 = training is not private */
+    cohort_search_recipe search;   /* for `cohort tune`; of no meaning to a single run */
     /* Where it came from. */
     const char *path;   /* the file, for messages */
     const char *folder; /* relative paths start here */

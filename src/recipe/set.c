@@ -195,3 +195,22 @@ done:
     cohort_text_clear(&name);
     return status;
 }
+
+cohort_status cohort_set_value(const cohort_fill *fill, cohort_node *root, const char *path,
+                               const char *value, int line)
+{
+    char *words = NULL, *label = NULL;
+    cohort_text at_line = {0};
+    cohort_text_append(&at_line, "%s:%d", fill->path, line);
+    cohort_status status = cohort_text_status(&at_line);
+    if (status == COHORT_OK) /* what stands at PATH has a line of its own, which is not to blame */
+        status = cohort_arena_copy(&label, fill->scratch, at_line.data);
+    cohort_text_clear(&at_line);
+    COHORT_TRY(status);
+    cohort_node_origin origin = {.path = fill->path, .set = label, .line = line};
+    cohort_node blame = {.set = label, .line = line}, *node = NULL;
+    COHORT_TRY(cohort_arena_copy(&words, fill->scratch, path));
+    COHORT_TRY(cohort_node_parse(&node, fill->scratch, value, &origin));
+    spot at = {.table = &cohort_recipe_table, .node = root};
+    return walk(fill, &blame, &at, words, node);
+}

@@ -9,4 +9,8 @@
 COHORT_NODISCARD cohort_status cohort_set_apply(const cohort_fill *fill, cohort_node *root,
                                                 const char *set);
 
+/* The same for VALUE (YAML) at PATH, blamed on LINE of the recipe. */
+COHORT_NODISCARD cohort_status cohort_set_value(const cohort_fill *fill, cohort_node *root,
+                                                const char *path, const char *value, int line);
+
 #endif

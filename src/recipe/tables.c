@@ -670,6 +670,11 @@ static const cohort_key recipe_keys[] = {
      AT(cohort_recipe, privacy),
      .table = &privacy_table,
      .help = "train with differential privacy"},
+    {.name = "search",
+     .type = COHORT_KEY_SECTION,
+     AT(cohort_recipe, search),
+     .table = &cohort_search_table,
+     .help = "what `cohort tune` tries; `cohort train` trains the values above"},
 };
 const cohort_key_table cohort_recipe_table =
     TABLE("recipe", "a training run", cohort_recipe, recipe_keys);
@@ -764,6 +769,8 @@ size_t cohort_key_bytes(const cohort_key *key)
         return sizeof(cohort_variant);
     case COHORT_KEY_VARIANTS:
         return sizeof(cohort_variants);
+    case COHORT_KEY_SPACE:
+        return sizeof(cohort_space);
     }
     return 0;
 }

@@ -20,6 +20,7 @@
 /* Sections that stand in files of their own or in several places. */
 extern const cohort_key_table cohort_schedule_table;
 extern const cohort_key_table cohort_federated_table;
+extern const cohort_key_table cohort_search_table;
 
 /* The whole recipe; its struct is cohort_recipe. */
 extern const cohort_key_table cohort_recipe_table;
@@ -43,6 +44,9 @@ size_t cohort_key_bytes(const cohort_key *key);
 /* Whether VALUE is one the key leaves out: no default, nothing given. */
 bool cohort_key_is_absent(const cohort_key *key, const void *value);
 
+/* A number, and a text with quotes where they are needed, as YAML. */
+void cohort_write_real(cohort_text *text, double value);
+void cohort_write_string(cohort_text *text, const char *value);
 /* Appends VALUE as YAML flow text ("null" if absent). */
 void cohort_key_write(cohort_text *text, const cohort_key *key, const void *value);
 

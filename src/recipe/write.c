@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "recipe/node.h"
+#include "recipe/space.h"
 #include "recipe/tables.h"
 
 enum { INDENT = 2 };
@@ -9,7 +10,7 @@ enum { INDENT = 2 };
 /* Scalars. */
 
 /* YAML 1.1 readers take 1e-07 for text but 1.0e-07 for a number. */
-static void write_real(cohort_text *text, double value)
+void cohort_write_real(cohort_text *text, double value)
 {
     char number[32];
     cohort_number_text(number, value);
@@ -54,7 +55,7 @@ static bool needs_escape(uint32_t character)
            character == 0x2029 || character == 0xFEFF || character == 0xFFFE || character == 0xFFFF;
 }
 
-static void write_string(cohort_text *text, const char *value)
+void cohort_write_string(cohort_text *text, const char *value)
 {
     if (is_simple(value)) {
         cohort_text_append(text, "%s", value);
@@ -132,7 +133,7 @@ static void write_reals(cohort_text *text, const cohort_reals *reals)
     cohort_text_append(text, list ? "[" : "");
     for (size_t i = 0; i < reals->count; i++) {
         cohort_text_append(text, i ? ", " : "");
-        write_real(text, reals->items[i]);
+        cohort_write_real(text, reals->items[i]);
     }
     cohort_text_append(text, list ? "]" : "");
 }
@@ -142,7 +143,7 @@ static void write_strings(cohort_text *text, const cohort_strings *strings)
     cohort_text_append(text, "[");
     for (size_t i = 0; i < strings->count; i++) {
         cohort_text_append(text, i ? ", " : "");
-        write_string(text, strings->items[i]);
+        cohort_write_string(text, strings->items[i]);
     }
     cohort_text_append(text, "]");
 }
@@ -182,13 +183,13 @@ void cohort_key_write(cohort_text *text, const cohort_key *key, const void *valu
         cohort_text_append(text, "%zu", *(const size_t *)value);
         break;
     case COHORT_KEY_REAL:
-        write_real(text, *(const double *)value);
+        cohort_write_real(text, *(const double *)value);
         break;
     case COHORT_KEY_BYTES:
         cohort_text_append(text, "%" PRIu64, *(const uint64_t *)value);
         break;
     case COHORT_KEY_STRING:
-        write_string(text, *(const char *const *)value);
+        cohort_write_string(text, *(const char *const *)value);
         break;
     case COHORT_KEY_CHOICE:
         cohort_text_append(text, "%s", key->choices[*(const int *)value]);
@@ -210,6 +211,9 @@ void cohort_key_write(cohort_text *text, const cohort_key *key, const void *valu
         break;
     case COHORT_KEY_VARIANTS:
         write_variants_flow(text, value);
+        break;
+    case COHORT_KEY_SPACE:
+        cohort_space_write(text, value);
         break;
     }
 }

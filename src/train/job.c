@@ -160,6 +160,7 @@ cohort_status cohort_job_read_recipe(cohort_recipe **out, cohort_comm *comm, con
     COHORT_TRY_DONE(status, status);
     COHORT_TRY_DONE(status,
                     cohort_job_parse_recipe(out, comm, &text, path, folder.data, sets, set_count));
+    (*out)->search = (cohort_search_recipe){0}; /* `cohort tune` looks at it, no run does */
     COHORT_TRY_DONE(status, cohort_job_find_data(*out, comm));
 done:
     cohort_text_clear(&text);

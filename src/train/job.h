@@ -16,8 +16,8 @@ COHORT_NODISCARD cohort_status cohort_job_require_same_program(cohort_comm *comm
 #define COHORT_RANK_MARK "{rank}"
 
 /* *out = the recipe in file PATH with SETS applied: read on rank 0, parsed on every rank.
- * data.file is replaced by the absolute path found. Collective; COHORT_USAGE; COHORT_PEER when
- * versions or SETS are not the same on all ranks. */
+ * data.file is replaced by the absolute path found; `search`, which is no run's, is left out.
+ * Collective; COHORT_USAGE; COHORT_PEER when versions or SETS are not the same on all ranks. */
 COHORT_NODISCARD cohort_status cohort_job_read_recipe(cohort_recipe **out, cohort_comm *comm,
                                                       const char *path, const char *const *sets,
                                                       size_t set_count);

@@ -138,6 +138,8 @@ static double deciding_metric(bool *higher_is_better, const cohort_trainer *trai
 {
     const char *metric = trainer->recipe->train.early_stopping.metric;
     if (!metric)
+        metric = trainer->options.metric;
+    if (!metric)
         metric = trainer->validation.dataset ? "validation_loss" : "loss";
     *higher_is_better = strstr(metric, "accuracy") != NULL;
     if (strcmp(metric, "validation_accuracy") == 0)
@@ -220,14 +222,19 @@ static bool has_stopped_early(const cohort_trainer *trainer)
     return early->metric && trainer->progress.epochs_without_improvement >= early->patience;
 }
 
-static cohort_status stop(cohort_trainer *trainer)
+cohort_status cohort_trainer_pause(cohort_trainer *trainer)
 {
     COHORT_TRY(save(trainer, false, false));
     cohort_text *line = cohort_record_begin(&trainer->record, "end");
     cohort_json_string(line, "status", "stopped");
     cohort_json_integer(line, "step", (int64_t)trainer->progress.step);
     cohort_json_number(line, "seconds", cohort_clock_seconds() - trainer->launched);
-    COHORT_TRY(cohort_comm_follow(trainer->comm, cohort_record_end(&trainer->record)));
+    return cohort_comm_follow(trainer->comm, cohort_record_end(&trainer->record));
+}
+
+static cohort_status stop(cohort_trainer *trainer)
+{
+    COHORT_TRY(cohort_trainer_pause(trainer));
     return COHORT_FAIL(COHORT_STOPPED,
                        "stopped by a signal at step %llu after a checkpoint; run the same command "
                        "again to continue",

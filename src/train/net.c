@@ -139,6 +139,7 @@ static cohort_status read_recipe(cohort_net *net, const cohort_net_config *confi
     COHORT_TRY_DONE(status, cohort_comm_follow(net->comm, status));
     COHORT_TRY_DONE(status, cohort_job_parse_recipe(&net->recipe, net->comm, &text, name,
                                                     folder.data, sets, count));
+    net->recipe->search = (cohort_search_recipe){0}; /* of no meaning to one network */
     if (!config->train)
         COHORT_TRY_DONE(status, cohort_job_find_data(net->recipe, net->comm));
     status = cohort_comm_agree(net->comm, check_recipe(net->recipe, config));

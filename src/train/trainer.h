@@ -51,6 +51,8 @@ typedef struct cohort_trainer_options {
     cohort_trainer_data data;
     bool fresh;         /* an existing run is moved aside */
     const char *resume; /* a checkpoint to start from; NULL: the run folder's newest */
+    const char *metric; /* decides which epoch is best where early stopping does not; NULL: the
+                           validation loss, else the training loss */
     /* Names a job that may start again: in a run folder that it has opened before, `fresh` and
      * `resume` have had their effect and are not looked at. NULL: it does not. */
     const char *job;
@@ -78,6 +80,9 @@ COHORT_NODISCARD cohort_status cohort_trainer_begin(cohort_trainer *trainer);
 COHORT_NODISCARD cohort_status cohort_trainer_advance(bool *is_over, cohort_trainer *trainer,
                                                       uint64_t count);
 COHORT_NODISCARD cohort_status cohort_trainer_finish(cohort_trainer *trainer);
+
+/* A checkpoint where the run stands, between two calls of advance, to go on from later. */
+COHORT_NODISCARD cohort_status cohort_trainer_pause(cohort_trainer *trainer);
 
 /* The run folder in use. */
 const char *cohort_trainer_folder(const cohort_trainer *trainer);

@@ -1,0 +1,1 @@
+cohort_unit_test(search SOURCES test_search.c)
