@@ -403,7 +403,7 @@ static void wrong_keys_are_named(void **state)
         {MINIMAL "fantasy: {rounds: 3}\n",
          "5: unknown key 'fantasy'; its keys are name, seed, "
          "data, model, freeze, objective, loss, "
-         "optimizer, train, checkpoint, comm, federated, privacy"},
+         "optimizer, train, checkpoint, comm, federated, privacy, search"},
         {"model:\n  - dense:\n      unit: 3\n"
          "data: {file: d}\nloss: mse\n",
          "3: unknown key 'unit' in model.0 (dense); did you mean 'units'?"},
@@ -426,7 +426,7 @@ static void wrong_keys_are_named(void **state)
          "6: duplicate key 'seed', first given on line 5; remove one"},
         {MINIMAL "<<: {seed: 1}\n", "5: unknown key '<<'; its keys are name, seed, data, model, "
                                     "freeze, objective, loss, optimizer, "
-                                    "train, checkpoint, comm, federated, privacy"},
+                                    "train, checkpoint, comm, federated, privacy, search"},
         {"model: [flatten]\nloss: mse\n", "1: missing key 'data'"},
         {"model: [flatten]\ndata:\n  train: t\nloss: mse\n", "2: missing key 'file' in data"},
         {"model: [dense]\ndata: {file: d}\nloss: mse\n",
@@ -558,7 +558,7 @@ static void bad_yaml_is_located(void **state)
         {"? [a, b]\n: 5\n", "1: a key must be a word, not a list or map"},
         {MINIMAL "\"bad\\nkey\": 5\n",
          "5: unknown key 'bad?key'; its keys are name, seed, data, model, freeze, objective, loss, "
-         "optimizer, train, checkpoint, comm, federated, privacy"},
+         "optimizer, train, checkpoint, comm, federated, privacy, search"},
     };
     ASSERT_MISTAKES(mistakes);
 }
