@@ -344,8 +344,8 @@ cohort_status cohort_comm_split(cohort_comm **part, cohort_comm *comm, int colou
 static void close_mpi(cohort_comm *comm)
 {
     cohort_lookout_end();
-    if (comm->is_abandoned)
-        return;
+    if (comm->is_abandoned || (comm->whole && comm->whole->is_broken))
+        return; /* the message of why stays */
     if (comm->board && cohort_comm_barrier(comm) != COHORT_OK)
         cohort_error_clear();                  /* told already: closing comes after the message */
     cohort_shared_destroy(comm->board_memory); /* leaves the window when ranks are missing */

@@ -103,7 +103,12 @@ cohort_status cohort_comm_break(cohort_comm *comm)
     comm->speaks = !comm->board || atomic_compare_exchange_strong(&comm->board[0].speaker, &none,
                                                                   (uint32_t)comm->rank + 1);
     snprintf(comm->failure, sizeof comm->failure, "%s", cohort_error_message());
-    return comm->whole ? cohort_comm_break(comm->whole) : COHORT_PEER;
+    if (!comm->whole)
+        return COHORT_PEER;
+    /* Messages number a part's ranks from 0. */
+    (void)cohort_error_prefix(COHORT_PEER, "in a group of %d ranks (its rank %d is the job's %d)",
+                              comm->size, comm->rank, comm->whole->rank);
+    return cohort_comm_break(comm->whole);
 }
 
 bool cohort_comm_is_broken(const cohort_comm *comm)
