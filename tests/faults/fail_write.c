@@ -8,6 +8,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+/* The tree is built with hidden symbols; these must be found before the C library's. */
+#pragma GCC visibility push(default)
+
 static int is_checkpoint(int handle)
 {
     char link[64], path[4096];
