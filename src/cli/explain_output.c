@@ -47,8 +47,8 @@ static const char *method_meaning(cohort_explain_method method)
 {
     static const char *const meanings[] = {
         "The stronger the colour, the more a small change there would move the output.",
-        "Orange speaks for the output, blue against it; all together is what the sample adds to "
-        "the output of the baseline.",
+        "Orange speaks for the output, blue against it; together they add up to the output minus "
+        "that of the baseline.",
         "Orange: hiding it makes the output fall; blue: makes it rise."};
     return meanings[method];
 }

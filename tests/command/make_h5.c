@@ -81,16 +81,33 @@ static bool write_columns(hid_t group)
     return H5Tclose(text) >= 0 && good;
 }
 
+/* What a simulation might leave: group fields with state and next. */
+static bool write_fields(hid_t file)
+{
+    static float values[ROWS][COLUMNS];
+    for (int i = 0; i < ROWS; i++)
+        for (int k = 0; k < COLUMNS; k++)
+            values[i][k] = (float)((i + k) % 7) / 7;
+    hid_t group = H5Gcreate2(file, "fields", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    const hsize_t dims[] = {ROWS, COLUMNS};
+    bool good = write_array(group, "state", H5T_NATIVE_FLOAT, 2, dims, values);
+    good = write_array(group, "next", H5T_NATIVE_FLOAT, 2, dims, values) && good;
+    return H5Gclose(group) >= 0 && good;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3) {
-        fputs("usage: make_h5 good|nan|huge|steep|label|negative|lengths|image|groups FILE\n",
+        fputs("usage: make_h5 good|nan|huge|steep|label|negative|lengths|image|groups|"
+              "fields FILE\n",
               stderr);
         return 2;
     }
     hid_t file = H5Fcreate(argv[2], H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     const bool is_steep = strcmp(argv[1], "steep") == 0;
     bool good = file >= 0;
+    if (good && strcmp(argv[1], "fields") == 0)
+        return write_fields(file) && H5Fclose(file) >= 0 ? 0 : 1;
     for (int i = 0; i < 2 && good; i++) {
         hid_t group = H5Gcreate2(file, i ? "test" : "train", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
         const char *kind = i && (is_steep || strcmp(argv[1], "huge") == 0) ? "good" : argv[1];
