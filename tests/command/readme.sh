@@ -107,6 +107,8 @@ cmake --install "$BUILD" --prefix "$work/installed" >install.log 2>&1 ||
 PKG_CONFIG_PATH=$(dirname "$(find "$work/installed" -name cohort.pc)")
 LD_LIBRARY_PATH=$(dirname "$(find "$work/installed" -name libcohort.so)")
 PATH=$BUILD/src/cli:$PATH
+# Threads that wait do not spin: on a machine with other work they would hold up each other.
+export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0
 # Plain mpirun, as root and on as few cores as there are here.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
