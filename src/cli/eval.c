@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "cli/command.h"
+#include "cli/eval_groups.h"
 #include "train/evaluate.h"
 
 enum { BATCH = 64 };
@@ -10,6 +11,8 @@ enum { BATCH = 64 };
 static const cohort_option options[] = {
     {"data", "FILE", "a dataset file (default: the recipe's)", false},
     {"split", "GROUP", "the group to evaluate (default: the recipe's test group)", false},
+    {"by", "COLUMN", "also every figure for each value of this dataset, which lies beside x and y",
+     false},
     {"json", NULL, "print one JSON object", false},
 };
 
@@ -21,7 +24,9 @@ static const char *class_name(char *text, const cohort_snapshot *about, size_t i
     return text;
 }
 
-static cohort_status print_json(const cohort_evaluation *result, const cohort_inference *inference)
+/* GROUPS: NULL without --by. */
+static cohort_status print_json(const cohort_evaluation *result, const cohort_inference *inference,
+                                const cohort_eval_groups *groups)
 {
     const cohort_snapshot *about = inference->about;
     cohort_language_figures language;
@@ -33,6 +38,8 @@ static cohort_status print_json(const cohort_evaluation *result, const cohort_in
         cohort_json_number(&text, language.per_character ? "bits_per_character" : "bits_per_token",
                            language.bits);
     }
+    if (groups)
+        cohort_eval_groups_write(&text, groups, about);
     cohort_json_end_object(&text);
     cohort_status status = cohort_text_status(&text);
     if (status == COHORT_OK)
@@ -82,12 +89,28 @@ static void print_tables(const cohort_evaluation *result, const cohort_inference
     }
 }
 
-static cohort_status evaluate(cohort_evaluation *result, cohort_comm *comm,
-                              cohort_inference *inference, const cohort_options *given)
+/* All that LOADER brings, and each of GROUPS where they were read. */
+static cohort_status measure(cohort_evaluation *result, cohort_eval_groups *groups,
+                             cohort_comm *comm, const cohort_inference *inference,
+                             cohort_loader *loader, uint64_t batch_count)
+{
+    const cohort_grouping grouping = {groups->ids, groups->group_count};
+    if (!groups->ids)
+        return cohort_evaluate(result, comm, inference->model, &inference->loss, loader,
+                               batch_count, true);
+    return cohort_evaluate_groups(result, groups->parts, comm, inference->model, &inference->loss,
+                                  loader, batch_count, &grouping);
+}
+
+/* GROUPS is filled when --by is given. */
+static cohort_status evaluate(cohort_evaluation *result, cohort_eval_groups *groups,
+                              cohort_comm *comm, cohort_inference *inference,
+                              const cohort_options *given)
 {
     const cohort_recipe *recipe = inference->recipe;
     const char *file = cohort_options_get(given, "data");
     const char *group = cohort_options_get(given, "split");
+    const char *column = cohort_options_get(given, "by");
     group = group ? group : recipe->data.test;
     file = file ? file : recipe->data.file;
     cohort_dataset *dataset = NULL;
@@ -109,8 +132,11 @@ static cohort_status evaluate(cohort_evaluation *result, cohort_comm *comm,
         status = cohort_job_loader(&loader, recipe, dataset, &all, global, &share, inference->model,
                                    COHORT_TO_EVALUATE);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
-    COHORT_TRY_DONE(status, cohort_evaluate(result, comm, inference->model, &inference->loss,
-                                            loader, (info->count + global - 1) / global, true));
+    if (column)
+        COHORT_TRY_DONE(status,
+                        cohort_eval_groups_read(groups, comm, file, group, column, info->count));
+    COHORT_TRY_DONE(status, measure(result, groups, comm, inference, loader,
+                                    (info->count + global - 1) / global));
 done:
     cohort_loader_destroy(loader);
     if (dataset)
@@ -122,17 +148,22 @@ static cohort_status run(cohort_comm *comm, const cohort_options *given)
 {
     cohort_inference inference = {0};
     cohort_evaluation result = {0};
+    cohort_eval_groups groups = {0};
+    const bool by = cohort_options_given(given, "by");
     cohort_job_set_threads(comm, 0);
     cohort_status status = COHORT_OK;
     COHORT_TRY_DONE(status, cohort_inference_open(&inference, comm, given->positional[0], BATCH));
-    COHORT_TRY_DONE(status, evaluate(&result, comm, &inference, given));
+    COHORT_TRY_DONE(status, evaluate(&result, &groups, comm, &inference, given));
     if (cohort_cli_is_speaker(comm)) {
         if (cohort_options_given(given, "json"))
-            status = print_json(&result, &inference);
+            status = print_json(&result, &inference, by ? &groups : NULL);
         else
             print_tables(&result, &inference);
+        if (by && !cohort_options_given(given, "json"))
+            cohort_eval_groups_print(&groups);
     }
 done:
+    cohort_eval_groups_clear(&groups);
     cohort_evaluation_clear(&result);
     cohort_inference_close(&inference);
     return status;
@@ -140,11 +171,14 @@ done:
 
 const cohort_command cohort_command_eval = {
     .name = "eval",
-    .usage = "MODEL [--data FILE] [--split GROUP] [--json]",
+    .usage = "MODEL [--data FILE] [--split GROUP] [--by COLUMN] [--json]",
     .summary = "Evaluate a checkpoint or run folder on a dataset",
     .details = "Prints loss, accuracy, precision, recall and F1 per class and macro-averaged, and\n"
                "the confusion matrix. Every sample counts exactly once on any number of ranks.\n"
-               "A run folder stands for its best checkpoint.",
+               "A run folder stands for its best checkpoint.\n"
+               "With --by, also for each group of samples (site, sex, speaker: integers or texts,\n"
+               "one a sample), and the largest gap between groups; averages are then over the\n"
+               "classes that occur in the group.",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .least = 1,

@@ -6,8 +6,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/command.h"
-#include "cli/table_input.h"
-#include "cli/text_input.h"
+#include "cli/model_input.h"
 #include "data/writer.h"
 #include "train/job.h"
 
@@ -148,85 +147,6 @@ static void close_exchange(exchange *ex)
     cohort_free(ex->all_labels);
 }
 
-/* Where samples come from: an HDF5 file, lines of text, or a table in delimited text. */
-typedef struct input {
-    size_t count;
-    cohort_dataset *dataset;
-    cohort_loader *loader;
-    bool is_text, is_table;
-    cohort_text_input text;
-    cohort_table_input table;
-    cohort_batch lines; /* the batch under way */
-} input;
-
-static cohort_status open_dataset(input *in, cohort_comm *comm, const cohort_inference *inference,
-                                  const char *path, const char *group)
-{
-    const cohort_recipe *recipe = inference->recipe;
-    group = group ? group : recipe->data.test;
-    COHORT_TRY(cohort_job_open_data(&in->dataset, comm, recipe, path, group, false));
-    in->count = cohort_dataset_describe(in->dataset)->count;
-    const cohort_share share = cohort_job_even_share(comm);
-    const cohort_subset all = cohort_subset_all(in->count);
-    cohort_status status =
-        cohort_job_check_data(in->dataset, path, cohort_model_input(inference->model), NULL);
-    if (status == COHORT_OK)
-        status = cohort_job_loader(&in->loader, recipe, in->dataset, &all,
-                                   inference->batch * (size_t)cohort_comm_size(comm), &share,
-                                   inference->model, COHORT_TO_PREDICT);
-    COHORT_TRY(cohort_comm_agree(comm, status));
-    cohort_loader_seek(in->loader, 0, 0);
-    return COHORT_OK;
-}
-
-static cohort_status open_input(input *in, cohort_comm *comm, const cohort_inference *inference,
-                                const cohort_options *given)
-{
-    const char *model = given->positional[0], *path = given->positional[1];
-    const char *group = cohort_options_get(given, "split");
-    bool is_text = false;
-    COHORT_TRY(cohort_text_input_is(&is_text, comm, path));
-    in->is_text = is_text && inference->about->input_tokens;
-    in->is_table = is_text && !in->is_text && inference->about->table;
-    if (!in->is_text && !in->is_table)
-        return open_dataset(in, comm, inference, path, group);
-    COHORT_REQUIRE(!group, COHORT_USAGE, "--split is for HDF5 input, but %s is text; remove it",
-                   path);
-    if (in->is_table) {
-        COHORT_TRY(cohort_table_input_open(&in->table, comm, inference, path, inference->batch));
-        in->count = in->table.count;
-        return COHORT_OK;
-    }
-    COHORT_TRY(cohort_text_input_open(&in->text, comm, inference, model, path, inference->batch));
-    in->count = in->text.count;
-    return COHORT_OK;
-}
-
-static void close_input(input *in)
-{
-    cohort_loader_destroy(in->loader);
-    cohort_dataset_close(in->dataset);
-    cohort_text_input_clear(&in->text);
-    cohort_table_input_clear(&in->table);
-}
-
-/* *batch = this rank's part of the COUNT samples from BEGIN on, the next ones in order. */
-static cohort_status next_batch(const cohort_batch **batch, input *in, const cohort_comm *comm,
-                                size_t begin, size_t count)
-{
-    const size_t rank = (size_t)cohort_comm_rank(comm), ranks = (size_t)cohort_comm_size(comm);
-    if (!in->is_text && !in->is_table)
-        return cohort_loader_next(in->loader, batch);
-    const size_t from = cohort_part_begin(count, rank, ranks);
-    const size_t own = cohort_part_begin(count, rank + 1, ranks) - from;
-    if (in->is_table)
-        cohort_table_input_take(&in->lines, &in->table, begin + from, own);
-    else
-        COHORT_TRY(cohort_text_input_take(&in->lines, &in->text, begin + from, own));
-    *batch = &in->lines;
-    return COHORT_OK;
-}
-
 static cohort_status predict_batch(exchange *ex, cohort_inference *inference, const sink *out,
                                    const cohort_batch *batch)
 {
@@ -254,13 +174,13 @@ static cohort_status write_batch(sink *out, const exchange *ex, size_t count, si
 }
 
 static cohort_status predict_all(sink *out, exchange *ex, cohort_comm *comm,
-                                 cohort_inference *inference, input *in)
+                                 cohort_inference *inference, cohort_model_input_source *in)
 {
     const size_t ranks = (size_t)cohort_comm_size(comm), global = ex->share * ranks;
     for (size_t done = 0; done < in->count; done += global) {
         const size_t here = in->count - done < global ? in->count - done : global;
         const cohort_batch *batch = NULL;
-        cohort_status status = next_batch(&batch, in, comm, done, here);
+        cohort_status status = cohort_model_input_next(&batch, in, comm, done, here);
         if (status == COHORT_OK)
             status = predict_batch(ex, inference, out, batch);
         COHORT_TRY(cohort_comm_agree(comm, status));
@@ -279,12 +199,14 @@ static cohort_status predict(cohort_comm *comm, cohort_inference *inference,
                              const cohort_options *given, const char *output)
 {
     const cohort_shape *shape = cohort_model_output_shape(inference->model);
-    input in = {0};
+    cohort_model_input_source in = {0};
     sink out = {0};
     exchange ex = {0};
     cohort_status status = cohort_inference_set_loss(inference);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
-    COHORT_TRY_DONE(status, open_input(&in, comm, inference, given));
+    COHORT_TRY_DONE(status, cohort_model_input_open(&in, comm, inference, given->positional[0],
+                                                    given->positional[1],
+                                                    cohort_options_get(given, "split")));
     if (cohort_cli_is_speaker(comm))
         status = open_sink(&out, output, inference, shape);
     out.has_labels = inference->loss.class_count > 0;
@@ -302,7 +224,7 @@ static cohort_status predict(cohort_comm *comm, cohort_inference *inference,
 done:
     close_exchange(&ex);
     close_sink(&out);
-    close_input(&in);
+    cohort_model_input_close(&in);
     return status;
 }
 

@@ -34,7 +34,7 @@ static cohort_status open_column(column *c, hid_t file, const char *path, const 
     const H5T_class_t class = H5Tget_class(c->type);
     const hssize_t count = H5Sget_simple_extent_npoints(c->space);
     COHORT_REQUIRE(class == H5T_INTEGER || class == H5T_STRING, COHORT_DATA,
-                   "%s: %s/%s tells clients apart, so it must hold integers or texts", path, group,
+                   "%s: %s/%s tells groups apart, so it must hold integers or texts", path, group,
                    name);
     COHORT_REQUIRE(count == (hssize_t)row_count, COHORT_DATA,
                    "%s: %s/%s holds %lld values for %zu rows; store one a row", path, group, name,
@@ -115,7 +115,17 @@ static int compare(const void *a, const void *b)
     return left->number < right->number ? -1 : left->number > right->number;
 }
 
-static cohort_status number_groups(int32_t *ids, size_t *group_count, const column *c)
+static void append_name(cohort_text *names, const member *m)
+{
+    if (m->text)
+        cohort_text_append_bytes(names, m->text, strlen(m->text) + 1);
+    else
+        cohort_text_append(names, "%lld%c", (long long)m->number, '\0');
+}
+
+/* NAMES: NULL, nobody asks. */
+static cohort_status number_groups(int32_t *ids, size_t *group_count, cohort_text *names,
+                                   const column *c)
 {
     member *members = NULL;
     COHORT_TRY(COHORT_ALLOCATE(&members, c->count));
@@ -128,16 +138,26 @@ static cohort_status number_groups(int32_t *ids, size_t *group_count, const colu
     qsort(members, c->count, sizeof *members, compare);
     int32_t id = 0;
     for (size_t i = 0; i < c->count; i++) {
-        id += i > 0 && compare(&members[i - 1], &members[i]) != 0;
+        const bool is_new = i == 0 || compare(&members[i - 1], &members[i]) != 0;
+        id += i > 0 && is_new;
         ids[members[i].row] = id;
+        if (names && is_new)
+            append_name(names, &members[i]);
     }
     *group_count = c->count ? (size_t)id + 1 : 0;
     cohort_free(members);
-    return COHORT_OK;
+    return names ? cohort_text_status(names) : COHORT_OK;
 }
 
 cohort_status cohort_groups_read(int32_t **ids, size_t *group_count, const char *path,
                                  const char *group, const char *name, size_t row_count)
+{
+    return cohort_groups_read_named(ids, group_count, NULL, path, group, name, row_count);
+}
+
+cohort_status cohort_groups_read_named(int32_t **ids, size_t *group_count, cohort_text *names,
+                                       const char *path, const char *group, const char *name,
+                                       size_t row_count)
 {
     column c = {.set = H5I_INVALID_HID};
     hid_t file = H5I_INVALID_HID;
@@ -148,7 +168,7 @@ cohort_status cohort_groups_read(int32_t **ids, size_t *group_count, const char 
     COHORT_TRY_DONE(status, open_column(&c, file, path, group, name, row_count));
     COHORT_TRY_DONE(status, read_values(&c, path, name));
     COHORT_TRY_DONE(status, COHORT_ALLOCATE(ids, row_count));
-    COHORT_TRY_DONE(status, number_groups(*ids, group_count, &c));
+    COHORT_TRY_DONE(status, number_groups(*ids, group_count, names, &c));
 done:
     close_column(&c);
     if (file >= 0)

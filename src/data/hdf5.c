@@ -164,9 +164,9 @@ static cohort_status fail_missing(hid_t location, H5O_type_t wanted, const char 
     listing names = {.wanted = wanted};
     hsize_t position = 0;
     H5Literate(location, H5_INDEX_NAME, H5_ITER_NATIVE, &position, list_one, &names);
-    cohort_status status = COHORT_FAIL(
-        COHORT_DATA, "%s: has no %s %s%s%s (it has %s); name one of these in the recipe", path,
-        kind, prefix, *prefix ? "/" : "", name, names.count ? names.text.data : "none");
+    cohort_status status =
+        COHORT_FAIL(COHORT_DATA, "%s: has no %s %s%s%s (it has %s); name one of these", path, kind,
+                    prefix, *prefix ? "/" : "", name, names.count ? names.text.data : "none");
     cohort_text_clear(&names.text);
     return status;
 }

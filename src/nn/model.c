@@ -94,18 +94,33 @@ static cohort_status check_freeze(const cohort_planner *planner)
     return COHORT_OK;
 }
 
+/* The input is the caller's; its gradient is the last that backward writes. */
+static cohort_status book_input(cohort_edge *in, cohort_model *model)
+{
+    cohort_planner *planner = &model->planner;
+    size_t bytes = 0;
+    *in = (cohort_edge){.value = BOOKING_INPUT, .grad = BOOKING_NONE};
+    if (!planner->for_input || model->input.tokens)
+        return COHORT_OK;
+    COHORT_REQUIRE(cohort_size_multiply(&bytes, cohort_shape_count(&model->input.shape),
+                                        planner->batch * sizeof(real)),
+                   COHORT_MEMORY, "the input is too large");
+    return cohort_planner_book(&in->grad, planner, bytes, -1, -1);
+}
+
 static cohort_status plan(cohort_model *model, const cohort_recipe *recipe)
 {
     cohort_planner *planner = &model->planner;
     cohort_flow flow = model->input;
-    const cohort_edge in = {.value = BOOKING_INPUT, .grad = BOOKING_NONE};
+    cohort_edge in;
+    COHORT_TRY(book_input(&in, model));
     COHORT_TRY(cohort_planner_sequence(planner, &model->sequence, &model->output_edge,
                                        &recipe->model, "", in, &flow));
     COHORT_REQUIRE(!flow.tokens, COHORT_USAGE,
                    "the network's output are its input tokens; add layers with weights");
     COHORT_REQUIRE(model->output_edge.value >= 0, COHORT_USAGE,
                    "the network has no layer that computes anything");
-    COHORT_REQUIRE(!planner->training || planner->has_trainable, COHORT_USAGE,
+    COHORT_REQUIRE(!planner->training || planner->has_trainable || planner->for_input, COHORT_USAGE,
                    "nothing to train: the network has no weights, or all are frozen");
     COHORT_TRY(check_freeze(planner));
     /* The loss reads the output and writes its gradient between forward and backward. */
@@ -150,8 +165,11 @@ static cohort_status find_tables(cohort_model *model)
     return COHORT_OK;
 }
 
+/* What a model is planned for. */
+typedef enum purpose { TO_INFER, TO_TRAIN, TO_EXPLAIN } purpose;
+
 static cohort_status create(cohort_model **out, const cohort_recipe *recipe,
-                            const cohort_flow *input, size_t batch, size_t part, bool training)
+                            const cohort_flow *input, size_t batch, size_t part, purpose for_what)
 {
     *out = NULL;
     cohort_model *model = calloc(1, sizeof *model);
@@ -161,7 +179,8 @@ static cohort_status create(cohort_model **out, const cohort_recipe *recipe,
     model->planner.part = part;
     model->planner.bf16 =
         recipe->train.precision == COHORT_PRECISION_BF16 && cohort_bf16_available();
-    model->planner.training = training;
+    model->planner.training = for_what != TO_INFER;
+    model->planner.for_input = for_what == TO_EXPLAIN;
     model->planner.freeze = &recipe->freeze;
     cohort_status status = COHORT_OK;
     COHORT_TRY_DONE(status, cohort_arena_create(&model->planner.arena));
@@ -182,13 +201,19 @@ done:
 cohort_status cohort_model_create(cohort_model **out, const cohort_recipe *recipe,
                                   const cohort_flow *input, size_t batch, bool training)
 {
-    return create(out, recipe, input, batch, batch, training);
+    return create(out, recipe, input, batch, batch, training ? TO_TRAIN : TO_INFER);
 }
 
 cohort_status cohort_model_create_in_parts(cohort_model **out, const cohort_recipe *recipe,
                                            const cohort_flow *input, size_t batch, size_t part)
 {
-    return create(out, recipe, input, batch, part, true);
+    return create(out, recipe, input, batch, part, TO_TRAIN);
+}
+
+cohort_status cohort_model_create_for_input(cohort_model **out, const cohort_recipe *recipe,
+                                            const cohort_flow *input, size_t batch)
+{
+    return create(out, recipe, input, batch, batch, TO_EXPLAIN);
 }
 
 void cohort_model_destroy(cohort_model *model)
@@ -519,6 +544,11 @@ void cohort_model_backward(cohort_model *model, const cohort_pass *pass)
     cohort_sequence_backward(model->sequence, &own);
     if (own.ready)
         own.ready(own.ready_context, 0);
+}
+
+const real *cohort_model_input_grad(const cohort_model *model)
+{
+    return cohort_sequence_input_grad(model->sequence);
 }
 
 size_t cohort_model_layer_count(const cohort_model *model)

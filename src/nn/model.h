@@ -48,6 +48,12 @@ COHORT_NODISCARD cohort_status cohort_model_create_in_parts(cohort_model **out,
                                                             const cohort_recipe *recipe,
                                                             const cohort_flow *input, size_t batch,
                                                             size_t part);
+/* The same to learn what moves the outputs: backward gives the gradient of the input, through
+ * every layer, also frozen ones. Bind it without grads: parameters get none. */
+COHORT_NODISCARD cohort_status cohort_model_create_for_input(cohort_model **out,
+                                                             const cohort_recipe *recipe,
+                                                             const cohort_flow *input,
+                                                             size_t batch);
 void cohort_model_destroy(cohort_model *model);
 
 /* Sizes of the flat vectors, in reals; multiples of a cache line. */
@@ -115,6 +121,10 @@ real *cohort_model_forward(cohort_model *model, const void *x, const cohort_pass
 real *cohort_model_output_grad(cohort_model *model);
 /* Parameter gradients of the pass (added when pass->accumulate, else set). */
 void cohort_model_backward(cohort_model *model, const cohort_pass *pass);
+/* What backward has found of d(loss)/d(x) [pass->batch][input shape] in a model created for it;
+ * NULL in others, and where x is tokens, which have no gradient: there pass->visit finds that of
+ * the first layer's output in its dy. Valid until the next forward. */
+const real *cohort_model_input_grad(const cohort_model *model);
 
 /* Some layers (convolutions) can be computed in several ways whose results differ in the
  * last bits. Without tuning a rule chooses. To be fast and the same on every rank and

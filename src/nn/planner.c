@@ -233,7 +233,7 @@ static cohort_status book_output(cohort_edge *out, cohort_planner *planner, cons
                    planner->at.layer->path);
     COHORT_TRY(cohort_planner_book(&out->value, planner, bytes, begin, end));
     out->grad = BOOKING_NONE;
-    if (planner->training && planner->has_trainable)
+    if (planner->training && (planner->has_trainable || planner->for_input))
         COHORT_TRY(cohort_planner_book(&out->grad, planner, bytes, -end, -begin));
     return COHORT_OK;
 }

@@ -73,6 +73,7 @@ struct cohort_planner {
     cohort_arena *arena; /* everything below and every layer lives here */
     size_t batch, part;
     bool training, bf16;
+    bool for_input; /* gradients reach the input, whatever is trained */
     int tick;
     bool has_trainable; /* some parameter booked so far is trained */
     bool masked;

@@ -234,7 +234,8 @@ static cohort_status write_all(cohort_text *html, examples *e)
         write_class(html, e, m->truth);
         cohort_text_append(html, "</b>, taken for <b>");
         write_class(html, e, m->predicted);
-        cohort_text_append(html, "</b> (%.0f %%) <span class=\"quiet\">row %llu</span></p></div>",
+        cohort_text_append(html,
+                           "</b> (%.0f&nbsp;%%) <span class=\"quiet\">row %llu</span></p></div>",
                            100 * (double)m->probability, (unsigned long long)m->row);
     }
     cohort_text_append(html, "</div>\n");

@@ -217,7 +217,7 @@ void cohort_section_comparison(cohort_text *html, cohort_history *const *runs, s
         {"validation accuracy", "epoch", "validation_accuracy", true},
         {"test loss", "test", "loss", false},
         {"test accuracy", "test", "accuracy", true},
-        {"test accuracy", "round", "test_accuracy", true},
+        {"test accuracy, last round", "round", "test_accuracy", true},
         {"epsilon", "round", "epsilon", false},
         {"samples/s", "epoch", "samples_per_s", false},
         {"peak memory, MB", "epoch", "peak_rss_mb", false},

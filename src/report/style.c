@@ -42,7 +42,7 @@ const char cohort_report_style[] =
     "td{white-space:nowrap}.left "
     "td{white-space:normal}th{font-weight:600}th:first-child,td:first-child,.left th,.left "
     "td{text-align:left}"
-    ".left td{overflow-wrap:anywhere}"
+    ".left td{overflow-wrap:anywhere}.left td:first-child{overflow-wrap:normal;white-space:nowrap}"
     ".matrix td,.matrix th{padding:.25rem .4rem;text-align:center;border:1px solid var(--rule)}"
     ".matrix tr>:first-child{text-align:right;white-space:nowrap}"
     ".bar{display:flex;height:1.6rem;border-radius:.4rem;overflow:hidden;margin:.4rem 0}"

@@ -82,9 +82,11 @@ enum { SUM_LOSS, SUM_CORRECT, SUM_POSITIONS, SUM_SAMPLES, SUM_COUNT };
 enum { DETAILED_CLASSES_MAX = 4096 };
 
 typedef struct tally {
-    double *sums; /* [SUM_COUNT + classes²] */
+    double *sums; /* [SUM_COUNT + classes²], then the same for each group */
     size_t count;
-    int32_t *truth, *predicted; /* [batch x positions] */
+    const cohort_grouping *grouping; /* NULL: nobody asks */
+    size_t part_begin, part_count;   /* in sums: where groups begin, and the length of one */
+    int32_t *truth, *predicted;      /* [batch x positions] */
 } tally;
 
 static void tally_clear(tally *t)
@@ -94,18 +96,46 @@ static void tally_clear(tally *t)
     cohort_free(t->predicted);
 }
 
+/* Adds the COUNT samples with LOGITS and TARGETS to SUMS [SUM_COUNT]. */
+static void add_sums(double *to, const cohort_loss *loss, const float *logits,
+                     const cohort_targets *targets, size_t count)
+{
+    cohort_loss_sums sums = {0};
+    cohort_loss_run(&sums, NULL, loss, logits, targets, count, 0);
+    to[SUM_LOSS] += sums.loss;
+    to[SUM_CORRECT] += sums.correct;
+    to[SUM_POSITIONS] += sums.count;
+    to[SUM_SAMPLES] += (double)count;
+}
+
+/* Adds each sample to its group. With classes, t->truth and t->predicted are those of the batch. */
+static void tally_groups(tally *t, const cohort_loss *loss, const float *logits,
+                         const cohort_batch *batch)
+{
+    const size_t positions = loss->positions, width = positions * loss->width;
+    const bool detailed = t->part_count > SUM_COUNT;
+    for (size_t i = 0; i < batch->count; i++) {
+        const cohort_targets targets = {.labels =
+                                            batch->labels ? batch->labels + i * positions : NULL,
+                                        .values = batch->values ? batch->values + i * width : NULL};
+        const size_t group = (size_t)t->grouping->ids[batch->rows[i]];
+        double *sums = t->sums + t->part_begin + group * t->part_count;
+        add_sums(sums, loss, logits + i * width, &targets, 1);
+        if (detailed)
+            cohort_confusion_add(sums + SUM_COUNT, loss->class_count, t->truth + i * positions,
+                                 t->predicted + i * positions, positions);
+    }
+}
+
 static cohort_status tally_batch(tally *t, cohort_model *model, const cohort_loss *loss,
                                  const cohort_batch *batch, bool detailed)
 {
     const cohort_pass pass = {.batch = batch->count, .samples = batch->rows};
     const cohort_targets targets = {.labels = batch->labels, .values = batch->values};
     const float *logits = cohort_model_forward(model, batch->x, &pass);
-    cohort_loss_sums sums = {0};
-    cohort_loss_run(&sums, NULL, loss, logits, &targets, batch->count, 0);
-    t->sums[SUM_LOSS] += sums.loss;
-    t->sums[SUM_CORRECT] += sums.correct;
-    t->sums[SUM_POSITIONS] += sums.count;
-    t->sums[SUM_SAMPLES] += (double)batch->count;
+    add_sums(t->sums, loss, logits, &targets, batch->count);
+    if (!detailed && t->grouping)
+        tally_groups(t, loss, logits, batch);
     if (!detailed)
         return COHORT_OK;
     const size_t positions = batch->count * loss->positions;
@@ -116,6 +146,8 @@ static cohort_status tally_batch(tally *t, cohort_model *model, const cohort_los
     cohort_loss_classes(t->predicted, loss, logits, batch->count);
     cohort_loss_target_classes(t->truth, loss, &targets, batch->count);
     cohort_confusion_add(t->sums + SUM_COUNT, loss->class_count, t->truth, t->predicted, positions);
+    if (t->grouping)
+        tally_groups(t, loss, logits, batch);
     return COHORT_OK;
 }
 
@@ -132,13 +164,14 @@ static cohort_status tally_all(tally *t, cohort_model *model, const cohort_loss 
     return COHORT_OK;
 }
 
-static cohort_status detail(cohort_evaluation *result, const tally *t)
+/* SUMS [SUM_COUNT + classes²] as figures by class. */
+static cohort_status detail(cohort_evaluation *result, const double *sums)
 {
     const size_t cells = result->class_count * result->class_count;
     double accuracy = 0;
     COHORT_TRY(COHORT_ALLOCATE(&result->confusion, cells));
     COHORT_TRY(COHORT_ALLOCATE(&result->classes, result->class_count));
-    memcpy(result->confusion, t->sums + SUM_COUNT, cells * sizeof *result->confusion);
+    memcpy(result->confusion, sums + SUM_COUNT, cells * sizeof *result->confusion);
     cohort_confusion_figures(result->classes, &result->macro, &accuracy, result->confusion,
                              result->class_count);
     return COHORT_OK;
@@ -156,15 +189,15 @@ static cohort_status begin(cohort_evaluation *result, tally *t, cohort_comm *com
     return COHORT_ALLOCATE(&t->sums, t->count);
 }
 
-/* What T has summed, as the result. */
-static cohort_status conclude(cohort_evaluation *result, const tally *t, const cohort_loss *loss,
-                              bool detailed)
+/* What has been summed, as the result. */
+static cohort_status conclude(cohort_evaluation *result, const double *sums,
+                              const cohort_loss *loss, bool detailed)
 {
-    result->samples = (uint64_t)(t->sums[SUM_SAMPLES] + 0.5);
-    result->positions = t->sums[SUM_POSITIONS];
-    result->loss = t->sums[SUM_LOSS] / t->sums[SUM_POSITIONS];
-    result->accuracy = loss->counts_correct ? t->sums[SUM_CORRECT] / t->sums[SUM_POSITIONS] : NAN;
-    return detailed ? detail(result, t) : COHORT_OK;
+    result->samples = (uint64_t)(sums[SUM_SAMPLES] + 0.5);
+    result->positions = sums[SUM_POSITIONS];
+    result->loss = sums[SUM_LOSS] / sums[SUM_POSITIONS];
+    result->accuracy = loss->counts_correct ? sums[SUM_CORRECT] / sums[SUM_POSITIONS] : NAN;
+    return detailed ? detail(result, sums) : COHORT_OK;
 }
 
 cohort_status cohort_evaluate(cohort_evaluation *result, cohort_comm *comm, cohort_model *model,
@@ -177,11 +210,88 @@ cohort_status cohort_evaluate(cohort_evaluation *result, cohort_comm *comm, coho
         status = tally_all(&t, model, loss, loader, batch_count, detailed);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
     COHORT_TRY_DONE(status, cohort_comm_sum(comm, t.sums, t.count));
-    COHORT_TRY_DONE(status, conclude(result, &t, loss, detailed));
+    COHORT_TRY_DONE(status, conclude(result, t.sums, loss, detailed));
 done:
     tally_clear(&t);
     if (status != COHORT_OK)
         cohort_evaluation_clear(result);
+    return status;
+}
+
+/* Averages over the classes that occur: a group without members of a class is not bad at it. */
+static void average_present(cohort_evaluation *part)
+{
+    cohort_class_figures mean = {0};
+    double present = 0;
+    for (size_t c = 0; c < part->class_count; c++) {
+        const cohort_class_figures *own = &part->classes[c];
+        if (own->support == 0)
+            continue;
+        present++;
+        mean.support += own->support;
+        mean.precision += own->precision;
+        mean.recall += own->recall;
+        mean.f1 += own->f1;
+    }
+    mean.precision /= present;
+    mean.recall /= present;
+    mean.f1 /= present;
+    part->macro = mean;
+}
+
+/* Doubles that matrices of groups may take. */
+enum { GROUP_CELLS_MAX = 1 << 24 };
+
+/* Makes room for groups behind the sums over all. */
+static cohort_status add_groups(tally *t, const cohort_loss *loss, const cohort_grouping *grouping,
+                                bool detailed)
+{
+    const size_t cells = detailed ? loss->class_count * loss->class_count : 0;
+    t->grouping = grouping;
+    t->part_begin = t->count;
+    t->part_count = SUM_COUNT + (cells <= GROUP_CELLS_MAX / grouping->group_count ? cells : 0);
+    t->count += grouping->group_count * t->part_count;
+    cohort_free(t->sums);
+    return COHORT_ALLOCATE(&t->sums, t->count);
+}
+
+static cohort_status conclude_groups(cohort_evaluation *parts, const tally *t,
+                                     const cohort_loss *loss)
+{
+    const bool detailed = t->part_count > SUM_COUNT;
+    for (size_t g = 0; g < t->grouping->group_count; g++) {
+        parts[g].class_count = detailed ? loss->class_count : 0;
+        COHORT_TRY(
+            conclude(&parts[g], t->sums + t->part_begin + g * t->part_count, loss, detailed));
+        if (detailed)
+            average_present(&parts[g]);
+    }
+    return COHORT_OK;
+}
+
+cohort_status cohort_evaluate_groups(cohort_evaluation *result, cohort_evaluation *parts,
+                                     cohort_comm *comm, cohort_model *model,
+                                     const cohort_loss *loss, cohort_loader *loader,
+                                     uint64_t batch_count, const cohort_grouping *grouping)
+{
+    tally t;
+    bool detailed = true;
+    memset(parts, 0, grouping->group_count * sizeof *parts);
+    cohort_status status = begin(result, &t, comm, loss, &detailed);
+    if (status == COHORT_OK)
+        status = add_groups(&t, loss, grouping, detailed);
+    if (status == COHORT_OK)
+        status = tally_all(&t, model, loss, loader, batch_count, detailed);
+    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, cohort_comm_sum(comm, t.sums, t.count));
+    COHORT_TRY_DONE(status, conclude(result, t.sums, loss, detailed));
+    COHORT_TRY_DONE(status, conclude_groups(parts, &t, loss));
+done:
+    tally_clear(&t);
+    if (status != COHORT_OK)
+        cohort_evaluation_clear(result);
+    for (size_t g = 0; g < grouping->group_count && status != COHORT_OK; g++)
+        cohort_evaluation_clear(&parts[g]);
     return status;
 }
 
@@ -222,7 +332,7 @@ cohort_status cohort_evaluate_blocks(cohort_evaluation *result, cohort_comm *com
     memset(t.sums, 0, SUM_COUNT * sizeof *t.sums);
     for (size_t i = 0; i < count; i++)
         t.sums[i % SUM_COUNT] += blocks[i];
-    COHORT_TRY_DONE(status, conclude(result, &t, loss, detailed));
+    COHORT_TRY_DONE(status, conclude(result, t.sums, loss, detailed));
 done:
     cohort_free(blocks);
     tally_clear(&t);

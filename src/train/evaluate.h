@@ -32,6 +32,22 @@ COHORT_NODISCARD cohort_status cohort_evaluate_blocks(cohort_evaluation *result,
                                                       bool detailed);
 void cohort_evaluation_clear(cohort_evaluation *result);
 
+/* Groups of the samples; at most COHORT_EVALUATION_GROUPS_MAX of them. */
+typedef struct cohort_grouping {
+    const int32_t *ids; /* [rows of the data set] the group of each, below group_count */
+    size_t group_count;
+} cohort_grouping;
+enum { COHORT_EVALUATION_GROUPS_MAX = 256 };
+/* Evaluates as cohort_evaluate does, all in *result and each group of GROUPING in PARTS
+ * [group_count]; clear each. A group without samples has NaN for loss and accuracy. The macro
+ * averages of a part are over the classes with members in it. Where the matrices of all groups
+ * would take too much memory, parts have no class figures (class_count 0). Collective. */
+COHORT_NODISCARD cohort_status cohort_evaluate_groups(cohort_evaluation *result,
+                                                      cohort_evaluation *parts, cohort_comm *comm,
+                                                      cohort_model *model, const cohort_loss *loss,
+                                                      cohort_loader *loader, uint64_t batch_count,
+                                                      const cohort_grouping *grouping);
+
 /* Appends the members of a JSON object that is open in TEXT: samples, loss, accuracy,
  * precision, recall, f1, and, if RESULT is detailed and DETAILED, the lists `classes` (by the
  * names CLASSES [CLASS_COUNT], else by number) and `confusion_matrix` (rows: true class). */

@@ -42,6 +42,34 @@ works 1 convert digits --train 10 --test 3 --size 12 --output few.h5
 works 4 eval runs/net --data few.h5
 says "samples 3"
 
+# eval --by: groups of a column, the same on any number of ranks; their samples are all, each once,
+# and their losses weighted by samples are the loss of all.
+small_recipe
+"$MAKE_H5" groups grouped.h5 || wrong "make_h5"
+works 1 train small.yaml
+for count in 1 2 3; do
+    works $count eval runs/small --data grouped.h5 --by site
+    says "north                       24" "south                        8" "largest gaps" "F1"
+    sed -n '/^site/,$p' out >by.$count
+    cmp -s by.1 by.$count || wrong "eval --by on $count ranks: $(cat by.1 by.$count)"
+done
+works 2 eval runs/small --data grouped.h5 --by half --json
+says '"by":"half"' '{"group":"-1","samples":16' '{"group":"7","samples":16' '"gaps":[{"figure":"loss"'
+losses=$(grep -o '"loss":[0-9.]*' out | cut -d : -f 2 | tr '\n' ' ')
+echo "$losses" | awk '{ exit !(($1 - ($2 + $3) / 2) ^ 2 < 1e-12 && $2 != $3) }' ||
+    wrong "losses of all and of two halves: $losses"
+gap=$(grep -o '"figure":"loss","gap":[0-9.]*' out | sed 's/.*://')
+echo "$losses $gap" | awk '{ d = $2 - $3; d = d < 0 ? -d : d; exit !((d - $4) ^ 2 < 1e-18) }' ||
+    wrong "the gap of $losses is not $gap"
+fails 3 "test/none" eval runs/small --data grouped.h5 --by none
+fails 3 "33 values for 32 rows" eval runs/small --data grouped.h5 --by longer
+fails 3 "integers or texts" eval runs/small --data grouped.h5 --by x
+awk 'BEGIN { print "v,kind"; for (i = 0; i < 300; i++) print i "," i }' >many.csv
+works 1 convert csv many.csv --label kind --test 0 --output many.h5
+sed -e 's/units: 3}/units: 300}/' -e 's/data.h5/many.h5/' -e 's/name: small/name: many/' small.yaml >many.yaml
+works 1 init many.yaml --output start.h5
+fails 3 "300 different values; --by takes at most 256" eval start.h5 --split train --by y
+
 # predict: the same rows in the same order; probabilities; HDF5 and CSV agree.
 for count in 1 2 3; do
     works $count predict runs/net digits.h5 --output p$count.csv

@@ -63,20 +63,58 @@ static bool write_labels(hid_t group, const char *kind)
     return write_array(group, "y", H5T_NATIVE_INT, 1, &count, y);
 }
 
+/* Columns to tell samples apart by: texts, integers, and what is no use. */
+static bool write_columns(hid_t group)
+{
+    static char site[ROWS][6];
+    static int half[ROWS], each[ROWS + 1];
+    for (int i = 0; i < ROWS; i++) {
+        snprintf(site[i], sizeof site[i], "%s", i % 4 ? "north" : "south");
+        half[i] = i < ROWS / 2 ? 7 : -1;
+    }
+    hid_t text = H5Tcopy(H5T_C_S1);
+    const hsize_t count = ROWS, other = ROWS + 1;
+    bool good = H5Tset_size(text, sizeof site[0]) >= 0;
+    good = write_array(group, "site", text, 1, &count, site) && good;
+    good = write_array(group, "half", H5T_NATIVE_INT, 1, &count, half) && good;
+    good = write_array(group, "longer", H5T_NATIVE_INT, 1, &other, each) && good;
+    return H5Tclose(text) >= 0 && good;
+}
+
+/* What a simulation might leave: group fields with state and next. */
+static bool write_fields(hid_t file)
+{
+    static float values[ROWS][COLUMNS];
+    for (int i = 0; i < ROWS; i++)
+        for (int k = 0; k < COLUMNS; k++)
+            values[i][k] = (float)((i + k) % 7) / 7;
+    hid_t group = H5Gcreate2(file, "fields", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    const hsize_t dims[] = {ROWS, COLUMNS};
+    bool good = write_array(group, "state", H5T_NATIVE_FLOAT, 2, dims, values);
+    good = write_array(group, "next", H5T_NATIVE_FLOAT, 2, dims, values) && good;
+    return H5Gclose(group) >= 0 && good;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3) {
-        fputs("usage: make_h5 good|nan|huge|steep|label|negative|lengths|image FILE\n", stderr);
+        fputs("usage: make_h5 good|nan|huge|steep|label|negative|lengths|image|groups|"
+              "fields FILE\n",
+              stderr);
         return 2;
     }
     hid_t file = H5Fcreate(argv[2], H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     const bool is_steep = strcmp(argv[1], "steep") == 0;
     bool good = file >= 0;
+    if (good && strcmp(argv[1], "fields") == 0)
+        return write_fields(file) && H5Fclose(file) >= 0 ? 0 : 1;
     for (int i = 0; i < 2 && good; i++) {
         hid_t group = H5Gcreate2(file, i ? "test" : "train", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
         const char *kind = i && (is_steep || strcmp(argv[1], "huge") == 0) ? "good" : argv[1];
         good = strcmp(kind, "image") == 0 ? write_images(group) : write_table(group, kind);
         good = (is_steep ? write_values(group) : write_labels(group, kind)) && good;
+        if (strcmp(kind, "groups") == 0)
+            good = write_columns(group) && good;
         good = H5Gclose(group) >= 0 && good;
     }
     return file >= 0 && H5Fclose(file) >= 0 && good ? 0 : 1;

@@ -9,6 +9,7 @@
  *   repeatability  the same pass from the same state gives the same bits
  *   empty batch    sets gradients to 0, or adds nothing
  *   inference      a model planned for it gives what the trained one does
+ *   input          gradients of the input, or of embedded tokens, against central differences
  *   padding        of the flat vectors stays 0 */
 #include "tests/cmocka_all.h"
 
@@ -323,6 +324,95 @@ static void check_inference(const fixture *f)
     cohort_model_destroy(model);
 }
 
+/* What the gradient is asked of: the input, or for tokens the vectors that the first layer makes
+ * of them, of which one element is shifted. */
+typedef struct probe {
+    const fixture *f;
+    cohort_model *model;
+    real *values; /* of a batch: the input, to be shifted in place; NULL for tokens */
+    real *gradient;
+    size_t count, shifted;
+    double shift;
+} probe;
+
+static void probe_visit(void *context, const cohort_layer *layer, const cohort_pass *pass,
+                        bool is_backward)
+{
+    probe *p = context;
+    (void)pass;
+    if (!layer->tokens)
+        return;
+    if (is_backward)
+        memcpy(p->gradient, layer->dy, p->count * sizeof *p->gradient);
+    else
+        layer->y[p->shifted] += p->shift;
+}
+
+static double probe_value(probe *p, size_t element, double shift)
+{
+    const size_t count = p->f->spec->batch * p->f->out_count;
+    cohort_pass pass = pass_of(p->f, 0, p->f->spec->batch);
+    double sum = 0;
+    pass.training = false;
+    pass.visit = probe_visit;
+    pass.visit_context = p;
+    p->shifted = element;
+    p->shift = shift;
+    if (p->values)
+        p->values[element] += shift;
+    const real *y = cohort_model_forward(p->model, p->f->x, &pass);
+    for (size_t i = 0; i < count; i++)
+        sum += y[i] * p->f->weights[i];
+    if (p->values)
+        p->values[element] -= shift;
+    return sum;
+}
+
+static void probe_backward(probe *p)
+{
+    const size_t batch = p->f->spec->batch;
+    cohort_pass pass = pass_of(p->f, 0, batch);
+    pass.training = false;
+    pass.visit = probe_visit;
+    pass.visit_context = p;
+    p->shift = 0;
+    cohort_model_forward(p->model, p->f->x, &pass);
+    memcpy(cohort_model_output_grad(p->model), p->f->weights,
+           batch * p->f->out_count * sizeof *p->f->weights);
+    cohort_model_backward(p->model, &pass);
+    const real *found = cohort_model_input_grad(p->model);
+    assert_true((found != NULL) == (p->values != NULL));
+    if (found)
+        memcpy(p->gradient, found, p->count * sizeof *found);
+}
+
+/* A model for its input gives the gradient there, without any of parameters. */
+static void check_input(const fixture *f)
+{
+    enum { CHECKED = 24 };
+    const double h = 1e-5;
+    const bool tokens = f->spec->flow.tokens;
+    probe p = {.f = f, .values = tokens ? NULL : f->x};
+    assert_ok(cohort_model_create_for_input(&p.model, f->recipe, &f->spec->flow, f->spec->batch));
+    cohort_model_bind(p.model, f->params, NULL, f->state);
+    const cohort_shape vectors = cohort_model_layer(p.model, 0).out.shape;
+    p.count = f->spec->batch * (tokens ? cohort_shape_count(&vectors) : f->in_count);
+    assert_ok(COHORT_ALLOCATE(&p.gradient, p.count));
+    probe_backward(&p);
+    const double scale = largest(p.gradient, p.count) + 1e-1;
+    const size_t checks = p.count < CHECKED ? p.count : CHECKED;
+    for (size_t c = 0; c < checks; c++) {
+        const size_t element = cohort_part_begin(p.count, c, checks);
+        const double wanted =
+            (probe_value(&p, element, h) - probe_value(&p, element, -h)) / (2 * h);
+        if (!(fabs(p.gradient[element] - wanted) <= 1e-7 * scale))
+            fail_msg("%sinput[%zu]: gradient %.12g, difference %.12g", f->spec->layers, element,
+                     p.gradient[element], wanted);
+    }
+    cohort_free(p.gradient);
+    cohort_model_destroy(p.model);
+}
+
 static void check_padding(const fixture *f)
 {
     const cohort_tensors tensors = cohort_model_param_tensors(f->model);
@@ -348,6 +438,7 @@ static void conforms(void **state)
     check_repeatability(&f);
     check_empty_batch(&f);
     check_inference(&f);
+    check_input(&f);
     check_padding(&f);
     tear_down(&f);
 }
