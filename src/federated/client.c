@@ -297,7 +297,8 @@ cohort_status cohort_client_train(cohort_client_result *result, unsigned char *p
     bound(client, result->norm);
     if (recipe->privacy.delta > 0)
         cohort_clip(client->update, client->exchange.params,
-                    recipe->privacy.clip - cohort_fixed_norm(fixed, client->exchange.params));
+                    (task->clip > 0 ? task->clip : recipe->privacy.clip) -
+                        cohort_fixed_norm(fixed, client->exchange.params));
     COHORT_TRY(keep(client, store, task->slot));
     return pack(payload, client, store, task);
 }

@@ -29,6 +29,7 @@ typedef struct cohort_client_task {
     const uint64_t *rows; /* [row_count] of the data set */
     size_t row_count;
     const real *global; /* [exchange.count] what the server sent */
+    double clip;        /* of a private round; 0: privacy.clip */
     bool (*should_stop)(void *context);
     void *stop_context;
 } cohort_client_task;

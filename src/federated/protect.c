@@ -10,6 +10,7 @@
 #include "privacy/ledger.h"
 #include "privacy/noise.h"
 #include "privacy/poisson.h"
+#include "privacy/quantile.h"
 #include "train/private.h"
 
 typedef struct cohort_protection {
@@ -23,11 +24,20 @@ typedef struct cohort_protection {
     cohort_text ledger_text;
     double epsilon; /* rank 0: after round `counted_at` */
     uint64_t counted_at;
+    /* The clip is recipe's, or with adaptive_clip progress.clip, within least_clip to most_clip. */
+    double least_clip, most_clip;
+    double vector_noise, count_noise; /* what noise_multiplier comes to for each; rank 0 */
+    double used_clip, share;          /* of the latest round; share: rank 0, NaN when not asked */
 } cohort_protection;
 
 static const cohort_privacy_recipe *recipe_of(const cohort_federated *federated)
 {
     return &federated->recipe->privacy;
+}
+
+static bool is_adaptive(const cohort_federated *federated)
+{
+    return recipe_of(federated)->adaptive_clip.quantile > 0;
 }
 
 bool cohort_federated_is_protected(const cohort_federated *federated)
@@ -45,7 +55,22 @@ double cohort_federated_protect_mean(const cohort_federated *federated)
     return (double)federated->client_count * federated->how->fraction;
 }
 
+double cohort_federated_protect_clip(const cohort_federated *federated)
+{
+    if (!cohort_federated_is_protected(federated))
+        return 0;
+    return is_adaptive(federated) ? federated->progress.clip : recipe_of(federated)->clip;
+}
+
 /* --- Opening --- */
+
+/* What rounding may add to a clipped update is taken off the clip: it must be little. */
+enum { ROUNDINGS_IN_CLIP = 1000 };
+
+static double least_clip(const cohort_federated *federated)
+{
+    return ROUNDINGS_IN_CLIP * cohort_fixed_norm(&federated->fixed, federated->exchange.params);
+}
 
 static cohort_status check_network(const cohort_federated *federated)
 {
@@ -55,9 +80,7 @@ static cohort_status check_network(const cohort_federated *federated)
                        "%s: layer %s keeps means of a client's rows (batch_norm), which no noise "
                        "covers; with `privacy:` use layer_norm instead, or freeze the layer",
                        federated->recipe->path, state.items[i].layer);
-    /* What rounding may add to a clipped update is taken off the clip: it must be little. */
-    const double rounding = cohort_fixed_norm(&federated->fixed, federated->exchange.params);
-    COHORT_REQUIRE(rounding <= recipe_of(federated)->clip * 1e-3, COHORT_USAGE,
+    COHORT_REQUIRE(recipe_of(federated)->clip >= least_clip(federated), COHORT_USAGE,
                    "privacy.clip %g is too small for sums in steps of %g; lower "
                    "federated.update_limit",
                    recipe_of(federated)->clip, 1 / federated->fixed.scale);
@@ -73,6 +96,12 @@ static cohort_status make(cohort_federated *federated)
     protection->q = federated->how->fraction;
     protection->most = cohort_federated_protect_most(federated);
     protection->counted_at = UINT64_MAX;
+    protection->share = NAN;
+    protection->least_clip = least_clip(federated);
+    /* No update is longer: larger elements are refused. */
+    protection->most_clip = federated->fixed.limit * sqrt((double)federated->exchange.params);
+    if (is_adaptive(federated))
+        federated->progress.clip = fmin(recipe_of(federated)->clip, protection->most_clip);
     return COHORT_ALLOCATE(&protection->members, protection->most);
 }
 
@@ -146,6 +175,31 @@ static cohort_ledger_entry entry_of(const cohort_federated *federated)
     return entry;
 }
 
+/* A half for each client whose update is within the clip, minus a half for each other one. */
+static double count_within(const cohort_round *round, double clip)
+{
+    double halves = 0;
+    for (size_t i = 0; i < round->count; i++)
+        if (round->dropped[i] == COHORT_DROPPED_NOT)
+            halves += round->results[i].norm <= clip ? 0.5 : -0.5;
+    return halves;
+}
+
+/* From the round's noisy count: where the clip goes. Its words lie behind those of the vectors. */
+static void adapt_clip(cohort_federated *federated)
+{
+    cohort_protection *protection = federated->protection;
+    const cohort_adaptive_clip_recipe *adaptive = &recipe_of(federated)->adaptive_clip;
+    const uint64_t index = (federated->exchange.params + 7) / 8 * 8;
+    const double halves = count_within(&federated->round, protection->used_clip);
+    protection->share = cohort_quantile_share(halves, protection->count_noise,
+                                              cohort_federated_protect_mean(federated),
+                                              protection->noise, federated->progress.epoch, index);
+    federated->progress.clip =
+        cohort_quantile_next(protection->used_clip, protection->share, adaptive->quantile,
+                             adaptive->lr, protection->least_clip, protection->most_clip);
+}
+
 /* Entered before the noise is drawn: a round that fails here has cost too much, not too little. */
 static cohort_status add_noise(cohort_federated *federated)
 {
@@ -154,9 +208,11 @@ static cohort_status add_noise(cohort_federated *federated)
     const cohort_ledger_entry entry = entry_of(federated);
     COHORT_TRY(cohort_ledger_add(&protection->ledger, &entry));
     cohort_noise_add(federated->mean, &tensors, protection->noise, federated->progress.epoch,
-                     recipe_of(federated)->clip, protection->noise_multiplier);
+                     protection->used_clip, protection->vector_noise);
     cohort_vector_scale(federated->mean, (float)(1 / cohort_federated_protect_mean(federated)),
                         federated->exchange.params);
+    if (is_adaptive(federated))
+        adapt_clip(federated);
     return COHORT_OK;
 }
 
@@ -166,8 +222,20 @@ cohort_status cohort_federated_protect_release(cohort_federated *federated)
     memset(federated->mean, 0, federated->exchange.count * sizeof *federated->mean);
     cohort_fixed_mean(federated->mean, &federated->fixed, federated->sums, count, 1);
     const bool is_first = cohort_comm_rank(federated->comm) == 0;
+    federated->protection->used_clip = cohort_federated_protect_clip(federated);
     COHORT_TRY(cohort_comm_follow(federated->comm, is_first ? add_noise(federated) : COHORT_OK));
+    COHORT_TRY(cohort_comm_broadcast(federated->comm, &federated->progress.clip,
+                                     sizeof federated->progress.clip, 0));
     return cohort_comm_broadcast(federated->comm, federated->mean, count * sizeof(real), 0);
+}
+
+void cohort_federated_protect_note(cohort_text *line, const cohort_federated *federated)
+{
+    if (!federated->protection)
+        return;
+    cohort_json_number(line, "clip", federated->protection->used_clip);
+    if (is_adaptive(federated))
+        cohort_json_number(line, "within_clip", federated->protection->share);
 }
 
 /* --- What it costs --- */
@@ -223,6 +291,13 @@ cohort_status cohort_federated_protect_resume(cohort_federated *federated,
                    "%s has lost (part of) its privacy ledger, so no epsilon would hold; take a "
                    "checkpoint as Cohort wrote it",
                    path);
+    const double clip = about->progress.clip;
+    COHORT_REQUIRE(!is_adaptive(federated) ||
+                       (clip >= protection->least_clip && clip <= protection->most_clip),
+                   COHORT_DATA,
+                   "%s has lost the clip that its rounds had come to (%g); take a checkpoint as "
+                   "Cohort wrote it",
+                   path, clip);
     return COHORT_OK;
 }
 
@@ -255,23 +330,58 @@ static cohort_status find_noise(cohort_federated *federated)
                                protection->q, left, recipe->delta);
 }
 
-cohort_status cohort_federated_protect_settle(cohort_federated *federated)
+/* What the noise found comes to for updates and, with adaptive_clip, for the count. */
+static cohort_status split_noise(cohort_federated *federated)
+{
+    cohort_protection *protection = federated->protection;
+    const cohort_adaptive_clip_recipe *adaptive = &recipe_of(federated)->adaptive_clip;
+    const double noise = protection->noise_multiplier;
+    protection->vector_noise = noise;
+    if (!is_adaptive(federated))
+        return COHORT_OK;
+    protection->count_noise =
+        adaptive->count_noise > 0
+            ? adaptive->count_noise
+            : cohort_quantile_count_noise(cohort_federated_protect_mean(federated), noise);
+    protection->vector_noise = cohort_quantile_vector_noise(noise, protection->count_noise);
+    COHORT_REQUIRE(isfinite(protection->vector_noise), COHORT_USAGE,
+                   "privacy.adaptive_clip.count_noise: %g would tell more than noise_multiplier %g "
+                   "allows; set it well above half of that",
+                   protection->count_noise, noise);
+    return COHORT_OK;
+}
+
+static void tell(const cohort_federated *federated)
 {
     const cohort_train_observer *observer = &federated->options.observer;
-    cohort_protection *protection = federated->protection;
+    const cohort_protection *protection = federated->protection;
     char text[256];
+    int length =
+        snprintf(text, sizeof text,
+                 "privacy: noise_multiplier %.5g, each client in a round with probability %.5g",
+                 protection->noise_multiplier, protection->q);
+    if (is_adaptive(federated))
+        length +=
+            snprintf(text + length, sizeof text - (size_t)length,
+                     "; clip from %.4g on (updates %.5g, count %.5g)", federated->progress.clip,
+                     protection->vector_noise, protection->count_noise);
+    snprintf(text + length, sizeof text - (size_t)length, "%s",
+             recipe_of(federated)->testing_seed ? "; a testing seed: NOT PRIVATE" : "");
+    if (observer->on_note)
+        observer->on_note(observer->context, text);
+}
+
+cohort_status cohort_federated_protect_settle(cohort_federated *federated)
+{
+    cohort_protection *protection = federated->protection;
     if (!protection)
         return COHORT_OK;
     COHORT_TRY(cohort_private_hash_data(&protection->data, federated->train));
     COHORT_TRY(find_noise(federated));
+    COHORT_TRY(split_noise(federated));
     federated->record.add = add_to_record;
     federated->record.context = federated;
-    snprintf(text, sizeof text,
-             "privacy: noise_multiplier %.5g, each client in a round with probability %.5g%s",
-             protection->noise_multiplier, protection->q,
-             recipe_of(federated)->testing_seed ? "; a testing seed: NOT PRIVATE" : "");
-    if (observer->on_note)
-        observer->on_note(observer->context, text);
+    tell(federated);
     return COHORT_OK;
 }
 

@@ -6,6 +6,10 @@
  * client that has no rows or no usable update adds nothing. Rounds nobody was drawn for are noise
  * alone and count as any other. Whatever the server then does with the mean costs nothing more.
  *
+ * With privacy.adaptive_clip the clip is a share of what epsilon pays for: the number of clients
+ * within it is released too, with noise, and the next round's clip follows from that
+ * (privacy/quantile.h). noise_multiplier stays what both releases come to together.
+ *
  * Epsilon is for neighbours that differ in all rows of one client, and covers the weights, of all
  * checkpoints of one run together. It does not cover: figures on private rows and names of dropped
  * clients (metrics.jsonl, the terminal), which of several checkpoints is best by a validation split
@@ -31,7 +35,11 @@ COHORT_NODISCARD cohort_status cohort_federated_protect_draw(cohort_federated *f
 size_t cohort_federated_protect_most(const cohort_federated *federated);
 double cohort_federated_protect_mean(const cohort_federated *federated);
 
-/* federated->mean from the sums: noise, division; counts the round. Collective. */
+/* What updates are clipped to in the round under way; 0 when not private. The same on every rank.
+ */
+double cohort_federated_protect_clip(const cohort_federated *federated);
+
+/* federated->mean from the sums: noise, division; counts the round; the next clip. Collective. */
 COHORT_NODISCARD cohort_status cohort_federated_protect_release(cohort_federated *federated);
 
 /* The ledger of the run that is continued from PATH. Rank 0; COHORT_DATA when rounds are missing
@@ -45,6 +53,9 @@ COHORT_NODISCARD cohort_status cohort_federated_protect_settle(cohort_federated 
 /* *ledger = the ledger as of now, as text; NULL without one. Rank 0. */
 COHORT_NODISCARD cohort_status cohort_federated_protect_ledger(const char **ledger,
                                                                cohort_federated *federated);
+/* Appends the finished round's clip to its record LINE and, with adaptive_clip, the noisy share of
+ * clients within it. Rank 0. */
+void cohort_federated_protect_note(cohort_text *line, const cohort_federated *federated);
 /* Adds epsilon to VIEW. Rank 0, after a record. */
 void cohort_federated_protect_look(cohort_train_view *view, const cohort_federated *federated);
 

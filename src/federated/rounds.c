@@ -151,6 +151,7 @@ static cohort_status record_round(cohort_federated *federated, const round_sums 
         cohort_json_integer(line, "threshold", (int64_t)cohort_federated_secure_least(federated));
     }
     cohort_json_number(line, "update_norm", sums->norm);
+    cohort_federated_protect_note(line, federated);
     cohort_json_number(line, "lr", client_lr(federated));
     cohort_json_number(line, "server_lr", server_lr(federated));
     append_dropped(line, round);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "federated/protect.h"
 #include "federated/secure.h"
 
 /* Doubles of a result, which travels as an array of them. */
@@ -44,6 +45,7 @@ static cohort_status train_one(cohort_federated *federated, size_t index)
         .rows = partition->rows + partition->begins[client],
         .row_count = cohort_partition_count(partition, client) - held,
         .global = federated->global,
+        .clip = cohort_federated_protect_clip(federated),
         .should_stop = federated->options.should_stop,
         .stop_context = federated->options.stop_context,
     };

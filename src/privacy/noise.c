@@ -62,3 +62,15 @@ void cohort_noise_add(float *sum, const cohort_tensors *tensors, const cohort_se
         }
     }
 }
+
+double cohort_noise_add_one(double value, const cohort_secret *secret, uint64_t step,
+                            uint64_t index, double deviation)
+{
+    uint64_t words[2];
+    double normal[2];
+    const double grid = ldexp(1, ilogb(deviation) - 34);
+    cohort_secret_words(words, secret, step, index, 2);
+    make_normal(normal, words);
+    cohort_secret_wipe(words, sizeof words);
+    return (double)(to_grid(value, 1 / grid) + to_grid(normal[0] * deviation, 1 / grid)) * grid;
+}

@@ -26,4 +26,10 @@
 void cohort_noise_add(float *sum, const cohort_tensors *tensors, const cohort_secret *secret,
                       uint64_t step, double clip, double noise_multiplier);
 
+/* VALUE with noise of standard deviation DEVIATION (below 2^32), on a grid likewise, which
+ * multiples of 1/2 lie on. Takes the words of STEP from INDEX on, a multiple of 8. Rank-local, as
+ * above. */
+double cohort_noise_add_one(double value, const cohort_secret *secret, uint64_t step,
+                            uint64_t index, double deviation);
+
 #endif

@@ -350,6 +350,11 @@ static cohort_status check_client_privacy(const cohort_fill *fill, const cohort_
     } rules[] = {
         {recipe->privacy.unit != 1, "privacy.unit",
          "privacy with `federated:` protects clients; set privacy.unit: client"},
+        {recipe->privacy.adaptive_clip.quantile > 0 && !how->clients &&
+             !is_named(&how->partition, "by"),
+         "privacy.adaptive_clip",
+         "privacy.adaptive_clip is there for simulated clients only (set federated.clients); real "
+         "ones are not told of a new clip: remove it"},
         {!how->clients && !is_named(&how->partition, "by"), "privacy",
          "privacy is there for simulated clients only (set federated.clients): between real ones "
          "nobody draws in secret yet; remove it"},
@@ -409,6 +414,10 @@ static cohort_status check_privacy(const cohort_fill *fill, const cohort_recipe 
         return REFUSE(fill, root, "privacy.unit",
                       "privacy.unit: client needs a `federated:` section; without one the unit is "
                       "an example");
+    if (privacy->adaptive_clip.quantile > 0)
+        return REFUSE(fill, root, "privacy.adaptive_clip",
+                      "privacy.adaptive_clip is for unit: client; steps on examples go as far as "
+                      "optimizer.lr times clip says: set a small clip and tune lr");
     if (!recipe->data.shuffle)
         return REFUSE(fill, root, "data.shuffle",
                       "data.shuffle: false contradicts `privacy`: its epsilon holds for batches "

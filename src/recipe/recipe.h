@@ -199,9 +199,15 @@ typedef struct cohort_federated_recipe {
     size_t personalize_epochs;
 } cohort_federated_recipe;
 
+typedef struct cohort_adaptive_clip_recipe {
+    double quantile;        /* 0: the clip stays */
+    double lr, count_noise; /* count_noise 0: by the clients drawn */
+} cohort_adaptive_clip_recipe;
+
 typedef struct cohort_privacy_recipe {
     int unit; /* 0 example, 1 client */
     double clip, delta;
+    cohort_adaptive_clip_recipe adaptive_clip;
     double noise_multiplier, target_epsilon; /* one of them is given, the other is 0 */
     int accountant;                          /* 0 pld, 1 rdp */
     int64_t testing_seed;                    /* 0 = none: noise from a secret key */

@@ -537,6 +537,37 @@ static const cohort_key_table comm_table =
 
 /* Privacy. */
 
+static const cohort_key adaptive_clip_keys[] = {
+    {.name = "quantile",
+     .type = COHORT_KEY_REAL,
+     AT(cohort_adaptive_clip_recipe, quantile),
+     .min = 0,
+     .max = 1,
+     .open_min = true,
+     .open_max = true,
+     .fallback = "0.5",
+     .help = "share of the clients whose update is to be within the clip"},
+    {.name = "lr",
+     .type = COHORT_KEY_REAL,
+     AT(cohort_adaptive_clip_recipe, lr),
+     .min = 0,
+     .max = 10,
+     .open_min = true,
+     .fallback = "0.2",
+     .help = "of the clip's logarithm: times what the share is off, each round"},
+    {.name = "count_noise",
+     .type = COHORT_KEY_REAL,
+     AT(cohort_adaptive_clip_recipe, count_noise),
+     .min = 0,
+     .max = 1e9,
+     .open_min = true,
+     .help = "standard deviation of the noise on how many are within, in clients; absent: a "
+             "twentieth of those drawn, at least noise_multiplier"},
+};
+static const cohort_key_table adaptive_clip_table =
+    TABLE("adaptive_clip", "a clip that follows a quantile of the updates' norms",
+          cohort_adaptive_clip_recipe, adaptive_clip_keys, .main_key = "quantile");
+
 static const char *const privacy_units[] = {"example", "client", NULL};
 static const char *const privacy_accountants[] = {"pld", "rdp", NULL};
 static const cohort_key privacy_keys[] = {
@@ -554,6 +585,12 @@ static const cohort_key privacy_keys[] = {
      .open_min = true,
      .fallback = "1",
      .help = "largest L2 norm of what one unit adds to a step"},
+    {.name = "adaptive_clip",
+     .type = COHORT_KEY_SECTION,
+     AT(cohort_privacy_recipe, adaptive_clip),
+     .table = &adaptive_clip_table,
+     .help = "unit client: clip is where it starts and then follows a quantile of the updates' "
+             "norms (Andrew et al. 2021)"},
     {.name = "noise_multiplier",
      .type = COHORT_KEY_REAL,
      AT(cohort_privacy_recipe, noise_multiplier),

@@ -38,6 +38,7 @@ typedef struct cohort_progress {
     uint64_t epochs_without_improvement;
     uint64_t skipped; /* steps left out because they were not finite; `step` counts them */
     double seconds;   /* training time so far, over all parts of the run */
+    double clip;      /* privacy.adaptive_clip: where the clip is now; else 0 */
 } cohort_progress;
 
 /* A further vector, laid out as TENSORS: /<group>/<slot>/<layer>/<tensor>. GROUP begins with

@@ -27,6 +27,7 @@ const cohort_progress_field cohort_progress_fields[] = {
     INTEGER(epochs_without_improvement, false),
     INTEGER(skipped, false),
     NUMBER(seconds),
+    NUMBER(clip),
 };
 const size_t cohort_progress_field_count =
     sizeof cohort_progress_fields / sizeof *cohort_progress_fields;

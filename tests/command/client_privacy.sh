@@ -43,6 +43,28 @@ done
 [ "$(metric seed1/metrics.jsonl round epsilon_refused)" = '"privacy.testing_seed"' ] ||
     wrong 'the testing seed is not named'
 
+# A clip that follows the updates' median: the same on any number of ranks, and over a stop.
+adaptive='--set privacy.adaptive_clip.quantile=0.5 --set privacy.clip=20 --set federated.rounds=30'
+clips() { # FOLDER
+    sed -n '/"event":"round"/s/.*"clip":\([^,]*\),"within_clip":\([^,]*\),.*/\1 \2/p' "$1/metrics.jsonl"
+}
+# shellcheck disable=SC2086 # several arguments
+{
+    for count in 1 2 3; do
+        works $count train dp.yaml --run clip$count --quiet $adaptive --set privacy.testing_seed=3
+        rounds clip$count | cmp -s - clip1/rounds 2>/dev/null ||
+            if [ $count = 1 ]; then rounds clip1 >clip1/rounds; else wrong "adaptive_clip: other figures on $count ranks"; fi
+    done
+    works 2 train dp.yaml --run clip_parts --quiet $adaptive --set federated.rounds=11 --set privacy.testing_seed=3
+    works 1 train dp.yaml --run clip_parts --quiet $adaptive --set privacy.testing_seed=3
+    rounds clip_parts | cmp -s - clip1/rounds || wrong 'adaptive_clip: a continued run has other figures'
+}
+clips clip1 >a
+# Down from 20 by e^(-0.2 (share - 0.5)), and in the end among the norms it cuts.
+awk 'NR == 1 && $1 != 20 { bad = 1 }
+    NR > 1 { d = $1 / (last * exp(-0.2 * (share - 0.5))) - 1; if (d * d > 1e-12) bad = 1 }
+    { last = $1; share = $2 } END { exit bad || NR != 30 || last > 10 }' a || wrong "clips: $(cat a)"
+
 # A preflight goes through it, too.
 works 2 check dp.yaml --set privacy.noise_multiplier=null --set privacy.target_epsilon=3
 
@@ -66,6 +88,12 @@ works 2 train dp.yaml --run parts --quiet --set federated.rounds=2
 works 1 train dp.yaml --run parts --quiet
 holds "$(metric parts/metrics.jsonl end epsilon) == $spent" ||
     wrong "2 and 3 rounds cost $(metric parts/metrics.jsonl end epsilon), 5 cost $spent"
+# An adaptive clip costs no more: what its count tells, the updates' noise makes up for.
+works 2 train dp.yaml --run adaptive --set privacy.adaptive_clip.quantile=0.5
+says 'clip from 0.5 on (updates 1.1547, count 1)'
+[ "$(metric adaptive/metrics.jsonl end epsilon)" = "$spent" ] || wrong 'adaptive_clip changes epsilon'
+"$COHORT" inspect adaptive/checkpoints/last.h5 |
+    grep -q 'mechanism gaussian unit client q 0.2 noise_multiplier 1 steps 5' || wrong 'no ledger of an adaptive clip'
 # A target is kept, to the end and no further.
 target='--set privacy.noise_multiplier=null --set privacy.target_epsilon=3'
 # shellcheck disable=SC2086
@@ -85,6 +113,11 @@ if command -v h5dump >/dev/null; then
     deviation=$(weights loud/checkpoints/last.h5 | awk '{ s += $1 * $1 } END { print sqrt(s / NR), NR }')
     holds "${deviation% *} > 0.95 * 83.33 && ${deviation% *} < 1.05 * 83.33 && ${deviation#* } == 4704" ||
         wrong "deviation (and count) of the noise: $deviation"
+    works 1 train dp.yaml --run louder --quiet --set federated.rounds=1 --set privacy.noise_multiplier=1000 \
+        --set privacy.adaptive_clip.quantile=0.5 --set privacy.adaptive_clip.count_noise=625
+    # 1000 / sqrt(1 - (1000 / 1250)^2), as above
+    deviation=$(weights louder/checkpoints/last.h5 | awk '{ s += $1 * $1 } END { print sqrt(s / NR) }')
+    holds "$deviation > 0.95 * 138.9 && $deviation < 1.05 * 138.9" || wrong "noise beside a count: $deviation"
     works 1 init dp.yaml --output start.h5
     works 1 train dp.yaml --run quiet --quiet --set federated.rounds=1 --set federated.fraction=1 \
         --set privacy.noise_multiplier=1e-6 --set privacy.testing_seed=1
@@ -119,6 +152,9 @@ refused 'federated.secure_aggregation cannot be joined' --set federated.secure_a
 refused 'reports on single clients' --set federated.client_test=0.2
 refused 'fix federated.rounds' --set federated.target_accuracy=0.9
 refused 'train.early_stopping' --set 'train.early_stopping={metric: loss, patience: 3}'
+refused 'set it well above half' --set privacy.adaptive_clip.count_noise=0.5
+refused 'privacy.adaptive_clip.quantile' --set privacy.adaptive_clip.quantile=1
+refused 'not told of a new clip' --set federated.clients=null --set federated.partition=iid --set privacy.adaptive_clip.quantile=0.5
 refused 'simulated clients only' --set federated.clients=null --set federated.partition=iid
 refused 'train.initial_weights' --set train.initial_weights=one/checkpoints/last.h5
 refused 'lower federated.update_limit' --set privacy.clip=1e-9

@@ -142,6 +142,7 @@ fails 2 'leaves out steps by what the data hold' train net.yaml --set train.on_n
 fails 2 'tells which words the data hold' train net.yaml --set optimizer.embedding_rows=used
 fails 2 'privacy.delta' train net.yaml --set privacy.delta=0
 fails 2 'privacy.clip' train net.yaml --set privacy.clip=0
+fails 2 'privacy.adaptive_clip is for unit: client' train net.yaml --set privacy.adaptive_clip.quantile=0.5
 {
     sed -e '/max_steps/d' -e '/^privacy/d' net.yaml
     echo 'train: {threads: 1}'

@@ -106,6 +106,36 @@ says "took 1 of 3 tensors" "params/verdict/kernel: not in the file" "params/gues
 works 1 train classify.yaml --run l1 --set data.limit=5
 grep -q '"train_samples":5,' l1/metrics.jsonl || wrong "data.limit: $(head -1 l1/metrics.jsonl)"
 
+# --- By speaker -------------------------------------------------------------------------------
+# Ann says 40 letters in two parts, Bob 30; Cy too little; a blank line does not end Ann's part.
+{
+    printf 'A prologue nobody speaks.\n\nAnn:\naaaaaaaaa\nbbbbbbbbb\n\nBob:\ncccccccccc\ncccccccc:\nccccccccc\n\n'
+    printf 'Cy:\nno\n\n\nMute:\n\nAnn:\r\nddddddddd\r\n\r\neeeeeeeee'
+} >play.txt
+works 1 convert chars play.txt --by-speaker --length 4 --stride 4 --test 0.25 --output play.h5
+says '2 speakers; left out 1 who say too little'
+cat >play.yaml <<'R'
+data: {file: play.h5}
+model: [embedding: {units: 4}, dense: {units: 64}]
+loss: cross_entropy
+optimizer: {type: sgd, lr: 0.1}
+train: {threads: 1}
+federated: {rounds: 2, partition: {by: speaker}, fraction: 1}
+R
+for count in 1 2; do
+    works $count train play.yaml --run play$count --quiet
+    # 39 letters of Ann: 29 to train on, 7 rows; 30 of Bob: 22, 5 rows; of the ends 2 and 1.
+    [ "$(metric play$count/metrics.jsonl start clients)" = 2 ] || wrong 'not a client a speaker'
+    [ "$(metric play$count/metrics.jsonl start train_samples)" = 12 ] || wrong 'other rows by speaker'
+    [ "$(metric play$count/metrics.jsonl test samples)" = 3 ] || wrong 'other test rows by speaker'
+done
+works 1 inspect play.h5
+says speaker
+printf "no name here\n" >plain.txt
+fails 3 'no paragraph begins with a line like' convert chars plain.txt --by-speaker --output no.h5
+fails 3 'no speaker says enough' convert chars play.txt --by-speaker --length 200 --output no.h5
+[ ! -e no.h5 ] || wrong 'a refused conversion left a file'
+
 # --- Generating -------------------------------------------------------------------------------
 awk 'BEGIN { for (i = 0; i < 400; i++) printf "abcd\n" }' >chars.txt
 works 1 convert chars chars.txt --length 8 --stride 3 --output chars.h5

@@ -9,6 +9,7 @@
 #include "privacy/clip.h"
 #include "privacy/noise.h"
 #include "privacy/poisson.h"
+#include "privacy/quantile.h"
 
 static cohort_comm *comm;
 
@@ -233,6 +234,76 @@ static void test_noise_hides_low_bits(void **state)
     cohort_free(sum);
 }
 
+/* One number's noise has the deviation asked for, a mean of nothing, and hides no half. */
+static void test_noise_on_one(void **state)
+{
+    (void)state;
+    enum { DRAWS = 20000 };
+    double sum = 0, squares = 0;
+    cohort_secret *secret = secret_of(COHORT_SECRET_NOISE, 21);
+    for (uint64_t step = 0; step < DRAWS; step++) {
+        const double noise = cohort_noise_add_one(17.5, secret, step, 64, 3) - 17.5;
+        sum += noise;
+        squares += noise * noise;
+        assert_true(noise * 0x1p40 == rint(noise * 0x1p40)); /* on the grid */
+    }
+    const double variance = squares / DRAWS;
+    assert_true(fabs(sum / DRAWS) < 5 * 3 / sqrt(DRAWS));
+    assert_true(fabs(variance / 9 - 1) < 5 * sqrt(2.0 / DRAWS));
+    assert_true(cohort_noise_add_one(1, secret, 3, 0, 2) ==
+                cohort_noise_add_one(1, secret, 3, 0, 2));
+    assert_true(cohort_noise_add_one(1, secret, 3, 0, 2) !=
+                cohort_noise_add_one(1, secret, 3, 8, 2));
+    cohort_secret_destroy(secret);
+}
+
+/* What one unit changes, in units of the noise on both, is 1 / noise_multiplier together. */
+static void test_clip_splits_the_noise(void **state)
+{
+    (void)state;
+    for (double z = 0.3; z < 5; z *= 1.7)
+        for (double count = 0.51 * z; count < 100; count *= 2.3) {
+            const double vector = cohort_quantile_vector_noise(z, count);
+            assert_true(vector > z);
+            assert_true(fabs((1 / (vector * vector) + 0.25 / (count * count)) * z * z - 1) < 1e-12);
+        }
+    /* Andrew et al., section 3.1: with a twentieth of many clients the cost is next to nothing. */
+    assert_true(cohort_quantile_count_noise(100, 1) == 5);
+    assert_true(cohort_quantile_vector_noise(1, 5) < 1.0051);
+    assert_true(cohort_quantile_count_noise(4, 1) == 1);
+    assert_true(isinf(cohort_quantile_vector_noise(2, 1)));
+    assert_true(isinf(cohort_quantile_vector_noise(2, 0.5)));
+}
+
+/* Norms e^N(0, 1): the clip goes to their quantile from far above and far below, with noise. */
+static void test_clip_finds_the_quantile(void **state)
+{
+    (void)state;
+    enum { UNITS = 200, ROUNDS = 400, LAST = 200 };
+    const double quantiles[] = {0.5, 0.8413447460685429}; /* at 1 and e */
+    cohort_secret *secret = secret_of(COHORT_SECRET_NOISE, 31),
+                  *norms = secret_of(COHORT_SECRET_NOISE, 32);
+    for (int from = -2; from <= 2; from += 4)
+        for (size_t k = 0; k < 2; k++) {
+            double clip = pow(10, from), mean = 0;
+            for (uint64_t round = 0; round < ROUNDS; round++) {
+                double halves = 0;
+                for (uint64_t i = 0; i < UNITS; i++) {
+                    const double norm = exp(cohort_noise_add_one(0, norms, round, 8 * i, 1));
+                    halves += norm <= clip ? 0.5 : -0.5;
+                }
+                const double share = cohort_quantile_share(halves, 10, UNITS, secret, round, 8);
+                clip = cohort_quantile_next(clip, share, quantiles[k], 0.2, 1e-3, 1e3);
+                mean += round >= ROUNDS - LAST ? log(clip) / LAST : 0;
+            }
+            assert_true(fabs(mean - (double)k) < 0.1);
+        }
+    assert_true(cohort_quantile_next(1, 5, 0.5, 0.2, 0.9, 2) == 0.9);
+    assert_true(cohort_quantile_next(1, -5, 0.5, 0.2, 0.9, 2) == 2);
+    cohort_secret_destroy(secret);
+    cohort_secret_destroy(norms);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +314,9 @@ int main(void)
         cmocka_unit_test(test_noise),
         cmocka_unit_test(test_noise_is_added),
         cmocka_unit_test(test_noise_hides_low_bits),
+        cmocka_unit_test(test_noise_on_one),
+        cmocka_unit_test(test_clip_splits_the_noise),
+        cmocka_unit_test(test_clip_finds_the_quantile),
     };
     if (cohort_comm_open(&comm, NULL) != COHORT_OK)
         return 1;
