@@ -29,21 +29,18 @@ static MPI_Request *requests_of(const cohort_exchange *exchange, size_t index)
     return exchange->requests + index * 2 * exchange->size;
 }
 
-cohort_status cohort_exchange_open(cohort_exchange *exchange, cohort_comm *comm, MPI_Comm peers,
-                                   float *values, const cohort_slice *ranges, size_t range_count)
+cohort_status cohort_exchange_place(cohort_exchange *exchange, const cohort_slice *ranges,
+                                    size_t range_count)
 {
-    int size, rank;
-    *exchange = (cohort_exchange){.comm = comm, .peers = peers, .values = values};
     exchange->ranges = ranges;
     exchange->range_count = range_count;
-    if (peers == MPI_COMM_NULL)
+    if (exchange->peers == MPI_COMM_NULL)
         return COHORT_OK;
-    MPI_Comm_set_errhandler(peers, MPI_ERRORS_RETURN);
-    MPI_Comm_size(peers, &size);
-    MPI_Comm_rank(peers, &rank);
-    exchange->size = (size_t)size;
-    exchange->rank = (size_t)rank;
-    COHORT_TRY(COHORT_ALLOCATE(&exchange->sources, exchange->size));
+    cohort_free(exchange->received_at);
+    cohort_free(exchange->received);
+    cohort_free(exchange->requests);
+    exchange->received = NULL;
+    exchange->requests = NULL;
     COHORT_TRY(COHORT_ALLOCATE(&exchange->received_at, range_count));
     size_t total = 0;
     for (size_t i = 0; i < range_count; i++) {
@@ -56,6 +53,22 @@ cohort_status cohort_exchange_open(cohort_exchange *exchange, cohort_comm *comm,
     for (size_t i = 0; i < range_count * 2 * exchange->size; i++)
         exchange->requests[i] = MPI_REQUEST_NULL;
     return COHORT_OK;
+}
+
+cohort_status cohort_exchange_open(cohort_exchange *exchange, cohort_comm *comm, MPI_Comm peers,
+                                   float *values, const cohort_slice *ranges, size_t range_count)
+{
+    int size, rank;
+    *exchange = (cohort_exchange){.comm = comm, .peers = peers, .values = values};
+    if (peers != MPI_COMM_NULL) {
+        MPI_Comm_set_errhandler(peers, MPI_ERRORS_RETURN);
+        MPI_Comm_size(peers, &size);
+        MPI_Comm_rank(peers, &rank);
+        exchange->size = (size_t)size;
+        exchange->rank = (size_t)rank;
+        COHORT_TRY(COHORT_ALLOCATE(&exchange->sources, exchange->size));
+    }
+    return cohort_exchange_place(exchange, ranges, range_count);
 }
 
 void cohort_exchange_close(cohort_exchange *exchange)

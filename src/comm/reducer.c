@@ -63,8 +63,8 @@ static void cut_range(cohort_reducer *reducer, size_t begin, size_t end)
     add_bucket(reducer, begin, first, false);
 }
 
-/* Cuts the vector, the tables apart where they are summed by rows. Rank-local. */
-static cohort_status cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
+/* The tables are apart where they are summed by rows. */
+cohort_status cohort_reducer_cut(cohort_reducer *reducer, size_t bucket_bytes)
 {
     const cohort_layout *layout = &reducer->layout;
     const size_t table_count = reducer->mode == COHORT_REDUCER_SHARED ? reducer->tables.count : 0;
@@ -79,8 +79,10 @@ static cohort_status cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
     reducer->bucket_length = cohort_size_align(bucket_bytes / sizeof(float), LINE);
     reducer->bucket_count = 0;
     cohort_free(reducer->buckets);
+    reducer->buckets = NULL;
+    /* A range between tables has one more than fit evenly, and one at each end. */
     COHORT_TRY(COHORT_ALLOCATE(&reducer->buckets,
-                               reducer->length / reducer->bucket_length + 2 * table_count + 1));
+                               reducer->length / reducer->bucket_length + 4 * table_count + 3));
     size_t end = reducer->length;
     for (size_t i = table_count; i-- > 0;) {
         const cohort_table *table = &reducer->tables.items[i];
@@ -94,19 +96,21 @@ static cohort_status cut_buckets(cohort_reducer *reducer, size_t bucket_bytes)
     return COHORT_OK;
 }
 
-static void describe(cohort_reducer *reducer)
+void cohort_reducer_note(cohort_reducer *reducer)
 {
     const cohort_comm *comm = reducer->comm;
     size_t kib = reducer->bucket_length * sizeof(float) / 1024;
     const bool by_rows = reducer->mode == COHORT_REDUCER_SHARED && reducer->tables.count > 0;
     const size_t whole = reducer->bucket_count - (by_rows ? reducer->tables.count : 0);
-    char buckets[64], how[64] = "MPI_Iallreduce";
+    char buckets[96], how[64] = "MPI_Iallreduce";
     int used = whole == 1 ? snprintf(buckets, sizeof buckets, "1 bucket")
                           : snprintf(buckets, sizeof buckets, "%zu buckets of %.3g %s", whole,
                                      kib >= 1024 ? (double)kib / 1024 : (double)kib,
                                      kib >= 1024 ? "MiB" : "KiB");
     if (by_rows)
-        snprintf(buckets + used, sizeof buckets - (size_t)used, ", embeddings by rows");
+        used += snprintf(buckets + used, sizeof buckets - (size_t)used, ", embeddings by rows");
+    if (reducer->is_late)
+        snprintf(buckets + used, sizeof buckets - (size_t)used, ", after backward");
     if (reducer->mode == COHORT_REDUCER_SHARED) {
         if (reducer->layout.far_count == 1)
             snprintf(how, sizeof how, "shared memory");
@@ -151,7 +155,7 @@ static cohort_status try_mode(cohort_reducer *reducer, const cohort_reducer_conf
     /* Only a window can be dealt to several ranks. */
     reducer->slice_unit =
         reducer->mode == COHORT_REDUCER_SHARED && use_windows ? config->slice_unit : 0;
-    COHORT_TRY(cohort_comm_agree(reducer->comm, cut_buckets(reducer, config->bucket_bytes)));
+    COHORT_TRY(cohort_comm_agree(reducer->comm, cohort_reducer_cut(reducer, config->bucket_bytes)));
     if (reducer->mode == COHORT_REDUCER_MPI)
         return cohort_reducer_mpi_open(reducer);
     cohort_status status = cohort_reducer_shared_open(reducer);
@@ -212,7 +216,7 @@ cohort_status cohort_reducer_create(cohort_reducer **out, cohort_comm *comm,
         cohort_reducer_destroy(reducer);
         return status;
     }
-    describe(reducer);
+    cohort_reducer_note(reducer);
     *out = reducer;
     return COHORT_OK;
 }
@@ -273,7 +277,7 @@ void cohort_reducer_begin(cohort_reducer *reducer)
 
 void cohort_reducer_ready(cohort_reducer *reducer, size_t offset)
 {
-    if (reducer->comm->size == 1 || reducer->comm->is_broken)
+    if (reducer->comm->size == 1 || reducer->comm->is_broken || reducer->is_late)
         return;
     /* All but the last bucket, which has the extras, can be complete. */
     while (reducer->ready + 1 < reducer->bucket_count &&

@@ -86,6 +86,26 @@ typedef struct cohort_reducer_work {
 } cohort_reducer_work;
 cohort_reducer_work cohort_reducer_done(const cohort_reducer *reducer);
 
+/* How a sum is cut up and when it begins: which is fastest depends on the machine, the sums have
+ * the same bits in every way. */
+typedef struct cohort_reducer_way {
+    size_t bucket_bytes;
+    bool is_late; /* buckets are summed when backward has ended, not while it goes on */
+} cohort_reducer_way;
+
+enum { COHORT_REDUCER_WAYS = 5 };
+
+/* Sets WAYS to those that may be worth a try here, the one that is taken first; how many. One:
+ * there is nothing to choose (a single rank or bucket, MPI_Iallreduce, whose bits follow the
+ * size of a bucket). The same on all ranks. */
+size_t cohort_reducer_ways(cohort_reducer_way ways[COHORT_REDUCER_WAYS],
+                           const cohort_reducer *reducer);
+/* Takes a way that cohort_reducer_ways gave, of this run or of one like it, from the next step on.
+ * Slices change. Between steps; the same on all ranks; collective. COHORT_MEMORY leaves the
+ * reducer fit for cohort_reducer_destroy alone. */
+COHORT_NODISCARD cohort_status cohort_reducer_choose(cohort_reducer *reducer,
+                                                     cohort_reducer_way way);
+
 /* "shared memory, 2 ranks" or "MPI_Iallreduce, 3 buckets of 1 MiB": what runs now. */
 const char *cohort_reducer_describe(const cohort_reducer *reducer);
 

@@ -7,7 +7,8 @@
 
 /* Of a rank, in the window, on lines of its own. They only grow. */
 typedef struct cohort_reducer_flags {
-    _Alignas(128) _Atomic uint64_t ready; /* buckets whose gradients are written, all steps */
+    _Alignas(128) _Atomic uint64_t ready; /* buckets whose gradients are written, all steps
+                                           * since they were cut */
     _Atomic uint64_t listed;              /* tables of which its part of the union is written */
     _Atomic uint64_t finished;            /* steps in which its slices are summed */
     _Atomic uint64_t met;                 /* calls of meet */
@@ -67,6 +68,7 @@ struct cohort_reducer {
     void (*summed)(void *context, size_t begin, size_t end);
     void *summed_context;
     size_t bucket_length, bucket_count;
+    bool is_late; /* nothing is summed before finish */
     /* The step. Buckets [0, ready) are complete here; [0, started) are given to MPI or
      * summed inside the node; [0, done) hold their result. */
     size_t ready, started, done;
@@ -74,7 +76,7 @@ struct cohort_reducer {
     char message[COHORT_MESSAGE_BYTES];
     double waited; /* seconds */
     cohort_reducer_work work;
-    char text[128];
+    char text[160];
     void *private_memory; /* where the vector is, if not in `memory` */
     /* MPI alone. */
     MPI_Comm peers;
@@ -95,7 +97,13 @@ struct cohort_reducer {
     cohort_rows_sum *rows;  /* [tables.count] */
     size_t summed_rows;     /* tables that hold their result */
     uint64_t step, meetings;
+    uint64_t cut_step; /* the first with the buckets that there are now */
 };
+
+/* Cuts the vector into buckets of about so many bytes; 0: as fits. Rank-local. */
+COHORT_NODISCARD cohort_status cohort_reducer_cut(cohort_reducer *reducer, size_t bucket_bytes);
+/* Says what runs now, for cohort_reducer_describe. */
+void cohort_reducer_note(cohort_reducer *reducer);
 
 /* Each starts what [0, ready) allows and moves what is under way; never blocks. */
 COHORT_NODISCARD cohort_status cohort_reducer_mpi_advance(cohort_reducer *reducer);
@@ -109,6 +117,8 @@ bool cohort_reducer_shared_is_over(const cohort_reducer *reducer);
  * when memory is short on any of them. */
 COHORT_NODISCARD cohort_status cohort_reducer_mpi_open(cohort_reducer *reducer);
 COHORT_NODISCARD cohort_status cohort_reducer_shared_open(cohort_reducer *reducer);
+/* After the buckets were cut anew. Collective; the same status on all ranks. */
+COHORT_NODISCARD cohort_status cohort_reducer_shared_cut(cohort_reducer *reducer);
 /* Replaces COUNT floats from AT on by their sum in all REPLICAS. */
 void cohort_reducer_sum_in_place(float *const *replicas, size_t replica_count, size_t at,
                                  size_t count);

@@ -221,15 +221,15 @@ static cohort_status connect_windows(cohort_reducer *reducer)
     return cohort_comm_agree(comm, mine);
 }
 
-cohort_status cohort_reducer_shared_open(cohort_reducer *reducer)
+/* The slices of this rank. Not agreed. */
+static cohort_status place_slices(cohort_reducer *reducer)
 {
-    reducer->exchange.peers = MPI_COMM_NULL;
-    COHORT_TRY(place_vectors(reducer));
-    cohort_status mine = COHORT_ALLOCATE(&reducer->slices, reducer->bucket_count);
-    if (mine == COHORT_OK)
-        mine = COHORT_ALLOCATE(&reducer->is_sliced, reducer->bucket_count);
-    COHORT_TRY(cohort_comm_agree(reducer->comm, mine));
+    cohort_free(reducer->slices);
+    cohort_free(reducer->is_sliced);
+    reducer->is_sliced = NULL;
     reducer->whole_count = 0;
+    COHORT_TRY(COHORT_ALLOCATE(&reducer->slices, reducer->bucket_count));
+    COHORT_TRY(COHORT_ALLOCATE(&reducer->is_sliced, reducer->bucket_count));
     for (size_t i = 0; i < reducer->bucket_count; i++) {
         const cohort_bucket *bucket = &reducer->buckets[i];
         if (bucket->table != SIZE_MAX)
@@ -237,9 +237,29 @@ cohort_status cohort_reducer_shared_open(cohort_reducer *reducer)
         reducer->is_sliced[reducer->whole_count] = bucket->is_sliced;
         reducer->slices[reducer->whole_count++] = own_slice(reducer, bucket);
     }
+    return COHORT_OK;
+}
+
+cohort_status cohort_reducer_shared_open(cohort_reducer *reducer)
+{
+    reducer->exchange.peers = MPI_COMM_NULL;
+    COHORT_TRY(place_vectors(reducer));
+    COHORT_TRY(cohort_comm_agree(reducer->comm, place_slices(reducer)));
     if (reducer->layout.far_count > 1)
         COHORT_TRY(connect_windows(reducer));
     return cohort_comm_agree(reducer->comm, cohort_reducer_rows_open(reducer));
+}
+
+cohort_status cohort_reducer_shared_cut(cohort_reducer *reducer)
+{
+    cohort_status mine = place_slices(reducer);
+    if (mine == COHORT_OK && reducer->layout.far_count > 1)
+        mine = cohort_exchange_place(&reducer->exchange, reducer->slices, reducer->whole_count);
+    atomic_store_explicit(&reducer->flags[reducer->layout.local_rank].ready, 0,
+                          memory_order_release);
+    reducer->cut_step = reducer->step;
+    /* Nobody goes on before all flags are back: agreement waits for all ranks. */
+    return cohort_comm_agree(reducer->comm, mine);
 }
 
 void cohort_reducer_shared_close(cohort_reducer *reducer)
@@ -269,7 +289,7 @@ void cohort_reducer_shared_close(cohort_reducer *reducer)
 /* Whether all ranks of the node have written bucket INDEX of this step. */
 static bool is_written(const cohort_reducer *reducer, size_t index)
 {
-    uint64_t least = reducer->step * reducer->bucket_count + index + 1;
+    uint64_t least = (reducer->step - reducer->cut_step) * reducer->bucket_count + index + 1;
     for (size_t r = 0; r < reducer->layout.local_count; r++)
         if (atomic_load_explicit(&reducer->flags[r].ready, memory_order_acquire) < least)
             return false;
@@ -332,7 +352,7 @@ static cohort_status start(cohort_reducer *reducer)
 cohort_status cohort_reducer_shared_advance(cohort_reducer *reducer)
 {
     cohort_reducer_flags *mine = &reducer->flags[reducer->layout.local_rank];
-    uint64_t ready = reducer->step * reducer->bucket_count + reducer->ready;
+    uint64_t ready = (reducer->step - reducer->cut_step) * reducer->bucket_count + reducer->ready;
     if (reducer->started == 0) {
         cohort_exchange_begin(&reducer->exchange);
         reducer->whole = reducer->received = 0;

@@ -51,8 +51,9 @@ struct cohort_pass {
      * a single rank. For statistics over the whole global batch. */
     void (*sum)(void *context, double *values, size_t count);
     void *sum_context;
-    /* Called after a layer's backward when everything in grads[offset..) is complete.
-     * NULL if nobody waits for it. */
+    /* Called after a layer's backward, and by layers as soon as they can say so, when everything
+     * in grads[offset..) is complete. OFFSET never rises, and may come again: what is under way
+     * can go on. NULL if nobody waits for it. */
     void (*ready)(void *context, size_t offset);
     void *ready_context;
     /* Shows every layer after its forward (its y is there) and before its backward (its dy

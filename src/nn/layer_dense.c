@@ -3,6 +3,7 @@
  * x [batch][in] or [batch][time][in]; kernel [in][units]; bias [units], starts at 0. */
 #include "kernel/activation.h"
 #include "kernel/bf16.h"
+#include "kernel/gemm.h"
 #include "kernel/thin.h"
 #include "kernel/vector.h"
 #include "nn/layer_check.h"
@@ -29,6 +30,10 @@ typedef struct dense_layer {
 
 /* Rows of a part beyond which BLAS is faster at the kernel's gradient. */
 enum { FEW_ROWS = 64 };
+/* Backward goes through a kernel of at least twice as many weights in pieces of about so many (a
+ * millisecond or two of arithmetic): the gradient of one travels to other ranks while the next is
+ * computed. By shape alone, whoever listens, so that the bits are the same. */
+enum { PIECE_WEIGHTS = 1 << 19 };
 
 static cohort_status dense_plan_thin(dense_layer *layer, cohort_planner *planner)
 {
@@ -146,6 +151,46 @@ static void put_grads(const dense_layer *layer, const real *dz, const cohort_pas
                             layer->kernel.grad, layer->backward_scratch);
 }
 
+/* The rows of the kernel, from ROW on, have their gradient. Told again, it lets what is under way
+ * go on. */
+static void tell_ready(const dense_layer *layer, const cohort_pass *pass, size_t row)
+{
+    if (pass->ready && layer->kernel.grad)
+        pass->ready(pass->ready_context, layer->base.params_offset + row * layer->units);
+}
+
+/* Rows of the kernel in a piece; 0: backward takes it whole. */
+static size_t piece_rows(const dense_layer *layer)
+{
+    const size_t rows = PIECE_WEIGHTS / layer->units;
+    const bool is_large = layer->in_count / 2 >= (rows ? rows : 1);
+    return is_large && !layer->bf16 && !layer->is_thin ? (rows ? rows : 1) : 0;
+}
+
+/* Backward in pieces of PIECE rows of the kernel, the last ones first: as the reducer takes them.
+ */
+static void backward_in_pieces(const dense_layer *layer, const real *dz, const cohort_pass *pass,
+                               size_t piece)
+{
+    const size_t rows = pass->batch * layer->steps, in = layer->in_count, units = layer->units;
+    const cohort_layer *base = &layer->base;
+    if (layer->bias.grad)
+        cohort_vector_column_sums(layer->bias.grad, dz, rows, units, pass->accumulate);
+    for (size_t end = in, begin; layer->kernel.grad && end > 0; end = begin) {
+        begin = end > piece ? end - piece : 0;
+        cohort_gemm(COHORT_TRANSPOSED, COHORT_PLAIN, end - begin, units, rows, 1, base->x + begin,
+                    in, dz, units, pass->accumulate ? 1 : 0, layer->kernel.grad + begin * units,
+                    units);
+        tell_ready(layer, pass, begin);
+    }
+    for (size_t begin = 0, end; base->dx && begin < in; begin = end) {
+        end = in - begin > piece ? begin + piece : in;
+        cohort_gemm(COHORT_PLAIN, COHORT_TRANSPOSED, rows, end - begin, units, 1, dz, units,
+                    layer->kernel.value + begin * units, units, 0, base->dx + begin, in);
+        tell_ready(layer, pass, 0);
+    }
+}
+
 /* dz = dy f'(z), dkernel = x' dz, dbias = column sums of dz, dx = dz kernel'. */
 static void dense_backward(cohort_layer *base, const cohort_pass *pass)
 {
@@ -155,10 +200,16 @@ static void dense_backward(cohort_layer *base, const cohort_pass *pass)
     cohort_activation_backward(layer->activation, REAL(COHORT_LEAKY_SLOPE), dz, base->dy,
                                layer->preactivation ? layer->preactivation : base->y, rows,
                                layer->units);
+    if (piece_rows(layer) > 0) {
+        backward_in_pieces(layer, dz, pass, piece_rows(layer));
+        return;
+    }
     if (layer->has_few_rows)
         put_grads_by_part(layer, dz, pass);
     else
         put_grads(layer, dz, pass);
+    if (base->dx)
+        tell_ready(layer, pass, 0);
     if (base->dx && layer->is_thin)
         cohort_thin_data(base->dx, dz, layer->kernel.value, rows, layer->in_count, layer->units,
                          layer->backward_scratch);

@@ -142,7 +142,7 @@ typedef struct cohort_checkpoint_recipe {
 typedef struct cohort_comm_recipe {
     double timeout;  /* seconds a collective may wait for a rank */
     int reducer;     /* index into auto | shared | mpi | messages */
-    uint64_t bucket; /* bytes of a gradient bucket; 0 = fitting caches and network */
+    uint64_t bucket; /* bytes of a gradient bucket; 0 = fitting caches and network, then tuned */
 } cohort_comm_recipe;
 
 /* How training rows are dealt to simulated clients: `partition`. */

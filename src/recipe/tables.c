@@ -530,7 +530,7 @@ static const cohort_key comm_keys[] = {
      .type = COHORT_KEY_BYTES,
      AT(cohort_comm_recipe, bucket),
      .fallback = "0",
-     .help = "bytes of a gradient bucket; 0 = fitting caches and network"},
+     .help = "bytes of a gradient bucket; 0 = tuned over the first steps, which changes no result"},
 };
 static const cohort_key_table comm_table =
     TABLE("comm", "how ranks talk", cohort_comm_recipe, comm_keys);

@@ -1,7 +1,7 @@
 /* Checkpoints: everything a run is, in one HDF5 file.
  *
  * Layout: root attributes format = "cohort-checkpoint", version, recipe (text), input_shape,
- * input_tokens, tokenizer, table and privacy_ledger (texts, if any), ways (text);
+ * input_tokens, tokenizer, table and privacy_ledger (texts, if any), ways and sum_way (texts, if any);
  * /params/<layer>/<tensor>, /state/<layer>/<tensor>, /optimizer/<slot>/<layer>/<tensor> float32,
  * and so under /server and /clients/<number> what a federated run keeps; /progress attributes, one
  * a field of cohort_progress (int64 or float64); /classes and /vocabulary fixed-length UTF-8
@@ -67,6 +67,7 @@ typedef struct cohort_snapshot {
     const char *tokenizer;    /* see data/tokenizer.h; NULL if none */
     const char *table;        /* see data/table.h; NULL if none */
     const char *ways;         /* cohort_model_write_choices; NULL in older files */
+    const char *sum_way;      /* how gradients are summed fastest; NULL: not tried */
     const char *ledger;       /* see privacy/ledger.h; NULL if none */
     cohort_shape input_shape; /* of one sample */
     bool input_tokens;

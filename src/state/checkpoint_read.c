@@ -320,6 +320,13 @@ static cohort_status read_description(cohort_checkpoint *checkpoint)
                        COHORT_DATA, "%s: attribute ways is damaged", checkpoint->path);
         snapshot->ways = ways;
     }
+    if (H5Aexists(checkpoint->file, "sum_way") > 0) {
+        char *sum_way = NULL;
+        COHORT_REQUIRE(get_text(&sum_way, checkpoint->arena, checkpoint->file, "sum_way") &&
+                           strlen(sum_way) <= COHORT_CHECKPOINT_WAYS_MAX,
+                       COHORT_DATA, "%s: attribute sum_way is damaged", checkpoint->path);
+        snapshot->sum_way = sum_way;
+    }
     if (H5Aexists(checkpoint->file, COHORT_CHECKPOINT_LEDGER) > 0) {
         char *ledger = NULL;
         COHORT_REQUIRE(

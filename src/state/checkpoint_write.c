@@ -197,6 +197,8 @@ static cohort_status put_snapshot(const file_image *image, const cohort_snapshot
     }
     if (snapshot->ways)
         good = good && put_text(image->file, "ways", snapshot->ways);
+    if (snapshot->sum_way)
+        good = good && put_text(image->file, "sum_way", snapshot->sum_way);
     if (snapshot->table) {
         COHORT_REQUIRE(strlen(snapshot->table) <= COHORT_CHECKPOINT_TEXT_MAX, COHORT_DATA,
                        "the attribute `table` of the data is longer than %d MiB: leave out a "

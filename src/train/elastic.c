@@ -90,6 +90,7 @@ static cohort_status set_up(cohort_trainer *trainer, int source)
     trainer->last_step = last[0];
     trainer->last_loss = last[1];
     trainer->last_lr = last[2];
+    COHORT_TRY(cohort_trainer_begin_sum_tuning(trainer));
     cohort_trainer_commit(trainer);
     trainer->is_whole = true;
     return COHORT_OK;

@@ -30,6 +30,7 @@ cohort_snapshot cohort_trainer_snapshot(cohort_trainer *trainer)
         .tokenizer = info->tokenizer,
         .table = info->table,
         .ways = trainer->ways.data,
+        .sum_way = trainer->sum_tuning.found[0] ? trainer->sum_tuning.found : NULL,
         .ledger = trainer->ledger.count ? trainer->ledger_text.data : NULL,
         .input_shape = input->shape,
         .input_tokens = input->tokens,
@@ -260,6 +261,7 @@ static cohort_status train(cohort_trainer *trainer, uint64_t count)
         cohort_trainer_commit(trainer);
         COHORT_TRY(cohort_trainer_step(trainer));
         cohort_trainer_commit(trainer);
+        COHORT_TRY(cohort_trainer_tune_sum(trainer));
         if (verify_every && progress->step % verify_every == 0)
             COHORT_TRY(cohort_trainer_verify(trainer));
         if (is_rank_0(trainer) && observer->on_step) {
@@ -332,6 +334,7 @@ static cohort_status end_partial_epoch(cohort_trainer *trainer)
 
 cohort_status cohort_trainer_begin(cohort_trainer *trainer)
 {
+    COHORT_TRY(cohort_trainer_begin_sum_tuning(trainer));
     COHORT_TRY(cohort_comm_follow(trainer->comm, record_start(trainer)));
     cohort_trainer_commit(trainer);
     cohort_loader_seek(trainer->loader, trainer->progress.epoch, trainer->progress.step_in_epoch);

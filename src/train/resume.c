@@ -107,6 +107,8 @@ static cohort_status load(cohort_trainer *trainer, const char *path)
     if (old->ways)
         cohort_text_append(&trainer->ways, "%s", old->ways);
     COHORT_TRY_DONE(status, cohort_text_status(&trainer->ways));
+    if (old->sum_way)
+        snprintf(trainer->sum_tuning.found, sizeof trainer->sum_tuning.found, "%s", old->sum_way);
     COHORT_TRY_DONE(status, cohort_private_resume(trainer, old, path));
     trainer->progress = snapshot.progress;
     trainer->progress.finished = 0;

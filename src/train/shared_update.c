@@ -205,6 +205,13 @@ static cohort_status list_pieces(cohort_shared_update *update)
     return COHORT_OK;
 }
 
+cohort_status cohort_shared_update_deal_again(cohort_shared_update *update)
+{
+    update->piece_count = 0;
+    COHORT_TRY(find_sliced(update));
+    return cohort_comm_agree(update->comm, list_pieces(update));
+}
+
 cohort_status cohort_shared_update_deal(cohort_shared_update *update, cohort_reducer *reducer,
                                         cohort_optimizer *optimizer, const cohort_tables *tables)
 {
@@ -215,8 +222,7 @@ cohort_status cohort_shared_update_deal(cohort_shared_update *update, cohort_red
     COHORT_TRY(cohort_comm_agree(update->comm, status));
     for (size_t i = 0; i < tables->count; i++)
         update->tables[i] = tables->items[i];
-    COHORT_TRY(find_sliced(update));
-    COHORT_TRY(cohort_comm_agree(update->comm, list_pieces(update)));
+    COHORT_TRY(cohort_shared_update_deal_again(update));
     cohort_optimizer_place_slots(optimizer, update->slots, update->local_rank == 0);
     return cohort_comm_node_barrier(update->comm);
 }

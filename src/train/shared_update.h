@@ -36,6 +36,9 @@ COHORT_NODISCARD cohort_status cohort_shared_update_deal(cohort_shared_update *u
                                                          cohort_optimizer *optimizer,
                                                          const cohort_tables *tables);
 
+/* Deals it anew, after the reducer's slices have changed. Collective. */
+COHORT_NODISCARD cohort_status cohort_shared_update_deal_again(cohort_shared_update *update);
+
 /* As cohort_optimizer_step, with the sums the reducer has finished; *norm is what that returns.
  * Collective over the node. */
 COHORT_NODISCARD cohort_status cohort_shared_update_step(double *norm, cohort_shared_update *update,

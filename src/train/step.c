@@ -321,9 +321,12 @@ cohort_status cohort_trainer_step(cohort_trainer *trainer)
         return fail_together(trainer, mine);
     COHORT_TRY(cohort_private_release(trainer));
     COHORT_TRY(update(trainer, batch, extras));
+    const double wait_data = cohort_loader_take_wait_seconds(trainer->loader);
+    const double seconds = cohort_clock_seconds() - started;
     trainer->wait_comm += cohort_reducer_take_wait_seconds(trainer->reducer);
-    trainer->wait_data += cohort_loader_take_wait_seconds(trainer->loader);
-    trainer->progress.epoch_seconds += cohort_clock_seconds() - started;
+    trainer->wait_data += wait_data;
+    trainer->step_seconds = seconds - wait_data;
+    trainer->progress.epoch_seconds += seconds;
     return COHORT_OK;
 }
 

@@ -41,6 +41,17 @@ typedef struct cohort_part_sums {
 /* What rides along with the gradients, in floats of the reducer's extras. */
 enum { EXTRA_LOSS, EXTRA_CORRECT, EXTRA_COUNT, EXTRA_STOP, EXTRA_FAILED };
 
+/* The ways to sum gradients, tried in turn over the first steps; see tune_sum.c. */
+typedef struct cohort_sum_tuning {
+    cohort_reducer_way ways[COHORT_REDUCER_WAYS];
+    double least[COHORT_REDUCER_WAYS]; /* seconds of a step, of the slowest rank once agreed */
+    size_t count; /* ways still in question, the first ones; 0: nothing is tried any more */
+    size_t tried;
+    size_t now, steps, rounds; /* the way under way, its steps, rounds through all */
+    double started;            /* clock */
+    char found[96];            /* what the run keeps, "" before it is known; rank 0 */
+} cohort_sum_tuning;
+
 typedef struct cohort_private cohort_private; /* see train/private.h */
 
 struct cohort_trainer {
@@ -82,10 +93,12 @@ struct cohort_trainer {
     cohort_run *run;         /* rank 0 only */
     cohort_record record;
     cohort_text folder;
+    cohort_sum_tuning sum_tuning;
     cohort_text ways; /* how layers are computed, as kept with the run; empty: by rule */
 
     /* The epoch under way: seconds this part of the run spent, and where. */
     double wait_comm, wait_data, epoch_started;
+    double step_seconds;                  /* of the last step, without waiting for data */
     double last_step, last_loss, last_lr; /* of the last step made; 0 = none */
     double ended_loss, ended_accuracy;    /* of the latest whole epoch; NaN before */
     double last_validation_loss, last_validation_accuracy;
@@ -156,6 +169,11 @@ COHORT_NODISCARD cohort_status cohort_trainer_try_run(cohort_trainer *trainer,
 COHORT_NODISCARD cohort_status cohort_trainer_choose_ways(cohort_trainer *trainer);
 /* Appends them to the record LINE, as an array of texts; nothing where there are none. */
 void cohort_trainer_record_ways(cohort_text *line, const cohort_trainer *trainer);
+/* Begins to try ways to sum gradients, or takes the one that was found before the run was resumed.
+ * Nothing where the recipe says how, or there is nothing to choose. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_begin_sum_tuning(cohort_trainer *trainer);
+/* After a step: goes on to the next way, or takes the fastest and says so. Collective. */
+COHORT_NODISCARD cohort_status cohort_trainer_tune_sum(cohort_trainer *trainer);
 /* Parameters and state of rank 0 to all. Collective. */
 COHORT_NODISCARD cohort_status cohort_trainer_share_weights(cohort_trainer *trainer);
 /* Do all ranks hold the same parameters and state? Nothing is done where verify_every is 0 or

@@ -104,6 +104,13 @@ static bool same_bits_everywhere(cohort_reducer *reducer, size_t count)
     return good;
 }
 
+/* Whether it promises the order of tree.h over all ranks. */
+static bool is_ordered(const cohort_reducer *reducer)
+{
+    return strstr(cohort_reducer_describe(reducer), "shared memory, ") ||
+           strstr(cohort_reducer_describe(reducer), "MPI messages, ");
+}
+
 static void run(cohort_reducer_mode mode, size_t bucket_bytes, size_t count, int steps,
                 const char *description)
 {
@@ -116,8 +123,7 @@ static void run(cohort_reducer_mode mode, size_t bucket_bytes, size_t count, int
     bool good = (uintptr_t)grads % 64 == 0;
     for (size_t i = 0; i < count; i++)
         good = good && grads[i] == 0;
-    bool ordered = strstr(cohort_reducer_describe(reducer), "shared memory, ") ||
-                   strstr(cohort_reducer_describe(reducer), "MPI messages, ");
+    const bool ordered = is_ordered(reducer);
     cohort_rng rng = cohort_rng_make(5, COHORT_RNG_TEST, (uint32_t)rank, count, 0);
     for (int step = 0; step < steps; step++) {
         cohort_reducer_begin(reducer);
@@ -200,6 +206,73 @@ static void sums_between_nodes(void **state)
     comm = whole;
 }
 
+/* STEPS steps, from step FIRST on; whether their sums are right to the bit. */
+static bool sums_by_way(cohort_reducer *reducer, size_t count, int first, int steps)
+{
+    cohort_rng rng = cohort_rng_make(6, COHORT_RNG_TEST, (uint32_t)rank, count, (uint64_t)first);
+    bool good = true;
+    for (int step = first; step < first + steps; step++) {
+        cohort_reducer_begin(reducer);
+        backward(reducer, count, step, &rng);
+        for (int i = 0; i < COHORT_REDUCER_EXTRAS; i++)
+            cohort_reducer_extras(reducer)[i] = (float)(rank + i);
+        assert_ok(cohort_reducer_finish(reducer));
+        good = good && sums_are_right(reducer, count, step, is_ordered(reducer));
+    }
+    return same_bits_everywhere(reducer, count) && good;
+}
+
+/* All ways in turn and back, in the middle of a run. */
+static void try_ways(cohort_reducer_mode mode, size_t count, size_t least)
+{
+    cohort_reducer *reducer;
+    cohort_reducer_way ways[COHORT_REDUCER_WAYS];
+    const cohort_reducer_config config = {.mode = mode, .bucket_bytes = 4096, .timeout = 60};
+    assert_ok(cohort_reducer_create(&reducer, comm, &config, count));
+    const float *grads = cohort_reducer_grads(reducer);
+    const size_t way_count = cohort_reducer_ways(ways, reducer);
+    bool good = way_count >= least && ways[0].bucket_bytes == 4096 && !ways[0].is_late;
+    bool is_told = sums_by_way(reducer, count, 0, 1);
+    int step = 1;
+    for (size_t i = 0; i <= way_count; i++, step += 2) {
+        const cohort_reducer_way way = ways[(i + 1) % way_count];
+        assert_ok(cohort_reducer_choose(reducer, way));
+        is_told =
+            is_told &&
+            (way.is_late == (strstr(cohort_reducer_describe(reducer), ", after backward") != NULL));
+        good = sums_by_way(reducer, count, step, 2) && good;
+    }
+    assert_all(good && is_told && cohort_reducer_grads(reducer) == grads);
+    cohort_reducer_destroy(reducer);
+}
+
+static void ways_keep_the_bits(void **state)
+{
+    (void)state;
+    cohort_comm *whole = comm;
+    const size_t all = size > 1 ? COHORT_REDUCER_WAYS : 1;
+    try_ways(COHORT_REDUCER_AUTO, 20001, all);
+    try_ways(COHORT_REDUCER_MESSAGES, 20001, all);
+    try_ways(COHORT_REDUCER_AUTO, 300, 1); /* a single bucket */
+    for (int node_size = 1; node_size <= 3 && size > node_size; node_size++) {
+        char text[8];
+        snprintf(text, sizeof text, "%d", node_size);
+        setenv("COHORT_TEST_NODE_SIZE", text, 1);
+        assert_ok(cohort_comm_start(&comm));
+        try_ways(COHORT_REDUCER_AUTO, 20001, all);
+        cohort_comm_close(comm);
+    }
+    unsetenv("COHORT_TEST_NODE_SIZE");
+    comm = whole;
+    /* The bits of MPI's own sums follow the size of a bucket. */
+    cohort_reducer *reducer;
+    cohort_reducer_way ways[COHORT_REDUCER_WAYS];
+    const cohort_reducer_config config = {.mode = COHORT_REDUCER_MPI, .bucket_bytes = 4096};
+    assert_ok(cohort_reducer_create(&reducer, comm, &config, 70001));
+    assert_int_equal(cohort_reducer_ways(ways, reducer), 1);
+    cohort_reducer_destroy(reducer);
+}
+
 static void times_itself(void **state)
 {
     (void)state;
@@ -276,6 +349,7 @@ int main(void)
         cmocka_unit_test(many_steps),
         cmocka_unit_test(falls_back_when_memory_is_short),
         cmocka_unit_test(sums_between_nodes),
+        cmocka_unit_test(ways_keep_the_bits),
         cmocka_unit_test(times_itself),
         cmocka_unit_test(names_the_rank_that_does_not_come),
     };

@@ -1,0 +1,1 @@
+cohort_unit_test(pieces SOURCES test_pieces.c)
