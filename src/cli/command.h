@@ -28,6 +28,21 @@ typedef struct cohort_command {
 #include "cli/commands.def"
 #undef X
 
+enum {
+    COHORT_COMMAND_COUNT = 0
+#define X(name) +1
+#include "cli/commands.def"
+#undef X
+};
+
+/* What the program is, in a line. */
+#define COHORT_ABOUT "trains neural networks data-parallel on CPU clusters"
+
+/* All of them, in the order of commands.def. */
+extern const cohort_command *const cohort_commands[COHORT_COMMAND_COUNT];
+/* NULL if there is none of that name. */
+const cohort_command *cohort_command_find(const char *name);
+
 enum { COHORT_RESTARTS_MAX = 1000 }; /* of `train --restarts` */
 
 /* The help text of COMMAND. */

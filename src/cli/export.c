@@ -5,7 +5,7 @@
 #include "train/job.h"
 
 static const cohort_option options[] = {
-    {"format", "NAME", "safetensors, npz, keras, onnx or c", false},
+    {"format", "safetensors|npz|keras|onnx|c", "the tool that is to read it (see above)", false},
     {"output", "FILE", "the file to write; replaced when it is complete", false},
 };
 

@@ -11,73 +11,31 @@
 #include "cli/command.h"
 #include "cli/job_output.h"
 #include "cli/supervise.h"
+#include "cli/version.h"
 #include "comm/lookout.h"
-#include "data/listing.h"
-#include "kernel/conv.h"
-#include "kernel/gemm.h"
 #include "nn/model.h"
 #include "recipe/recipe.h"
 
-static const cohort_command *const commands[] = {
-#define X(name) &cohort_command_##name,
-#include "cli/commands.def"
-#undef X
-};
-enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
-
 static void print_overview(FILE *out)
 {
-    fputs("cohort " COHORT_VERSION ": trains neural networks data-parallel on CPU clusters\n\n"
+    fputs("cohort " COHORT_VERSION ": " COHORT_ABOUT "\n\n"
           "usage: cohort COMMAND …        alone, under mpirun -n R, or under srun\n\n",
           out);
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    for (size_t i = 0; i < COHORT_COMMAND_COUNT; i++)
+        fprintf(out, "  %-10s %s\n", cohort_commands[i]->name, cohort_commands[i]->summary);
     fputs("\n  help COMMAND     how to use a command\n"
           "  help recipe      every key a recipe knows\n"
-          "  --version        version and libraries\n",
+          "  --version        version, libraries and build\n",
           out);
-}
-
-void cohort_cli_print_command(FILE *out, const cohort_command *command)
-{
-    cohort_text text = {0};
-    cohort_text_append(&text, "usage: cohort %s %s\n\n%s.\n", command->name, command->usage,
-                       command->summary);
-    if (command->details)
-        cohort_text_append(&text, "\n%s\n", command->details);
-    if (command->option_count) {
-        cohort_text_append(&text, "\noptions:\n");
-        cohort_options_help(&text, command->options, command->option_count);
-    }
-    if (!text.failed)
-        fputs(text.data, out);
-    cohort_text_clear(&text);
-}
-
-static void print_version(void)
-{
-    char mpi[256], hdf5[64], dnnl[64];
-    cohort_comm_library(mpi, sizeof mpi);
-    cohort_data_library(hdf5, sizeof hdf5);
-    cohort_conv_library(dnnl, sizeof dnnl);
-    printf("cohort " COHORT_VERSION "\n%s\n%s\n%s\n%s\n", mpi, cohort_gemm_library(), hdf5, dnnl);
-}
-
-static const cohort_command *find(const char *name)
-{
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (strcmp(commands[i]->name, name) == 0)
-            return commands[i];
-    return NULL;
 }
 
 static cohort_status unknown(const char *name)
 {
-    const char *names[COMMAND_COUNT + 1];
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        names[i] = commands[i]->name;
-    names[COMMAND_COUNT] = "help";
-    const char *nearest = cohort_nearest_word(name, names, COMMAND_COUNT + 1);
+    const char *names[COHORT_COMMAND_COUNT + 1];
+    for (size_t i = 0; i < COHORT_COMMAND_COUNT; i++)
+        names[i] = cohort_commands[i]->name;
+    names[COHORT_COMMAND_COUNT] = "help";
+    const char *nearest = cohort_nearest_word(name, names, COHORT_COMMAND_COUNT + 1);
     if (nearest)
         return COHORT_FAIL(COHORT_USAGE, "there is no command '%s'; did you mean '%s'?", name,
                            nearest);
@@ -99,7 +57,7 @@ static cohort_status help(int argc, char **argv)
         cohort_text_clear(&text);
         return status;
     }
-    const cohort_command *command = find(argv[2]);
+    const cohort_command *command = cohort_command_find(argv[2]);
     if (!command)
         return unknown(argv[2]);
     if (command->run_raw) {
@@ -245,10 +203,10 @@ int main(int argc, char **argv)
     if (strcmp(name, "--version") == 0) {
         if (!cohort_cli_is_speaker(NULL))
             return 0;
-        print_version();
+        cohort_cli_print_version(stdout);
         return finish(NULL, COHORT_OK);
     }
-    const cohort_command *command = find(name);
+    const cohort_command *command = cohort_command_find(name);
     if (!command)
         return finish(NULL, unknown(name));
     if (command->run_outside)

@@ -246,9 +246,19 @@ cohort_status cohort_options_positionals(const cohort_options *parsed, size_t le
 
 enum { HELP_COLUMNS = 80, NAME_COLUMNS_MAX = 30 };
 
+/* Characters of a UTF-8 text, one a column. */
+static size_t columns_of(const char *text)
+{
+    size_t columns = 0;
+    for (; *text; text++)
+        columns += (*text & 0xC0) != 0x80;
+    return columns;
+}
+
 static size_t name_columns(const cohort_option *option)
 {
-    return 4 + strlen(option->name) + (option->value_name ? 1 + strlen(option->value_name) : 0);
+    return 4 + columns_of(option->name) +
+           (option->value_name ? 1 + columns_of(option->value_name) : 0);
 }
 
 /* One option: name and value, then the help wrapped into the columns right of COLUMN. */
@@ -264,8 +274,10 @@ static void help_line(cohort_text *text, const cohort_option *option, size_t col
     cohort_text_append(text, "%*s", (int)(column - used), "");
     used = column;
     for (const char *word = option->help; *word;) {
-        size_t length = strcspn(word, " ");
-        if (used > column && used + 1 + length > HELP_COLUMNS) {
+        size_t length = strcspn(word, " "), columns = 0;
+        for (size_t i = 0; i < length; i++)
+            columns += (word[i] & 0xC0) != 0x80;
+        if (used > column && used + 1 + columns > HELP_COLUMNS) {
             cohort_text_append(text, "\n%*s", (int)column, "");
             used = column;
         } else if (used > column) {
@@ -273,7 +285,7 @@ static void help_line(cohort_text *text, const cohort_option *option, size_t col
             used++;
         }
         cohort_text_append_bytes(text, word, length);
-        used += length;
+        used += columns;
         word += length + strspn(word + length, " ");
     }
     cohort_text_append(text, "\n");

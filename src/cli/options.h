@@ -12,10 +12,12 @@
 
 /* One line of a subcommand's table; tables are static. */
 typedef struct cohort_option {
-    const char *name;       /* "output", written --output */
-    const char *value_name; /* "FILE"; NULL: a flag, which takes no value */
-    const char *help;       /* one sentence without a full stop; wrapped when long */
-    bool repeatable;        /* else giving it twice is an error */
+    const char *name; /* "output", written --output */
+    const char
+        *value_name;  /* NULL: a flag, which takes no value. "onnx|c" lists the words to choose
+                         from; else cli/manual/kind.c tells from "FILE.h5" how to complete it */
+    const char *help; /* one sentence without a full stop; wrapped when long */
+    bool repeatable;  /* else giving it twice is an error */
 } cohort_option;
 
 /* What was given. Strings are borrowed from argv, the table from the caller. */

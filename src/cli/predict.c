@@ -13,7 +13,7 @@
 enum { BATCH = 64 };
 
 static const cohort_option options[] = {
-    {"output", "OUT", "the file to write, .h5 or .csv", false},
+    {"output", "OUT.{h5,csv}", "the file to write, HDF5 or a table", false},
     {"split", "GROUP", "the group to read (default: the recipe's test group)", false},
 };
 

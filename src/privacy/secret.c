@@ -74,3 +74,8 @@ void cohort_secret_wipe(void *bytes, size_t count)
 {
     sodium_memzero(bytes, count);
 }
+
+const char *cohort_secret_library(void)
+{
+    return sodium_version_string();
+}

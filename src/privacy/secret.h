@@ -46,4 +46,7 @@ void cohort_secret_words(uint64_t *words, const cohort_secret *secret, uint64_t 
 /* Overwrites what was secret. */
 void cohort_secret_wipe(void *bytes, size_t count);
 
+/* "1.0.18", of libsodium. */
+const char *cohort_secret_library(void);
+
 #endif

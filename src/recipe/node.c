@@ -5,6 +5,8 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "recipe/recipe.h"
+
 /* Bounds on hostile text; a recipe of a thousand layers stays far below them. */
 enum {
     MAX_BYTES = COHORT_RECIPE_MAX_BYTES,
@@ -299,4 +301,9 @@ cohort_status cohort_node_parse(cohort_node **out, cohort_arena *arena, const ch
     if (status != COHORT_OK)
         *out = NULL;
     return status;
+}
+
+const char *cohort_recipe_library(void)
+{
+    return yaml_get_version_string();
 }

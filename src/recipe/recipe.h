@@ -271,6 +271,30 @@ COHORT_NODISCARD cohort_status cohort_recipe_write(cohort_text *text, const coho
 /* Appends the reference of all keys and layers for `cohort help recipe`. */
 void cohort_recipe_help(cohort_text *text, cohort_layer_catalog layers);
 
+/* What that reference says before the keys and before the layers. */
+extern const char cohort_recipe_about[], cohort_recipe_layers_about[];
+
+/* One key, or one of the variants a key offers (a layer, a loss), in that reference. Texts are
+ * valid during the visit only. */
+typedef struct cohort_outline_line {
+    const char *name;
+    const char
+        *path; /* what --set calls it: "optimizer.lr"; "" of a variant and what is in lists */
+    const char *type; /* "count at least 1"; "" of sections and variants */
+    const char *help;
+    const char *note;          /* "[required]", the default in brackets, or "" */
+    const char *const *values; /* words it may be, NULL-terminated; NULL if there are others */
+    size_t depth;              /* sections and variants it is in */
+    bool is_variant, is_layer; /* is_layer: a layer type or a key of one */
+} cohort_outline_line;
+
+/* Calls VISIT for each line of the reference in its order. */
+void cohort_recipe_outline(void (*visit)(void *context, const cohort_outline_line *line),
+                           void *context, cohort_layer_catalog layers);
+
+/* "0.2.5", of libyaml. */
+const char *cohort_recipe_library(void);
+
 /* Replaces data.file by PATH (copied), once it has been found. */
 COHORT_NODISCARD cohort_status cohort_recipe_set_data_file(cohort_recipe *recipe, const char *path);
 

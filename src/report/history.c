@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "report/page.h"
 
 enum { RECIPE_MAX = 16 << 20 };
 static const size_t metrics_max = (size_t)1 << 31;
@@ -183,4 +184,9 @@ void cohort_series_clear(cohort_series *series)
     cohort_free(series->x);
     cohort_free(series->y);
     *series = (cohort_series){0};
+}
+
+const char *cohort_report_library(void)
+{
+    return jansson_version_str();
 }

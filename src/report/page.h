@@ -19,4 +19,7 @@ COHORT_NODISCARD cohort_status cohort_report_write(const char *output, const cha
                                                    size_t count,
                                                    const cohort_report_options *options);
 
+/* "2.14", of jansson. */
+const char *cohort_report_library(void);
+
 #endif

@@ -6,19 +6,33 @@
 
 #include "cli/convert/format.h"
 
-static const cohort_format *const formats[] = {
-    &cohort_format_idx,    &cohort_format_cifar10, &cohort_format_csv,
-    &cohort_format_text,   &cohort_format_chars,   &cohort_format_digits,
-    &cohort_format_images, &cohort_format_npz,     &cohort_format_hdf5,
+const cohort_format *const cohort_formats[] = {
+    &cohort_format_idx,    &cohort_format_cifar10,
+    &cohort_format_csv,    &cohort_format_text,
+    &cohort_format_chars,  &cohort_format_digits,
+    &cohort_format_images, &cohort_format_npz,
+    &cohort_format_hdf5,   NULL,
 };
-enum { FORMAT_COUNT = sizeof formats / sizeof *formats };
+enum { FORMAT_COUNT = sizeof cohort_formats / sizeof *cohort_formats - 1 };
 
 static const cohort_option common[] = {
     {"output", "FILE.h5", "the dataset to write; replaced when it is complete", false},
     {"compress", "LEVEL", "gzip level of x from 0 (none, the default: fastest to train from) to 9",
      false},
 };
-enum { COMMON_COUNT = sizeof common / sizeof *common, OPTION_MAX = 32 };
+enum { COMMON_COUNT = sizeof common / sizeof *common };
+
+cohort_status cohort_format_options(cohort_option table[COHORT_FORMAT_OPTIONS_MAX], size_t *count,
+                                    const cohort_format *format)
+{
+    *count = format->option_count + COMMON_COUNT;
+    COHORT_REQUIRE(*count <= COHORT_FORMAT_OPTIONS_MAX, COHORT_INTERNAL,
+                   "format %s has too many options", format->name);
+    if (format->option_count)
+        memcpy(table, format->options, format->option_count * sizeof *table);
+    memcpy(table + format->option_count, common, sizeof common);
+    return COHORT_OK;
+}
 
 cohort_status cohort_format_compression(int *level, const cohort_options *options)
 {
@@ -56,7 +70,7 @@ static cohort_status print_overview(void)
     printf("usage: cohort convert FORMAT … --output FILE.h5\n\n"
            "Converts datasets into HDF5 files to train from. Formats:\n\n");
     for (size_t i = 0; i < FORMAT_COUNT; i++)
-        printf("  %-8s %s\n", formats[i]->name, formats[i]->summary);
+        printf("  %-8s %s\n", cohort_formats[i]->name, cohort_formats[i]->summary);
     printf("\ncohort convert FORMAT --help shows the options of a format.\n");
     return COHORT_OK;
 }
@@ -79,9 +93,9 @@ static cohort_status find_format(const cohort_format **out, const char *name)
 {
     const char *names[FORMAT_COUNT];
     for (size_t i = 0; i < FORMAT_COUNT; i++) {
-        names[i] = formats[i]->name;
+        names[i] = cohort_formats[i]->name;
         if (strcmp(names[i], name) == 0) {
-            *out = formats[i];
+            *out = cohort_formats[i];
             return COHORT_OK;
         }
     }
@@ -136,13 +150,9 @@ cohort_status cohort_cli_convert(int argc, char **argv)
         return print_overview();
     const cohort_format *format = NULL;
     COHORT_TRY(find_format(&format, argv[1]));
-    cohort_option table[OPTION_MAX];
-    const size_t count = format->option_count + COMMON_COUNT;
-    COHORT_REQUIRE(count <= OPTION_MAX, COHORT_INTERNAL, "format %s has too many options",
-                   format->name);
-    if (format->option_count)
-        memcpy(table, format->options, format->option_count * sizeof *table);
-    memcpy(table + format->option_count, common, sizeof common);
+    cohort_option table[COHORT_FORMAT_OPTIONS_MAX];
+    size_t count;
+    COHORT_TRY(cohort_format_options(table, &count, format));
 
     char command[64];
     char **arguments = malloc((size_t)argc * sizeof *arguments);

@@ -22,6 +22,14 @@ extern const cohort_format cohort_format_idx, cohort_format_cifar10, cohort_form
     cohort_format_text, cohort_format_chars, cohort_format_digits, cohort_format_images,
     cohort_format_npz, cohort_format_hdf5;
 
+/* All of them, in the order in which `cohort convert --help` lists them; NULL ends the list. */
+extern const cohort_format *const cohort_formats[];
+
+enum { COHORT_FORMAT_OPTIONS_MAX = 32 };
+/* TABLE[0, *count) = FORMAT's options, then those that every format has. */
+COHORT_NODISCARD cohort_status cohort_format_options(cohort_option table[COHORT_FORMAT_OPTIONS_MAX],
+                                                     size_t *count, const cohort_format *format);
+
 /* The DEFLATE level asked for by --compress, an option of every format. */
 COHORT_NODISCARD cohort_status cohort_format_compression(int *level, const cohort_options *options);
 /* --seed, for the formats that list it. */

@@ -161,7 +161,8 @@ static cohort_status run(cohort_writer *writer, const cohort_options *options)
 static const cohort_option options[] = {
     {"size", "PIXELS", "resize to PIXELS x PIXELS, or HEIGHTxWIDTH (default: all are of one size)",
      false},
-    {"fit", "HOW", "stretch (default), or crop: keep proportions and take the middle", false},
+    {"fit", "stretch|crop", "stretch (default), or crop: keep proportions and take the middle",
+     false},
     {"grey", NULL, "one channel, the luminance (default: red, green, blue)", false},
     {"skip-damaged", NULL, "leave out files that cannot be read and say how many", false},
     COHORT_SPLIT_OPTIONS,

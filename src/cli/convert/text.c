@@ -194,10 +194,11 @@ done:
 }
 
 static const cohort_option options[] = {
-    {"tokens", "TYPE", "words (default), or parts of words: wordpiece or bpe", false},
+    {"tokens", "words|wordpiece|bpe", "words (default), or parts of words: wordpiece or bpe",
+     false},
     {"vocabulary", "N", "tokens at most, the special ones included (default: 20000)", false},
     {"length", "N", "tokens of a row (default: 200)", false},
-    {"keep", "END", "of a longer text: tail (default) or head", false},
+    {"keep", "tail|head", "of a longer text: tail (default) or head", false},
     {"ngrams", "N", "2: frequent pairs of words are tokens too (default: 1)", false},
     {"punctuation", NULL, "marks count as words of one character", false},
     {"mask-token", NULL, "token 2 is [mask], for masked pre-training", false},
