@@ -13,6 +13,30 @@ libdir=$work/$(dirname "$(find root -name libcohort.so)")
 for file in cohort.h net.h arrays.h train.h status.h cohort.f90; do
     [ -e root/include/cohort/$file ] || wrong "include/cohort/$file was not installed"
 done
+for command in $("$COHORT" help | sed -n 's/^  \([a-z]*\)  *[A-Z].*/\1/p' | grep -v '^help$'); do
+    page=root/share/man/man1/cohort-$command.1.gz
+    [ -e "$page" ] || wrong "no manual page for $command was installed"
+    ! command -v mandoc >/dev/null || zcat "$page" | mandoc -T lint -W warning >lint ||
+        wrong "the manual page of $command: $(head -n 1 lint)"
+done
+zcat root/share/man/man5/cohort-recipe.5.gz | grep -q weight_decay || wrong 'cohort-recipe(5) lacks keys'
+for file in bash-completion/completions/cohort zsh/site-functions/_cohort fish/vendor_completions.d/cohort.fish; do
+    grep -q safetensors "root/share/$file" || wrong "share/$file knows no formats"
+done
+if command -v fish >/dev/null; then
+    HOME=$work fish -c 'source root/share/fish/vendor_completions.d/cohort.fish
+        complete -C "cohort export --format s"; complete -C "cohort ev"' >words 2>&1
+    grep -q '^safetensors' words && grep -q '^eval' words || wrong "fish completes $(cat words)"
+fi
+if [ -e /usr/share/bash-completion/bash_completion ]; then
+    bash -c 'source /usr/share/bash-completion/bash_completion
+        source root/share/bash-completion/completions/cohort
+        COMP_WORDS=(cohort export --format s) COMP_CWORD=3 COMP_LINE="cohort export --format s"
+        COMP_POINT=${#COMP_LINE} COMP_TYPE=9
+        $(complete -p cohort | sed "s/.*-F \([^ ]*\).*/\1/") cohort s --format
+        echo "${COMPREPLY[*]}"' >words 2>&1
+    [ "$(tr -d ' ' <words)" = safetensors ] || wrong "bash completes $(cat words)"
+fi
 [ -e root/share/cohort/recipes/xor.yaml ] || wrong 'no recipes were installed'
 
 cat >use.c <<'C'
@@ -72,4 +96,6 @@ C
         cmake --build consumer/build
 } >cmake.log 2>&1 ||
     wrong "a program does not build by find_package: $(tail -n 5 cmake.log)"
+cmake -P "$BUILD/uninstall.cmake" >uninstall.log 2>&1 || wrong "uninstall: $(tail -n 3 uninstall.log)"
+[ -z "$(find root ! -type d)" ] || wrong "uninstall left $(find root ! -type d | head -n 3)"
 finish
