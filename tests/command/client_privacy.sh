@@ -33,9 +33,11 @@ weights() { # FILE: the first layer's numbers, one a line
 rounds() { # FOLDER
     sed -n '/"event":"round"/{s/,"seconds".*//p;}' "$1/metrics.jsonl"
 }
-for count in 1 2 3; do
+for count in 1 2 3 7; do
     works $count train dp.yaml --run seed$count --quiet --set privacy.testing_seed=3
     rounds seed$count >seed$count/rounds
+    "$COHORT" export seed$count/checkpoints/last.h5 --format safetensors --output seed$count.safetensors >/dev/null
+    cmp -s seed1.safetensors seed$count.safetensors || wrong "other weights on $count ranks"
     cmp -s seed1/rounds seed$count/rounds || wrong "other figures on $count ranks"
     [ "$(wc -l <seed$count/rounds)" = 5 ] || wrong "not 5 rounds on $count ranks"
 done
