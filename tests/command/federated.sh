@@ -59,7 +59,7 @@ bits() { # NAME RANKS OPTION…
 }
 bits plain '1 2 3 7'
 bits kept '1 3' --set federated.strategy=scaffold --set federated.batch_norm=local
-bits quantized '1 3 7' --set federated.compression=quantize
+bits quantized '1 7' --set federated.compression=quantize
 bits largest '1 2' --set federated.compression=top_k
 bits robust '1 3' --set federated.strategy=trimmed_mean --set federated.partition=iid
 # Threads change nothing either.
