@@ -258,6 +258,14 @@ cohort_status cohort_client_unpack(real *update, const cohort_exchange *exchange
     return COHORT_OK;
 }
 
+void cohort_client_add(uint64_t *sums, const cohort_exchange *exchange, const cohort_fixed *fixed,
+                       const real *update, uint64_t weight)
+{
+    const size_t weighted = exchange->params + exchange->state;
+    cohort_fixed_add(sums, fixed, update, weighted, weight);
+    cohort_fixed_add(sums + weighted, fixed, update + weighted, exchange->control, 1);
+}
+
 cohort_status cohort_client_train(cohort_client_result *result, unsigned char *payload,
                                   cohort_client *client, cohort_client_store *store,
                                   const cohort_client_task *task, const cohort_fixed *fixed)

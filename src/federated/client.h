@@ -75,5 +75,9 @@ size_t cohort_client_payload_bytes(const cohort_exchange *exchange,
 COHORT_NODISCARD cohort_status cohort_client_unpack(real *update, const cohort_exchange *exchange,
                                                     const cohort_compression *compression,
                                                     const unsigned char *payload);
+/* SUMS [exchange.count] += UPDATE with WEIGHT. Control variates count every client alike, whatever
+ * its rows (Karimireddy et al. 2020). */
+void cohort_client_add(uint64_t *sums, const cohort_exchange *exchange, const cohort_fixed *fixed,
+                       const real *update, uint64_t weight);
 
 #endif

@@ -11,14 +11,10 @@ uint64_t cohort_federated_weight(const cohort_federated *federated,
     return federated->how->weighting == COHORT_WEIGHT_UNIFORM ? 1 : (uint64_t)result->rows;
 }
 
-/* Control variates count every client alike, whatever its rows (Karimireddy et al. 2020). */
 void cohort_federated_add(cohort_federated *federated, uint64_t weight)
 {
-    const cohort_exchange *exchange = &federated->exchange;
-    const size_t weighted = exchange->params + exchange->state;
-    cohort_fixed_add(federated->sums, &federated->fixed, federated->update, weighted, weight);
-    cohort_fixed_add(federated->sums + weighted, &federated->fixed, federated->update + weighted,
-                     exchange->control, 1);
+    cohort_client_add(federated->sums, &federated->exchange, &federated->fixed, federated->update,
+                      weight);
 }
 
 static void take_mean(cohort_federated *federated)

@@ -7,38 +7,11 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/rng.h"
-#include "federated/deploy_private.h"
+#include "federated/coordinate_private.h"
+#include "federated/secure.h"
 
 /* Seconds between signs of life, and that clients get to say goodbye. */
 static const double ALIVE_INTERVAL = 2, GOODBYE_TIME = 10;
-
-typedef enum member_state {
-    MEMBER_STARTING,
-    MEMBER_JOINED,
-    MEMBER_GONE, /* its process has ended */
-    MEMBER_LEFT  /* has said goodbye */
-} member_state;
-
-/* Client k is rank k + 1. */
-typedef struct member {
-    member_state state;
-    uint64_t rows;
-} member;
-
-typedef struct cohort_deployment {
-    cohort_comm *job, *alone; /* all ranks; this one */
-    cohort_mail *mail;
-    size_t count; /* clients */
-    member *members;
-    size_t *available; /* [count] scratch */
-    size_t wanted;     /* updates of a round */
-    double next_alive;
-} cohort_deployment;
-
-static int rank_of(size_t client)
-{
-    return (int)client + 1;
-}
 
 static double round_timeout(const cohort_federated *federated)
 {
@@ -56,7 +29,7 @@ static void tell(cohort_deployment *deployment, size_t client, const cohort_lett
         snprintf((char *)parcel->data + COHORT_FEDERATED_HEADER_BYTES, COHORT_LETTER_TEXT, "%s",
                  text);
     if (status == COHORT_OK)
-        status = cohort_mail_send(deployment->mail, rank_of(client), parcel);
+        status = cohort_mail_send(deployment->mail, cohort_deployment_rank(client), parcel);
     if (status != COHORT_OK)
         cohort_error_clear();
     cohort_parcel_release(parcel);
@@ -71,15 +44,17 @@ static void look_after(cohort_deployment *deployment)
         return;
     deployment->next_alive = now + ALIVE_INTERVAL;
     for (size_t k = 0; k < deployment->count; k++) {
-        member *at = &deployment->members[k];
+        cohort_member *at = &deployment->members[k];
         if (at->state == MEMBER_GONE || at->state == MEMBER_LEFT)
             continue;
-        if (cohort_mail_is_dead(deployment->mail, rank_of(k))) {
+        if (cohort_mail_is_dead(deployment->mail, cohort_deployment_rank(k))) {
             at->state = MEMBER_GONE;
-            cohort_log(COHORT_LOG_WARNING, "client %zu (rank %d on %s) has died", k, rank_of(k),
-                       cohort_comm_host(deployment->job, rank_of(k)));
+            cohort_log(COHORT_LOG_WARNING, "client %zu (rank %d on %s) has died", k,
+                       cohort_deployment_rank(k),
+                       cohort_comm_host(deployment->job, cohort_deployment_rank(k)));
         }
-        if (at->state != MEMBER_GONE && !cohort_mail_is_pending(deployment->mail, rank_of(k)))
+        if (at->state != MEMBER_GONE &&
+            !cohort_mail_is_pending(deployment->mail, cohort_deployment_rank(k)))
             tell(deployment, k, &alive, NULL);
     }
 }
@@ -121,27 +96,27 @@ static cohort_status take_join(cohort_federated *federated, size_t client,
                                const cohort_letter *letter, const unsigned char *data, size_t bytes)
 {
     cohort_deployment *deployment = federated->deployment;
-    member *at = &deployment->members[client];
-    const char *host = cohort_comm_host(deployment->job, rank_of(client));
+    cohort_member *at = &deployment->members[client];
+    const char *host = cohort_comm_host(deployment->job, cohort_deployment_rank(client));
     if (letter->status != COHORT_OK) {
         char text[COHORT_LETTER_TEXT] = "";
         if (bytes >= COHORT_FEDERATED_HEADER_BYTES + sizeof text)
             memcpy(text, data + COHORT_FEDERATED_HEADER_BYTES, sizeof text - 1);
         const bool known = letter->status > 0 && letter->status < COHORT_STATUS_COUNT;
         return COHORT_FAIL(known ? (cohort_status)letter->status : COHORT_PEER, "rank %d on %s: %s",
-                           rank_of(client), host, text);
+                           cohort_deployment_rank(client), host, text);
     }
     COHORT_REQUIRE(letter->vector == federated->exchange.count, COHORT_DATA,
                    "rank %d on %s: its data make a network of other size (%llu numbers, not %zu): "
                    "samples must have the same shape everywhere",
-                   rank_of(client), host, (unsigned long long)letter->vector,
+                   cohort_deployment_rank(client), host, (unsigned long long)letter->vector,
                    federated->exchange.count);
     at->state = MEMBER_JOINED;
     at->rows = letter->samples;
     return COHORT_OK;
 }
 
-static size_t count_in(const cohort_deployment *deployment, member_state state)
+static size_t count_in(const cohort_deployment *deployment, cohort_member_state state)
 {
     size_t count = 0;
     for (size_t k = 0; k < deployment->count; k++)
@@ -171,7 +146,8 @@ static cohort_status gather_members(cohort_federated *federated)
         if (deployment->members[k].state == MEMBER_STARTING)
             cohort_log(COHORT_LOG_WARNING,
                        "client %zu (rank %d on %s) has not started; the run begins without it", k,
-                       rank_of(k), cohort_comm_host(deployment->job, rank_of(k)));
+                       cohort_deployment_rank(k),
+                       cohort_comm_host(deployment->job, cohort_deployment_rank(k)));
     return COHORT_OK;
 }
 
@@ -223,12 +199,12 @@ static cohort_status coordinate(cohort_federated *federated)
     COHORT_TRY(gather_members(federated));
     COHORT_TRY(count_members(federated));
     COHORT_TRY(open_rounds(federated));
+    COHORT_TRY(cohort_federated_secure_check(federated));
     COHORT_TRY(cohort_federated_open_vectors(federated));
     federated->progress.global_batch_size = deployment->wanted;
     return cohort_mail_set_limit(
-        deployment->mail,
-        COHORT_FEDERATED_HEADER_BYTES + federated->exchange.count * sizeof(real) +
-            cohort_client_payload_bytes(&federated->exchange, &federated->compression));
+        deployment->mail, cohort_deployment_most_bytes(&federated->exchange,
+                                                       &federated->compression, deployment->count));
 }
 
 static cohort_status gather(cohort_federated *federated);
@@ -264,19 +240,21 @@ void cohort_deployment_destroy(cohort_deployment *deployment)
     cohort_comm_close(deployment->alone);
     cohort_free(deployment->members);
     cohort_free(deployment->available);
+    cohort_secure_coordinator_destroy(deployment->coordinator);
     cohort_free(deployment);
 }
 
 /* --- A round ------------------------------------------------------------------------------------
  */
 
-/* Those that have taken all that was sent to them and are not known to be dead. */
+/* Those that have taken all that was sent to them, have said something since they last owed an
+ * answer, and are not known to be dead. */
 static size_t find_available(cohort_deployment *deployment)
 {
     size_t count = 0;
     for (size_t k = 0; k < deployment->count; k++)
-        if (deployment->members[k].state == MEMBER_JOINED &&
-            !cohort_mail_is_pending(deployment->mail, rank_of(k)))
+        if (deployment->members[k].state == MEMBER_JOINED && !deployment->members[k].is_silent &&
+            !cohort_mail_is_pending(deployment->mail, cohort_deployment_rank(k)))
             deployment->available[count++] = k;
     return count;
 }
@@ -286,9 +264,19 @@ static cohort_status drain(cohort_deployment *deployment)
 {
     const unsigned char *data = NULL;
     size_t bytes = 0;
-    for (int from = 0; from >= 0;)
+    for (int from = 0; from >= 0;) {
         COHORT_TRY(cohort_mail_receive(deployment->mail, &from, &data, &bytes));
+        if (from > 0)
+            deployment->members[from - 1].is_silent = false;
+    }
     return COHORT_OK;
+}
+
+/* Clients a round cannot do without. */
+static size_t fewest(const cohort_federated *federated)
+{
+    const size_t least = cohort_federated_secure_is(federated) ? 2 : 1;
+    return federated->how->min_clients > least ? federated->how->min_clients : least;
 }
 
 cohort_status cohort_deployment_choose(cohort_federated *federated)
@@ -297,16 +285,17 @@ cohort_status cohort_deployment_choose(cohort_federated *federated)
     cohort_round *round = &federated->round;
     const cohort_trainer_options *options = &federated->options;
     const double end = cohort_clock_seconds() + round_timeout(federated);
+    const size_t least = fewest(federated);
     size_t count;
-    while ((count = find_available(deployment)) < federated->how->min_clients) {
-        COHORT_REQUIRE(cohort_clock_seconds() < end &&
-                           count_in(deployment, MEMBER_JOINED) >= federated->how->min_clients,
-                       COHORT_PEER,
-                       "round %llu: only %zu clients can be reached, fewer than "
-                       "federated.min_clients (%zu); look at the others, then run the same command "
-                       "again (the last checkpoint is kept)",
-                       (unsigned long long)federated->progress.epoch + 1, count,
-                       federated->how->min_clients);
+    while ((count = find_available(deployment)) < least) {
+        COHORT_REQUIRE(
+            cohort_clock_seconds() < end && count_in(deployment, MEMBER_JOINED) >= least,
+            COHORT_PEER,
+            "round %llu: only %zu clients can be reached, fewer than %s (%zu); look at the others, "
+            "then run the same command again (the last checkpoint is kept)",
+            (unsigned long long)federated->progress.epoch + 1, count,
+            least > federated->how->min_clients ? "a secure sum needs" : "federated.min_clients",
+            least);
         round->is_abandoned = options->should_stop && options->should_stop(options->stop_context);
         if (round->is_abandoned)
             return COHORT_OK;
@@ -327,22 +316,34 @@ cohort_status cohort_deployment_choose(cohort_federated *federated)
     return COHORT_OK;
 }
 
-static cohort_status send_model(cohort_federated *federated)
+cohort_status cohort_deployment_send(cohort_federated *federated, const cohort_letter *letter,
+                                     const void *vector, size_t bytes, const bool *who)
 {
-    const cohort_round *round = &federated->round;
-    const size_t bytes = federated->exchange.count * sizeof(real);
-    const cohort_letter letter = {.kind = COHORT_LETTER_TRAIN,
-                                  .round = federated->progress.epoch,
-                                  .limit = federated->fixed.limit,
-                                  .scale = federated->fixed.scale};
+    cohort_round *round = &federated->round;
     cohort_parcel *parcel = NULL;
-    COHORT_TRY(cohort_letter_create(&parcel, &letter, bytes));
-    memcpy(parcel->data + COHORT_FEDERATED_HEADER_BYTES, federated->global, bytes);
     cohort_status status = COHORT_OK;
-    for (size_t i = 0; i < round->count && status == COHORT_OK; i++)
-        status = cohort_mail_send(federated->deployment->mail, rank_of(round->clients[i]), parcel);
+    COHORT_TRY(cohort_letter_create(&parcel, letter, bytes));
+    memcpy(parcel->data + COHORT_FEDERATED_HEADER_BYTES, vector, bytes);
+    for (size_t i = 0; i < round->count && status == COHORT_OK; i++) {
+        if (who && !who[i])
+            continue;
+        status = cohort_mail_send(federated->deployment->mail,
+                                  cohort_deployment_rank(round->clients[i]), parcel);
+        round->bytes_down += (double)parcel->bytes;
+    }
     cohort_parcel_release(parcel);
     return status;
+}
+
+cohort_status cohort_deployment_send_model(cohort_federated *federated, const bool *who)
+{
+    const cohort_letter letter = {.kind = COHORT_LETTER_TRAIN,
+                                  .round = federated->progress.epoch,
+                                  .attempt = federated->deployment->attempt,
+                                  .limit = federated->fixed.limit,
+                                  .scale = federated->fixed.scale};
+    return cohort_deployment_send(federated, &letter, federated->global,
+                                  federated->exchange.count * sizeof(real), who);
 }
 
 /* What is wrong with an update, seen from here: nothing a client says is believed. Leaves it
@@ -368,63 +369,70 @@ static cohort_dropped examine(cohort_federated *federated, size_t index,
                                               federated->exchange.count);
 }
 
-/* One message during the round. */
-static void take_update(cohort_federated *federated, int from, const unsigned char *data,
-                        size_t bytes)
+static void take_update(cohort_federated *federated, size_t index, const cohort_letter *letter,
+                        const unsigned char *payload, size_t bytes)
 {
     cohort_round *round = &federated->round;
-    cohort_letter letter;
-    size_t index = 0;
-    if (from < 1 || !cohort_letter_read(&letter, data, bytes) ||
-        letter.kind != COHORT_LETTER_UPDATE || letter.round != federated->progress.epoch)
-        return;
-    while (index < round->count && round->clients[index] != (size_t)from - 1)
-        index++;
-    if (index == round->count || round->dropped[index] != COHORT_DROPPED_SILENT ||
-        letter.result.stopped > 0)
+    if (round->dropped[index] != COHORT_DROPPED_SILENT || letter->result.stopped > 0)
         return; /* told to stop by itself: it has no update */
-    round->bytes_up += (double)bytes;
-    round->dropped[index] =
-        (int)examine(federated, index, &letter.result, data + COHORT_FEDERATED_HEADER_BYTES,
-                     bytes - COHORT_FEDERATED_HEADER_BYTES);
+    round->dropped[index] = (int)examine(federated, index, &letter->result, payload, bytes);
     if (round->dropped[index] != COHORT_DROPPED_NOT)
         return;
-    round->results[index] = letter.result;
+    round->results[index] = letter->result;
     round->kept++;
     if (federated->all)
         memcpy(federated->all[index], federated->update, federated->exchange.count * sizeof(real));
     else
-        cohort_federated_add(federated, cohort_federated_weight(federated, &letter.result));
+        cohort_federated_add(federated, cohort_federated_weight(federated, &letter->result));
+}
+
+static bool lacks_update(const cohort_federated *federated, size_t index)
+{
+    return federated->round.kept < federated->deployment->wanted &&
+           federated->round.dropped[index] == COHORT_DROPPED_SILENT;
+}
+
+/* Hands on one message if it is what the round waits for. */
+static void deliver(cohort_federated *federated, const cohort_listener *listener, int from,
+                    const unsigned char *data, size_t bytes)
+{
+    cohort_deployment *deployment = federated->deployment;
+    cohort_round *round = &federated->round;
+    cohort_letter letter;
+    size_t index = 0;
+    if (from < 1)
+        return;
+    deployment->members[from - 1].is_silent = false;
+    if (!cohort_letter_read(&letter, data, bytes) || letter.kind != (uint32_t)listener->kind ||
+        letter.round != federated->progress.epoch || letter.attempt != deployment->attempt)
+        return;
+    while (index < round->count && round->clients[index] != (size_t)from - 1)
+        index++;
+    if (index == round->count)
+        return;
+    round->bytes_up += (double)bytes;
+    listener->take(federated, index, &letter, data + COHORT_FEDERATED_HEADER_BYTES,
+                   bytes - COHORT_FEDERATED_HEADER_BYTES);
 }
 
 /* Whether somebody may still answer. */
-static bool is_waiting(const cohort_federated *federated)
+static bool is_waiting(const cohort_federated *federated, const cohort_listener *listener)
 {
     const cohort_round *round = &federated->round;
-    if (round->kept >= federated->deployment->wanted)
-        return false;
     for (size_t i = 0; i < round->count; i++)
-        if (round->dropped[i] == COHORT_DROPPED_SILENT &&
+        if (listener->lacks(federated, i) &&
             federated->deployment->members[round->clients[i]].state == MEMBER_JOINED)
             return true;
     return false;
 }
 
-static cohort_status gather(cohort_federated *federated)
+cohort_status cohort_deployment_listen(cohort_federated *federated, const cohort_listener *listener)
 {
     cohort_deployment *deployment = federated->deployment;
     const cohort_trainer_options *options = &federated->options;
     cohort_round *round = &federated->round;
-    const double started = cohort_clock_seconds(), end = started + round_timeout(federated);
-    if (round->is_abandoned)
-        return COHORT_OK;
-    memset(federated->sums, 0, federated->exchange.count * sizeof *federated->sums);
-    memset(round->results, 0, round->count * sizeof *round->results);
-    for (size_t i = 0; i < round->count; i++)
-        round->dropped[i] = COHORT_DROPPED_SILENT;
-    COHORT_TRY(drain(deployment));
-    COHORT_TRY(send_model(federated));
-    while (is_waiting(federated) && cohort_clock_seconds() < end) {
+    const double end = cohort_clock_seconds() + round_timeout(federated);
+    while (is_waiting(federated, listener) && cohort_clock_seconds() < end) {
         const unsigned char *data = NULL;
         size_t bytes = 0;
         int from = -1;
@@ -436,13 +444,45 @@ static cohort_status gather(cohort_federated *federated)
         if (from < 0)
             cohort_mail_idle(deployment->mail);
         else
-            take_update(federated, from, data, bytes);
+            deliver(federated, listener, from, data, bytes);
     }
-    for (size_t i = 0; i < round->count && round->kept >= deployment->wanted; i++)
+    for (size_t i = 0; i < round->count; i++)
+        if (listener->lacks(federated, i))
+            deployment->members[round->clients[i]].is_silent = true;
+    return COHORT_OK;
+}
+
+cohort_status cohort_deployment_begin_round(cohort_federated *federated)
+{
+    cohort_round *round = &federated->round;
+    round->kept = 0;
+    federated->deployment->attempt++;
+    memset(federated->sums, 0, federated->exchange.count * sizeof *federated->sums);
+    memset(round->results, 0, round->count * sizeof *round->results);
+    for (size_t i = 0; i < round->count; i++)
+        round->dropped[i] = COHORT_DROPPED_SILENT;
+    return drain(federated->deployment);
+}
+
+static cohort_status gather_plain(cohort_federated *federated)
+{
+    const cohort_listener updates = {COHORT_LETTER_UPDATE, take_update, lacks_update};
+    COHORT_TRY(cohort_deployment_begin_round(federated));
+    COHORT_TRY(cohort_deployment_send_model(federated, NULL));
+    return cohort_deployment_listen(federated, &updates);
+}
+
+static cohort_status gather(cohort_federated *federated)
+{
+    cohort_round *round = &federated->round;
+    const double started = cohort_clock_seconds();
+    if (round->is_abandoned)
+        return COHORT_OK;
+    COHORT_TRY(cohort_federated_secure_is(federated) ? cohort_deployment_gather_secure(federated)
+                                                     : gather_plain(federated));
+    for (size_t i = 0; i < round->count && round->kept >= federated->deployment->wanted; i++)
         if (round->dropped[i] == COHORT_DROPPED_SILENT)
             round->dropped[i] = COHORT_DROPPED_LATE;
-    round->bytes_down = (double)round->count * ((double)federated->exchange.count * sizeof(real) +
-                                                COHORT_FEDERATED_HEADER_BYTES);
     round->seconds = cohort_clock_seconds() - started;
     return COHORT_OK;
 }
@@ -472,7 +512,7 @@ static bool hear_goodbyes(cohort_deployment *deployment)
     }
     for (size_t k = 0; k < deployment->count; k++)
         if (deployment->members[k].state != MEMBER_LEFT)
-            cohort_mail_kill(deployment->mail, rank_of(k));
+            cohort_mail_kill(deployment->mail, cohort_deployment_rank(k));
     return count_in(deployment, MEMBER_LEFT) == deployment->count;
 }
 

@@ -42,6 +42,17 @@ cohort_status cohort_deployment_file(cohort_text *path, const cohort_recipe *rec
     return status;
 }
 
+size_t cohort_deployment_most_bytes(const cohort_exchange *exchange,
+                                    const cohort_compression *compression, size_t clients)
+{
+    const size_t plain = exchange->count * sizeof(real) +
+                         cohort_client_payload_bytes(exchange, compression),
+                 masked = (exchange->count + COHORT_SECURE_FIGURES) * sizeof(uint64_t),
+                 shares = COHORT_SECURE_COMMIT_BYTES + clients * (COHORT_SECURE_SEALED_BYTES + 1);
+    const size_t most = plain > masked ? plain : masked;
+    return COHORT_FEDERATED_HEADER_BYTES + (most > shares ? most : shares);
+}
+
 cohort_status cohort_deployment_open_mail(cohort_mail **out, cohort_comm *comm, size_t vector_bytes)
 {
     return cohort_mail_open(out, comm, COHORT_FEDERATED_HEADER_BYTES + vector_bytes);

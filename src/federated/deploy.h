@@ -8,6 +8,16 @@
  * The coordinator goes on while min_clients updates come. Start with `mpirun
  * --enable-recovery`, else Open MPI itself ends the job when a process dies.
  *
+ * With secure aggregation every phase has round_timeout. Who falls silent is left out as long as
+ * the threshold is met; below it the attempt is abandoned, nothing is learned, and the round begins
+ * again, under new keys, without those that fell silent. The coordinator then sees the sum of the
+ * updates, of losses, hits and positions; of each client its number of rows, whether it took part
+ * and why not. It does not see norms of updates and cannot check them. What masks do not protect
+ * against stands in privacy/secure_sum.h: above all, keys are exchanged through the coordinator and
+ * not signed, and the recipe is rank 0's, so clients must trust it to keep to the protocol.
+ *
+ * A client that owes an answer is not asked again until it has said something.
+ *
  * Every client is told something each few seconds; one that hears nothing for comm.timeout ends
  * with COHORT_PEER, so that no process is left behind when the coordinator dies.
  *
@@ -15,6 +25,9 @@
  *   join      to rank 0: status and message of the client's start-up, rows, length of the vector
  *   train     to clients: round, what updates must fit; weights, state, control variate
  *   update    to rank 0: round, cohort_client_result; the payload of the update
+ *             (with secure aggregation: masked, the figures too, see serve_secure.h)
+ *   invite, keys, roster, shares, sealed, survivors, reveal
+ *             secure aggregation, phase by phase (privacy/secure_sum.h); train comes behind sealed
  *   alive     to clients: nothing new
  *   finish    to clients: exit status of the run, whether all ranks are there to finalise MPI */
 #ifndef COHORT_FEDERATED_DEPLOY_H

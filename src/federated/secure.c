@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "privacy/secure_sum.h"
 
 struct cohort_secure_round {
     cohort_secure_plan plan;
@@ -25,7 +24,7 @@ bool cohort_federated_secure_is(const cohort_federated *federated)
     return recipe_of(federated) != NULL;
 }
 
-static cohort_secure_plan plan_for(const cohort_federated *federated, size_t clients)
+cohort_secure_plan cohort_federated_secure_plan(const cohort_federated *federated, size_t clients)
 {
     return (cohort_secure_plan){
         .clients = clients,
@@ -39,7 +38,7 @@ static cohort_secure_plan plan_for(const cohort_federated *federated, size_t cli
 size_t cohort_federated_secure_least(const cohort_federated *federated)
 {
     return cohort_federated_secure_is(federated)
-               ? plan_for(federated, federated->round.count).threshold
+               ? cohort_federated_secure_plan(federated, federated->round.count).threshold
                : 0;
 }
 
@@ -50,7 +49,7 @@ cohort_status cohort_federated_secure_check(const cohort_federated *federated)
     COHORT_REQUIRE(federated->chosen_most >= 2, COHORT_USAGE,
                    "federated.secure_aggregation hides an update among others, but rounds have one "
                    "client only; raise federated.fraction or set min_clients: 2 or more");
-    const cohort_secure_plan plan = plan_for(federated, federated->chosen_most);
+    const cohort_secure_plan plan = cohort_federated_secure_plan(federated, federated->chosen_most);
     return cohort_secure_check(&plan);
 }
 
@@ -92,7 +91,7 @@ static cohort_status open_round(cohort_federated *federated)
     struct cohort_secure_round *secure = NULL;
     COHORT_TRY(COHORT_ALLOCATE(&secure, 1));
     federated->secure = secure;
-    secure->plan = plan_for(federated, federated->round.count);
+    secure->plan = cohort_federated_secure_plan(federated, federated->round.count);
     const cohort_secure_plan *plan = &secure->plan;
     const size_t most = larger(cohort_secure_shares_bytes(plan),
                                larger(cohort_secure_reveal_bytes(plan), COHORT_SECURE_KEYS_BYTES));
@@ -168,6 +167,13 @@ static cohort_status reveal_mine(cohort_federated *federated)
     return COHORT_OK;
 }
 
+void cohort_federated_secure_sign(uint64_t *sum, size_t count, unsigned bits)
+{
+    const uint64_t sign = (uint64_t)1 << (bits - 1);
+    for (size_t i = 0; i < count; i++)
+        sum[i] = (sum[i] ^ sign) - sign;
+}
+
 static cohort_status finish(cohort_federated *federated)
 {
     struct cohort_secure_round *secure = federated->secure;
@@ -175,10 +181,7 @@ static cohort_status finish(cohort_federated *federated)
     COHORT_TRY(take_all(secure, cohort_secure_reveal_bytes(plan),
                         cohort_secure_has(secure->coordinator, COHORT_SECURE_MASKED)));
     COHORT_TRY(cohort_secure_finish(federated->sums, secure->coordinator));
-    /* Back to numbers with a sign of 64 bits. */
-    const uint64_t sign = (uint64_t)1 << (plan->bits - 1);
-    for (size_t i = 0; i < plan->count; i++)
-        federated->sums[i] = (federated->sums[i] ^ sign) - sign;
+    cohort_federated_secure_sign(federated->sums, plan->count, plan->bits);
     return COHORT_OK;
 }
 
@@ -213,7 +216,7 @@ void cohort_federated_secure_clear(cohort_federated *federated)
 
 double cohort_federated_secure_bytes_up(const cohort_federated *federated, bool is_kept)
 {
-    const cohort_secure_plan plan = plan_for(federated, federated->round.count);
+    const cohort_secure_plan plan = cohort_federated_secure_plan(federated, federated->round.count);
     if (!is_kept)
         return (double)(COHORT_SECURE_KEYS_BYTES + cohort_secure_shares_bytes(&plan) +
                         2 * COHORT_FEDERATED_HEADER_BYTES);
@@ -222,6 +225,6 @@ double cohort_federated_secure_bytes_up(const cohort_federated *federated, bool 
 
 double cohort_federated_secure_bytes_down(const cohort_federated *federated)
 {
-    const cohort_secure_plan plan = plan_for(federated, federated->round.count);
+    const cohort_secure_plan plan = cohort_federated_secure_plan(federated, federated->round.count);
     return (double)(cohort_secure_bytes_down(&plan) + 3 * COHORT_FEDERATED_HEADER_BYTES);
 }

@@ -12,10 +12,13 @@
 #define COHORT_FEDERATED_SECURE_H
 
 #include "federated/federated_private.h"
+#include "privacy/secure_sum.h"
 
 bool cohort_federated_secure_is(const cohort_federated *federated);
 /* The fewest updates a round may have. */
 size_t cohort_federated_secure_least(const cohort_federated *federated);
+/* The plan of a round of CLIENTS clients. */
+cohort_secure_plan cohort_federated_secure_plan(const cohort_federated *federated, size_t clients);
 /* Whether rounds of the size at hand can be masked. COHORT_USAGE. */
 COHORT_NODISCARD cohort_status cohort_federated_secure_check(const cohort_federated *federated);
 
@@ -27,6 +30,8 @@ COHORT_NODISCARD cohort_status cohort_federated_secure_take(cohort_federated *fe
                                                             size_t index);
 /* federated->sums = the sum over the clients that round.dropped leaves. Collective. */
 COHORT_NODISCARD cohort_status cohort_federated_secure_end(cohort_federated *federated);
+/* SUM [count] modulo 2^BITS back to numbers of 64 bits with a sign. */
+void cohort_federated_secure_sign(uint64_t *sum, size_t count, unsigned bits);
 /* Forgets all keys of the round. */
 void cohort_federated_secure_clear(cohort_federated *federated);
 

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "federated/deploy_private.h"
+#include "federated/serve_secure.h"
 
 static const double POLL_INTERVAL = 0.05; /* seconds between looks at the mail while training */
 static const double GOODBYE_TIME = 20;    /* longer than the coordinator's */
@@ -23,6 +23,9 @@ typedef struct servant {
     size_t row_count;
     real *global;
     unsigned char *payload;
+    bool is_masked; /* by secure aggregation: */
+    cohort_seat seat;
+    real *update;
     double heard, next_look;
     bool has_letter; /* one came while training and ends it: */
     cohort_letter letter;
@@ -69,10 +72,15 @@ static cohort_status open_client(servant *s)
     cohort_client_lengths(lengths, s->client);
     COHORT_TRY(cohort_client_store_init(&s->store, 1, lengths));
     COHORT_TRY(COHORT_ALLOCATE(&s->global, s->exchange.count));
-    const size_t payload = cohort_client_payload_bytes(&s->exchange, &s->compression);
-    COHORT_TRY(COHORT_ALLOCATE(&s->payload, payload));
-    return cohort_mail_set_limit(s->mail, COHORT_FEDERATED_HEADER_BYTES + payload +
-                                              s->exchange.count * sizeof(real));
+    COHORT_TRY(
+        COHORT_ALLOCATE(&s->payload, cohort_client_payload_bytes(&s->exchange, &s->compression)));
+    s->is_masked = strcmp(how->secure_aggregation.table->name, "false") != 0;
+    s->seat = (cohort_seat){.recipe = s->recipe, .exchange = &s->exchange};
+    if (s->is_masked)
+        COHORT_TRY(COHORT_ALLOCATE(&s->update, s->exchange.count));
+    return cohort_mail_set_limit(
+        s->mail, cohort_deployment_most_bytes(&s->exchange, &s->compression,
+                                              (size_t)cohort_comm_size(s->job) - 1));
 }
 
 static void close_client(servant *s)
@@ -85,6 +93,8 @@ static void close_client(servant *s)
     cohort_free(s->rows);
     cohort_free(s->global);
     cohort_free(s->payload);
+    cohort_free(s->update);
+    cohort_seat_clear(&s->seat);
 }
 
 static cohort_status send(servant *s, const cohort_letter *letter, const void *vector,
@@ -164,6 +174,23 @@ static cohort_status wait_for_letter(servant *s, double seconds)
 
 /* --- Work --- */
 
+/* The update as it is sent: masked, where sums are secure. */
+static cohort_status send_update(servant *s, const cohort_letter *sent, const cohort_fixed *fixed,
+                                 cohort_letter *answer)
+{
+    cohort_client_result *result = &answer->result;
+    const bool has_update = result->fault == 0 && result->stopped == 0;
+    const uint64_t weight =
+        s->recipe->federated.weighting == COHORT_WEIGHT_UNIFORM ? 1 : (uint64_t)s->row_count;
+    if (!s->is_masked)
+        return send(s, answer, s->payload,
+                    has_update ? cohort_client_payload_bytes(&s->exchange, &s->compression) : 0);
+    if (has_update)
+        COHORT_TRY(cohort_client_unpack(s->update, &s->exchange, &s->compression, s->payload));
+    COHORT_TRY(cohort_seat_mask(&s->seat, sent, fixed, s->update, weight, result));
+    return send(s, answer, s->seat.answer, s->seat.answer_bytes);
+}
+
 static cohort_status train(servant *s)
 {
     const size_t bytes = s->exchange.count * sizeof(real);
@@ -171,7 +198,9 @@ static cohort_status train(servant *s)
         return COHORT_OK; /* not from a coordinator of this run */
     memcpy(s->global, s->data + COHORT_FEDERATED_HEADER_BYTES, bytes);
     const cohort_fixed fixed = {.limit = s->letter.limit, .scale = s->letter.scale};
-    cohort_letter answer = {.kind = COHORT_LETTER_UPDATE, .round = s->letter.round};
+    const cohort_letter sent = s->letter; /* training looks at the mail */
+    cohort_letter answer = {
+        .kind = COHORT_LETTER_UPDATE, .round = sent.round, .attempt = sent.attempt};
     const cohort_client_task task = {
         .client = (size_t)cohort_comm_rank(s->job) - 1,
         .round = s->letter.round,
@@ -184,9 +213,17 @@ static cohort_status train(servant *s)
     };
     COHORT_TRY(
         cohort_client_train(&answer.result, s->payload, s->client, &s->store, &task, &fixed));
-    const bool has_update = answer.result.fault == 0 && answer.result.stopped == 0;
-    return send(s, &answer, s->payload,
-                has_update ? cohort_client_payload_bytes(&s->exchange, &s->compression) : 0);
+    return send_update(s, &sent, &fixed, &answer);
+}
+
+/* A message of secure aggregation. */
+static cohort_status take_seat(servant *s)
+{
+    cohort_letter answer = {.round = s->letter.round, .attempt = s->letter.attempt};
+    COHORT_TRY(cohort_seat_take(&answer.kind, &s->seat, &s->letter,
+                                s->data + COHORT_FEDERATED_HEADER_BYTES,
+                                s->bytes - COHORT_FEDERATED_HEADER_BYTES));
+    return answer.kind ? send(s, &answer, s->seat.answer, s->seat.answer_bytes) : COHORT_OK;
 }
 
 /* The run is over: says goodbye, hears whether all are there, takes over its status. */
@@ -220,6 +257,8 @@ static cohort_status serve(servant *s)
         COHORT_TRY(wait_for_letter(s, silence));
         if (s->letter.kind == COHORT_LETTER_FINISH)
             return leave(s);
+        if (s->is_masked)
+            COHORT_TRY(take_seat(s));
         if (s->letter.kind != COHORT_LETTER_TRAIN)
             continue;
         cohort_comm_set_phase(s->job, "round %llu", (unsigned long long)s->letter.round + 1);

@@ -32,6 +32,13 @@ cohort_status cohort_secure_check(const cohort_secure_plan *plan)
     return COHORT_OK;
 }
 
+cohort_status cohort_secure_draw_session(cohort_secure_plan *plan)
+{
+    COHORT_REQUIRE(sodium_init() >= 0, COHORT_INTERNAL, "libsodium finds no source of randomness");
+    randombytes_buf(plan->session, sizeof plan->session);
+    return COHORT_OK;
+}
+
 size_t cohort_secure_shares_bytes(const cohort_secure_plan *plan)
 {
     return COHORT_SECURE_COMMIT_BYTES + plan->clients * COHORT_SECURE_SEALED_BYTES;

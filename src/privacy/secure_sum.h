@@ -66,6 +66,9 @@ size_t cohort_secure_threshold(size_t clients, double share);
 /* COHORT_USAGE for a plan that protects nothing. */
 COHORT_NODISCARD cohort_status cohort_secure_check(const cohort_secure_plan *plan);
 
+/* plan->session = random bytes; for one sum only. COHORT_INTERNAL without a random source. */
+COHORT_NODISCARD cohort_status cohort_secure_draw_session(cohort_secure_plan *plan);
+
 /* Bytes of a client's messages in phases 2, 3 and 4; keys are COHORT_SECURE_KEYS_BYTES. */
 size_t cohort_secure_shares_bytes(const cohort_secure_plan *plan);
 size_t cohort_secure_masked_bytes(const cohort_secure_plan *plan);

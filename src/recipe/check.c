@@ -301,10 +301,6 @@ static cohort_status check_secure(const cohort_fill *fill, const cohort_recipe *
                       "federated.compression: %s cannot be summed under the masks of "
                       "federated.secure_aggregation; remove one of the two",
                       federated->compression.table->name);
-    if (!federated->clients && !is_named(&federated->partition, "by"))
-        return REFUSE(fill, root, "federated.secure_aggregation",
-                      "federated.secure_aggregation is there for simulated clients only (set "
-                      "federated.clients); between real clients it is not built yet: remove it");
     return COHORT_OK;
 }
 
