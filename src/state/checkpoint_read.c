@@ -274,6 +274,20 @@ static cohort_status open_file(hid_t *file, const char *path)
     return COHORT_OK;
 }
 
+/* *out = attribute NAME of at most MOST bytes; unchanged where there is none. */
+static cohort_status get_optional_text(const char **out, const cohort_checkpoint *checkpoint,
+                                       const char *name, size_t most)
+{
+    char *text = NULL;
+    if (H5Aexists(checkpoint->file, name) <= 0)
+        return COHORT_OK;
+    COHORT_REQUIRE(get_text(&text, checkpoint->arena, checkpoint->file, name) &&
+                       strlen(text) <= most,
+                   COHORT_DATA, "%s: attribute %s is damaged", checkpoint->path, name);
+    *out = text;
+    return COHORT_OK;
+}
+
 static cohort_status read_description(cohort_checkpoint *checkpoint)
 {
     cohort_snapshot *snapshot = &checkpoint->snapshot;
@@ -300,33 +314,12 @@ static cohort_status read_description(cohort_checkpoint *checkpoint)
     snapshot->input_tokens =
         get_number(checkpoint->file, "input_tokens", H5T_INTEGER, H5T_NATIVE_INT64, &tokens) &&
         tokens != 0;
-    if (H5Aexists(checkpoint->file, "tokenizer") > 0) {
-        char *tokenizer = NULL;
-        COHORT_REQUIRE(get_text(&tokenizer, checkpoint->arena, checkpoint->file, "tokenizer") &&
-                           strlen(tokenizer) <= COHORT_CHECKPOINT_TOKENIZER_MAX,
-                       COHORT_DATA, "%s: attribute tokenizer is damaged", checkpoint->path);
-        snapshot->tokenizer = tokenizer;
-    }
-    if (H5Aexists(checkpoint->file, "table") > 0) {
-        char *table = NULL;
-        COHORT_REQUIRE(get_text(&table, checkpoint->arena, checkpoint->file, "table"), COHORT_DATA,
-                       "%s: attribute table is damaged", checkpoint->path);
-        snapshot->table = table;
-    }
-    if (H5Aexists(checkpoint->file, "ways") > 0) {
-        char *ways = NULL;
-        COHORT_REQUIRE(get_text(&ways, checkpoint->arena, checkpoint->file, "ways") &&
-                           strlen(ways) <= COHORT_CHECKPOINT_WAYS_MAX,
-                       COHORT_DATA, "%s: attribute ways is damaged", checkpoint->path);
-        snapshot->ways = ways;
-    }
-    if (H5Aexists(checkpoint->file, "sum_way") > 0) {
-        char *sum_way = NULL;
-        COHORT_REQUIRE(get_text(&sum_way, checkpoint->arena, checkpoint->file, "sum_way") &&
-                           strlen(sum_way) <= COHORT_CHECKPOINT_WAYS_MAX,
-                       COHORT_DATA, "%s: attribute sum_way is damaged", checkpoint->path);
-        snapshot->sum_way = sum_way;
-    }
+    COHORT_TRY(get_optional_text(&snapshot->tokenizer, checkpoint, "tokenizer",
+                                 COHORT_CHECKPOINT_TOKENIZER_MAX));
+    COHORT_TRY(get_optional_text(&snapshot->table, checkpoint, "table", SIZE_MAX));
+    COHORT_TRY(get_optional_text(&snapshot->ways, checkpoint, "ways", COHORT_CHECKPOINT_WAYS_MAX));
+    COHORT_TRY(
+        get_optional_text(&snapshot->sum_way, checkpoint, "sum_way", COHORT_CHECKPOINT_WAYS_MAX));
     if (H5Aexists(checkpoint->file, COHORT_CHECKPOINT_LEDGER) > 0) {
         char *ledger = NULL;
         COHORT_REQUIRE(
