@@ -43,6 +43,7 @@ static inline void sample_make(sample *s, const char *recipe, double start)
                                          "steps 1 data 0\n",
                                .tokenizer = "{\"type\":\"characters\",\"length\":64}",
                                .ways = "0_conv2d direct dnnl gemm\n",
+                               .sum_way = "2 ranks, 1 nodes, bucket 262144, early",
                                .input_shape = {3, {28, 28, 1}}}};
     s->snapshot.params_data = s->params;
     s->snapshot.state_data = s->state;

@@ -103,6 +103,7 @@ static void round_trip(void **state)
     assert_string_equal(told->ledger, written.snapshot.ledger);
     assert_string_equal(told->tokenizer, "{\"type\":\"characters\",\"length\":64}");
     assert_string_equal(told->ways, "0_conv2d direct dnnl gemm\n");
+    assert_string_equal(told->sum_way, "2 ranks, 1 nodes, bucket 262144, early");
     for (size_t i = 0; i < 3; i++)
         assert_string_equal(told->vocabulary[i], sample_vocabulary[i]);
     assert_true(cohort_shape_equal(&told->input_shape, &written.snapshot.input_shape));
