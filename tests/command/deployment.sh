@@ -106,6 +106,18 @@ grep -q '^cohort: warning: round [0-9]* goes on without client 2: its update did
     wrong "stopped: $(cat err)"
 grep -q '"dropped":\[{"client":2,"why":"did not answer"}\]' stopped/metrics.jsonl || wrong "stopped: no record"
 
+# Masked updates of real clients give the plain sum to the bit, and a dead client is recovered from.
+works 4 train fed.yaml --run plain --set federated.fraction=1 --set federated.rounds=3
+works 4 train fed.yaml --run masked --set federated.fraction=1 --set federated.rounds=3 \
+    --set federated.secure_aggregation=true
+"$COHORT" diff plain masked >out 2>err # its exit code says that the recipes differ
+grep -q '^weights: the same' out || wrong "masked and plain sums: $(cat out err)"
+lose masked_killed KILL 2 --set federated.rounds=1000 --set federated.fraction=1 \
+    --set federated.secure_aggregation=true
+[ "$(metric masked_killed/metrics.jsonl end status)" = '"finished"' ] || wrong "masked, killed: $(cat err)"
+[ "$(metric masked_killed/metrics.jsonl round round)" = 1000 ] || wrong "masked, killed: not all rounds"
+grep -q '^cohort: warning: client 1 (rank 2 on .*) has died' err || wrong "masked, killed: $(cat err)"
+
 # Too few are left: the coordinator says so and ends, its checkpoint stays.
 lose few_left KILL 1 --set federated.rounds=100000 --set federated.min_clients=3
 grep -q '^cohort: round [0-9]*: .*fewer than federated.min_clients (3)' err || wrong "too few: $(cat err)"

@@ -92,8 +92,6 @@ masked='--set federated.secure_aggregation=true'
     fails 2 "strategy krum looks at single updates" train fed.yaml $masked --set federated.strategy=krum
     fails 2 "cannot be summed under the masks" train fed.yaml $masked --set federated.compression=top_k
     fails_on 2 2 "rounds have one client only" train fed.yaml $masked --run one --set federated.fraction=0.01
-    fails 2 "between real clients it is not built yet" train fed.yaml $masked \
-        --set federated.clients=null --set federated.partition=iid
     fails 2 "secure_aggregation.threshold must be in" train fed.yaml --set 'federated.secure_aggregation={threshold: 0.5}'
 }
 finish
