@@ -87,7 +87,7 @@ static void print_failure(const cohort_comm *comm, cohort_status status)
     /* mpirun stops reading when a process ends with a code that is not 0: it gets time to read
      * the line before anybody does (the others wait in closing). */
     if (comm && cohort_comm_size(comm) > 1)
-        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
 }
 
 static int finish(cohort_comm *comm, cohort_status status)
