@@ -13,6 +13,21 @@
 /* Seconds between signs of life, and that clients get to say goodbye. */
 static const double ALIVE_INTERVAL = 2, GOODBYE_TIME = 10;
 
+/* Waiting that counts only while this process runs: a coordinator that was itself held up (stopped,
+ * no CPU for it) finds its clients' messages before it blames them. */
+typedef struct waiting {
+    double seen, left; /* seconds */
+} waiting;
+
+static bool is_patient(waiting *wait)
+{
+    static const double MOST_AT_ONCE = 0.1;
+    const double now = cohort_clock_seconds(), since = now - wait->seen;
+    wait->seen = now;
+    wait->left -= since < MOST_AT_ONCE ? since : MOST_AT_ONCE;
+    return wait->left > 0;
+}
+
 static double round_timeout(const cohort_federated *federated)
 {
     return federated->how->round_timeout > 0 ? federated->how->round_timeout
@@ -128,8 +143,8 @@ static size_t count_in(const cohort_deployment *deployment, cohort_member_state 
 static cohort_status gather_members(cohort_federated *federated)
 {
     cohort_deployment *deployment = federated->deployment;
-    const double end = cohort_clock_seconds() + federated->recipe->comm.timeout;
-    while (count_in(deployment, MEMBER_STARTING) > 0 && cohort_clock_seconds() < end) {
+    waiting wait = {cohort_clock_seconds(), federated->recipe->comm.timeout};
+    while (count_in(deployment, MEMBER_STARTING) > 0 && is_patient(&wait)) {
         const unsigned char *data = NULL;
         size_t bytes = 0;
         int from = -1;
@@ -284,13 +299,12 @@ cohort_status cohort_deployment_choose(cohort_federated *federated)
     cohort_deployment *deployment = federated->deployment;
     cohort_round *round = &federated->round;
     const cohort_trainer_options *options = &federated->options;
-    const double end = cohort_clock_seconds() + round_timeout(federated);
+    waiting wait = {cohort_clock_seconds(), round_timeout(federated)};
     const size_t least = fewest(federated);
     size_t count;
     while ((count = find_available(deployment)) < least) {
         COHORT_REQUIRE(
-            cohort_clock_seconds() < end && count_in(deployment, MEMBER_JOINED) >= least,
-            COHORT_PEER,
+            is_patient(&wait) && count_in(deployment, MEMBER_JOINED) >= least, COHORT_PEER,
             "round %llu: only %zu clients can be reached, fewer than %s (%zu); look at the others, "
             "then run the same command again (the last checkpoint is kept)",
             (unsigned long long)federated->progress.epoch + 1, count,
@@ -431,8 +445,8 @@ cohort_status cohort_deployment_listen(cohort_federated *federated, const cohort
     cohort_deployment *deployment = federated->deployment;
     const cohort_trainer_options *options = &federated->options;
     cohort_round *round = &federated->round;
-    const double end = cohort_clock_seconds() + round_timeout(federated);
-    while (is_waiting(federated, listener) && cohort_clock_seconds() < end) {
+    waiting wait = {cohort_clock_seconds(), round_timeout(federated)};
+    while (is_waiting(federated, listener) && is_patient(&wait)) {
         const unsigned char *data = NULL;
         size_t bytes = 0;
         int from = -1;
