@@ -5,6 +5,8 @@
 
 enum { LINE_BYTES_MAX = 64 << 10 };
 
+#define LOST_RANK_WARNING "cohort: warning: lost rank "
+
 static void pass(cohort_text *text)
 {
     if (text->length > 0)
@@ -105,6 +107,9 @@ static void take_line(cohort_job_output *output)
         output->has_named = output->has_named || strncmp(line->data, "cohort: rank ", 13) == 0;
         output->has_said = output->has_said || (strncmp(line->data, "cohort: ", 8) == 0 &&
                                                 strncmp(line->data + 8, "warning: ", 9) != 0);
+        /* The elastic mode's word: what Open MPI says of a connection follows from that. */
+        output->has_parted = output->has_parted ||
+                             strncmp(line->data, LOST_RANK_WARNING, strlen(LOST_RANK_WARNING)) == 0;
         pass(line);
     }
     line->length = 0;

@@ -54,7 +54,7 @@ hosts_add() { # INDEX RATE
 }
 
 hosts_start() { # FOLDER COUNT RATE
-    hosts_folder=$1 hosts_count=$2 hosts_name=host$$
+    hosts_folder=$1 hosts_count=$2 hosts_started=$2 hosts_name=host$$
     mkdir -p "$1" || return 1
     echo "127.0.0.1 localhost" >"$1/names"
     # What mpirun takes for ssh: enters a host by its name and runs the rest there.
@@ -107,11 +107,15 @@ hosts_cut() { # INDEX
 
 hosts_mend() { # INDEX
     ip -n "$hosts_name-0" link set "port$1" up
+    # A host that asked in vain for another's address would call it unreachable for a second more.
+    for hosts_index in $(seq "$hosts_started"); do
+        ip -n "$hosts_name-$hosts_index" neigh flush dev eth0
+    done
 }
 
 hosts_stop() {
     [ -n "${hosts_name:-}" ] || return 0
-    for hosts_index in $(seq "$hosts_count") 0; do
+    for hosts_index in $(seq "$hosts_started") 0; do
         for hosts_pid in $(ip netns pids "$hosts_name-$hosts_index" 2>/dev/null); do
             kill -9 "$hosts_pid" 2>/dev/null
         done
