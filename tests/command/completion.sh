@@ -18,19 +18,22 @@ zmodload zsh/zpty
 cat >setup.zsh <<S
 PS1= fpath=(${1:h} \$fpath)
 autoload -Uz compinit
-compinit -u -d dump
+compinit -u -D
 compadd() {
     local -a hits
     if [[ " \$* " == *' -'[OAD]' '* ]]; then
         builtin compadd "\$@"
     else
-        builtin compadd -A hits "\$@" && print -rl -- \$hits >>seen
+        builtin compadd -A hits "\$@"
+        (( \$#hits )) && print -rl -- \$hits >>seen
         builtin compadd "\$@"
     fi
 }
 note_end() { : >over }
 comppostfuncs=(note_end)
-: >ready
+# Keys that are sent before the shell edits lines are lost.
+zle-line-init() { : >ready }
+zle -N zle-line-init
 S
 rm -f seen over ready
 await() {
@@ -39,6 +42,7 @@ await() {
         sleep 0.05
     done
     print -u2 "no $1 within 30 s"
+    exit 1
 }
 zpty shell zsh -f -i
 zpty -w shell 'source ./setup.zsh'
@@ -53,9 +57,12 @@ E
 ask() { # SHELL LINE: what is offered, in `out`
     case $1 in
     bash) bash bash.sh "$BUILD/manual/bash-completion/completions/cohort" "$2" ;;
-    fish) fish -N -c "source '$BUILD/manual/fish/vendor_completions.d/cohort.fish'; complete -C '$2'" ;;
+    fish) fish -N -c "source '$BUILD/manual/fish/vendor_completions.d/cohort.fish'; complete -C '$2'" | cut -f 1 ;;
     zsh) timeout 60 zsh -f zsh.sh "$BUILD/manual/zsh/site-functions/_cohort" "$2" ;;
-    esac >out 2>err || wrong "$1 on \"$2\": $(cat err)"
+    esac >out 2>err || {
+        wrong "$1 on \"$2\": $(cat err)"
+        finish
+    }
     [ ! -s err ] || wrong "$1 on \"$2\" says $(head -n 3 err)"
 }
 

@@ -11,7 +11,7 @@ read_page() { # FILE: its words without what man(7) needs, in `page`
 }
 
 works 1 help
-commands=$(sed -n 's/^  \([a-z]*\)  *[A-Z].*/\1/p' out)
+commands=$(sed -n '/^  help /q; s/^  \([a-z]*\)  *[A-Z].*/\1/p' out)
 [ "$(echo "$commands" | wc -l)" -gt 12 ] || wrong "the commands are only $commands"
 read_page "$pages/man1/cohort.1.gz"
 for command in $commands; do
