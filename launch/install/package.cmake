@@ -1,5 +1,6 @@
 # `cpack -G DEB` in the build folder: Debian packages cohort, libcohort0 and libcohort-dev. Configure
-# with -DCMAKE_INSTALL_PREFIX=/usr, so that the library goes where Debian has it.
+# with -DCMAKE_INSTALL_PREFIX=/usr, so that the library goes where Debian has it. Needs `file` and
+# dpkg-dev, which find out what the packages depend on.
 set(CPACK_PACKAGE_NAME cohort)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(CPACK_PACKAGE_VENDOR "Cohort")

@@ -30,9 +30,10 @@ for command in $commands; do
 done
 read_page "$pages/man1/cohort-convert.1.gz"
 works 1 convert --help
-for format in $(sed -n 's/^  \([a-z0-9]*\)  *[a-z].*/\1/p' out); do
+sed -n 's/^  \([a-z0-9]*\)  *[a-z].*/\1/p' out >formats
+while read -r format; do
     grep -q "^.SH FORMAT $format$" page || wrong "cohort-convert(1) lacks $format"
-done
+done <formats
 
 # Every key and layer, in the order of help recipe.
 works 1 help recipe

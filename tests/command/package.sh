@@ -3,7 +3,7 @@
 # shellcheck source=tests/command/lib.sh
 . "$(dirname "$0")/lib.sh"
 : "${BUILD:?}" "${VERSION:?}"
-for tool in dpkg-deb dpkg-shlibdeps; do
+for tool in dpkg-deb dpkg-shlibdeps file; do
     command -v $tool >/dev/null || skip "there is no $tool: packages are not made"
 done
 if ldd "$COHORT" | grep -q san; then skip 'a sanitized program is not packaged'; fi
