@@ -46,6 +46,11 @@ missing=$(comm -23 a b | tr '\n' ' ')
 [ -z "$missing" ] || wrong "cohort-recipe(5) lacks $missing"
 [ "$(wc -l <keys)" -gt 150 ] || wrong "help recipe names $(wc -l <keys) keys"
 
+# An example keeps its lines, a paragraph does not.
+read_page "$pages/man1/cohort-tune.1.gz"
+grep -qx '    optimizer.lr: {log_uniform: .*' page || wrong 'cohort-tune(1) has no example'
+[ "$(grep -cx '\.nf' page)" = "$(grep -cx '\.fi' page)" ] || wrong 'cohort-tune(1): an example does not end'
+
 for page in "$pages"/man?/*.gz; do
     name=$(basename "$page" .gz)
     gzip -dc "$page" >"$name"
