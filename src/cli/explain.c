@@ -11,7 +11,7 @@
 enum { SAMPLES = 8, SAMPLES_MAX = 10000, STEPS = 64, STEPS_MAX = 100000 };
 
 static const cohort_option options[] = {
-    {"method", "NAME", "saliency, integrated_gradients or occlusion", false},
+    {"method", "saliency|integrated_gradients|occlusion", "how (see above)", false},
     {"output", "DIR", "the folder to write to", false},
     {"split", "GROUP", "the group to read (default: the recipe's test group)", false},
     {"samples", "ROWS", "which, as 3,10-14 (from 0 on; default: the first 8)", false},

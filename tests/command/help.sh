@@ -14,7 +14,7 @@ done
 
 works 1 --version
 head -n 1 out | grep -q '^cohort [0-9]*\.[0-9]*\.[0-9]*$' || wrong "version: $(cat out)"
-says MPI OpenBLAS "HDF5 1." oneDNN
+says MPI OpenBLAS "HDF5 1." oneDNN libyaml libsodium jansson zlib libpng libjpeg "built as"
 
 # help COMMAND and COMMAND --help are the same, whatever else is on the line.
 for command in train bench eval predict init inspect convert export import; do

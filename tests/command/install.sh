@@ -82,6 +82,50 @@ if ! ldd "$libdir/libcohort.so" | grep -q san; then
     grep -q 'is finished' err || wrong "the refusal says $(cat err)"
 fi
 
+# The static library needs no libcohort.so when the program runs.
+# shellcheck disable=SC2046
+"$CC" -std=c11 use.c $(pkg-config --cflags cohort) "$libdir/libcohort.a" \
+    $(pkg-config --static --libs cohort | sed 's/ -lcohort / /') -o use_static >cc.log 2>&1 ||
+    ldd "$libdir/libcohort.so" | grep -q san || wrong "static linking: $(tail -n 3 cc.log)"
+if [ -x use_static ]; then
+    ldd use_static | grep -q libcohort && wrong 'the static program needs libcohort.so'
+    rm -rf run
+    ./use_static >out 2>err || wrong "the static program: $(cat err)"
+fi
+
+# The modulefile sets what a user needs; it is Tcl.
+modulefile=$(find root/share/modulefiles/cohort -type f)
+[ -n "$modulefile" ] || wrong 'no modulefile was installed'
+if command -v tclsh >/dev/null; then
+    cat >module.tcl <<'T'
+foreach name {module-whatis conflict} { proc $name args {} }
+proc prepend-path {name value} { puts "$name $value" }
+proc append-path {name value} {}
+source [lindex $argv 0]
+T
+    tclsh module.tcl "$modulefile" >out 2>err || wrong "the modulefile: $(cat err)"
+    grep -qx "PATH $work/root/bin" out || wrong "the modulefile sets $(cat out)"
+    while read -r name folder; do
+        [ -d "$folder" ] || wrong "the modulefile sets $name to $folder, which is not there"
+    done <out
+fi
+
+# Into a staging folder and away again; what others have there stays.
+mkdir -p stage/opt/share/man/man1
+echo other >stage/opt/share/man/man1/other.1
+DESTDIR=$work/stage cmake --install "$BUILD" --prefix /opt >install.log 2>&1 ||
+    wrong "cmake --install under DESTDIR: $(tail -n 3 install.log)"
+[ -x stage/opt/bin/cohort ] || wrong 'DESTDIR is not heeded'
+grep -rq "$work/stage" stage/opt/lib* stage/opt/share/modulefiles --include='*.pc' --include='*.cmake' &&
+    wrong 'files name the staging folder'
+DESTDIR=$work/stage cmake -P "$BUILD/uninstall.cmake" >install.log 2>&1 ||
+    wrong "uninstall: $(tail -n 3 install.log)"
+[ "$(find stage -type f -o -type l)" = stage/opt/share/man/man1/other.1 ] ||
+    wrong "uninstall leaves $(find stage -type f -o -type l | head)"
+find stage -name '*cohort*' | grep . && wrong 'uninstall leaves folders'
+cmake -P "$BUILD/uninstall.cmake" >install.log 2>&1 && wrong 'a second uninstall goes unnoticed'
+tr -s ' \n' ' ' <install.log | grep -q 'nothing was installed' || wrong "a second uninstall: $(cat install.log)"
+
 mkdir consumer
 cp use.c consumer
 cat >consumer/CMakeLists.txt <<'C'
@@ -96,6 +140,8 @@ C
         cmake --build consumer/build
 } >cmake.log 2>&1 ||
     wrong "a program does not build by find_package: $(tail -n 5 cmake.log)"
-cmake -P "$BUILD/uninstall.cmake" >uninstall.log 2>&1 || wrong "uninstall: $(tail -n 3 uninstall.log)"
-[ -z "$(find root ! -type d)" ] || wrong "uninstall left $(find root ! -type d | head -n 3)"
+if ! ldd "$libdir/libcohort.so" | grep -q san; then
+    rm -rf run
+    ./consumer/build/use >out 2>err || wrong "the program built by find_package: $(cat err)"
+fi
 finish

@@ -124,11 +124,29 @@ static size_t line_length(const char *text, const char *end)
     return (size_t)((newline ? newline : end) - text);
 }
 
-/* A paragraph [TEXT, END): a list of terms when its first line has one, else running text. */
+/* An example, as it stands. */
+static void append_example(cohort_text *out, const char *text, const char *end)
+{
+    const size_t indent = strspn(text, " ");
+    cohort_text_append(out, ".PP\n.RS 4\n.nf\n");
+    while (text < end) {
+        const size_t length = line_length(text, end), skipped = length < indent ? length : indent;
+        append_line(out, text + skipped, length - skipped);
+        text += length + (text + length < end);
+    }
+    cohort_text_append(out, ".fi\n.RE\n");
+}
+
+/* A paragraph [TEXT, END): a list of terms when its first line has one, an example when it is
+ * indented, else running text. */
 static void append_paragraph(cohort_text *out, const char *text, const char *end)
 {
     const size_t indent = strspn(text, " ");
     const bool is_list = term_columns(text, line_length(text, end)) > 0;
+    if (!is_list && indent) {
+        append_example(out, text, end);
+        return;
+    }
     if (!is_list)
         cohort_text_append(out, ".PP\n");
     while (text < end) {
