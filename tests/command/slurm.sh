@@ -157,6 +157,25 @@ is_in "$job" CANCELLED || wrong "a cancelled job is $(state "$job")"
 [ "$(metric cancelled/metrics.jsonl end status)" = '"stopped"' ] || wrong 'cancelled without a checkpoint'
 
 # Outside of Slurm it says what it is.
+# --- Real clients as a job -----------------------------------------------------------------------
+for rank in 0 1 2; do
+    works 1 convert digits --train 80 --test 40 --seed $((rank + 1)) --output site-$rank.h5
+done
+cat >fed.yaml <<'YAML'
+name: fed
+data: {file: "site-{rank}.h5", scale: 0.004}
+model: [flatten, dense: {units: 10}]
+loss: cross_entropy
+optimizer: {type: sgd, lr: 0.01}
+train: {threads: 1}
+federated: {rounds: 3, fraction: 1, secure_aggregation: true}
+YAML
+job=$(sbatch --parsable --ntasks=3 --oversubscribe --overcommit --output="$work/log.%A" \
+    "$SOURCE/launch/federated/train.sbatch" fed.yaml --run fed --quiet) || wrong 'sbatch of real clients'
+slurm_await 60 is_over "$job" || wrong "real clients: $(state "$job")"
+[ "$(metric fed/metrics.jsonl end status)" = '"finished"' ] || wrong "real clients: $(cat log."$job")"
+[ "$(metric fed/metrics.jsonl round clients)" = 2 ] || wrong 'real clients: not two'
+
 "$SOURCE/launch/slurm/train.sbatch" net.yaml >out 2>&1 && wrong 'it runs without Slurm'
 says 'sbatch'
 finish
