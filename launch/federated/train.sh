@@ -6,8 +6,8 @@
 #
 #   launch/federated/train.sh launch/federated/sites launch/federated/deploy.yaml --run runs/deploy
 #
-# With --enable-recovery mpirun's exit code says little: the last record of metrics.jsonl has the
-# outcome. What protects whom: README.md here.
+# `cohort launch` lets the others go on when a client dies, and ends with the run's own exit code
+# (0 finished, 5 fewer than min_clients, 75 stopped). What protects whom: README.md here.
 set -u
 if [ $# -lt 2 ]; then
     echo "usage: train.sh SITES RECIPE [OPTION of cohort train]…" >&2
@@ -22,5 +22,5 @@ shift
 count=$(grep -c '^[[:space:]]*[^#[:space:]]' "$sites")
 network=${COHORT_NETWORK:+--mca btl_tcp_if_include $COHORT_NETWORK --mca oob_tcp_if_include $COHORT_NETWORK}
 # shellcheck disable=SC2086 # several options, or none
-exec mpirun --enable-recovery --hostfile "$sites" --map-by node -n "$count" --bind-to none \
-    --mca btl self,tcp $network ${MPIRUN_OPTIONS-} "${COHORT:-cohort}" train "$@"
+exec "${COHORT:-cohort}" launch mpirun --hostfile "$sites" --map-by node -n "$count" \
+    --bind-to none --mca btl self,tcp $network ${MPIRUN_OPTIONS-} "${COHORT:-cohort}" train "$@"

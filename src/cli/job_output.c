@@ -5,8 +5,6 @@
 
 enum { LINE_BYTES_MAX = 64 << 10 };
 
-#define LOST_RANK_WARNING "cohort: warning: lost rank "
-
 static void pass(cohort_text *text)
 {
     if (text->length > 0)
@@ -83,6 +81,14 @@ static bool is_noise(const char *line)
     return line[0] == '[' && contains_any(line, known, sizeof known / sizeof *known);
 }
 
+/* A run that goes on without a rank has said so (train/regroup, federated/coordinate). */
+static bool tells_of_loss(const char *line)
+{
+    static const char warning[] = "cohort: warning: ";
+    return strncmp(line, warning, sizeof warning - 1) == 0 &&
+           (strstr(line, ": lost rank ") || strstr(line, ") has died\n"));
+}
+
 static bool is_frame(const char *line)
 {
     return strspn(line, "-") >= 60 && line[strspn(line, "-")] == '\n';
@@ -107,9 +113,7 @@ static void take_line(cohort_job_output *output)
         output->has_named = output->has_named || strncmp(line->data, "cohort: rank ", 13) == 0;
         output->has_said = output->has_said || (strncmp(line->data, "cohort: ", 8) == 0 &&
                                                 strncmp(line->data + 8, "warning: ", 9) != 0);
-        /* The elastic mode's word: what Open MPI says of a connection follows from that. */
-        output->has_parted = output->has_parted ||
-                             strncmp(line->data, LOST_RANK_WARNING, strlen(LOST_RANK_WARNING)) == 0;
+        output->has_parted = output->has_parted || tells_of_loss(line->data);
         pass(line);
     }
     line->length = 0;

@@ -20,7 +20,7 @@ typedef struct cohort_job_output {
     char host[64];   /* where */
     bool has_named;  /* a line of ours about a lost rank has passed */
     bool has_said;   /* a line of ours that is no warning has passed */
-    bool has_parted; /* a rank has told that its connection to another broke */
+    bool has_parted; /* a connection broke with a rank that was lost, and that is told */
     cohort_text line, block;
     cohort_text held; /* to be shown at the end, if no rank was lost */
     bool in_block;    /* between two lines of dashes, as mpirun frames its words */

@@ -18,6 +18,7 @@
 #include "cli/command.h"
 #include "cli/job_output.h"
 #include "cli/job_processes.h"
+#include "federated/deploy.h"
 #include "train/job.h"
 
 static const double GRACE = 5; /* seconds from the outcome to the end */
@@ -152,13 +153,13 @@ static void wait_for_end(run *r, const sigset_t *while_polling)
 }
 
 /* The exit code of the job as users know it. Says who was killed, where nobody has. */
-static int judge(const run *r, bool elastic)
+static int judge(const run *r, bool outlives)
 {
     const cohort_job_output *output = &r->output;
     int code = WIFEXITED(r->status) ? WEXITSTATUS(r->status) : 128 + WTERMSIG(r->status);
     if (output->outcome >= 0 && (output->outcome != CODE_LOST || output->has_said))
         return output->outcome;
-    if ((code < CODE_LOST + output->has_said && !elastic) || code == CODE_STOPPED)
+    if ((code < CODE_LOST + output->has_said && !outlives) || code == CODE_STOPPED)
         return code;
     if (asked > 1)
         return code;
@@ -205,7 +206,7 @@ int cohort_supervise(const cohort_supervision *job)
             return cohort_status_exit_code(status);
         }
         wait_for_end(&r, &while_polling);
-        code = judge(&r, job->elastic);
+        code = judge(&r, job->outlives);
         cohort_job_output_clear(&r.output);
         if (code < CODE_LOST || code == CODE_STOPPED || asked > 0 || left == 0)
             return code;
@@ -250,7 +251,7 @@ static char **read_strings(const char *path)
 }
 
 /* COMMAND of mpirun without -q (which hides who died) and handing our variables to all hosts. */
-static char **adapt_mpirun(char **command, bool elastic)
+static char **adapt_mpirun(char **command, bool outlives)
 {
     static char *const added[] = {"-x",
                                   COHORT_SUPERVISED,
@@ -266,7 +267,7 @@ static char **adapt_mpirun(char **command, bool elastic)
     if (!adapted)
         return command;
     adapted[at++] = command[0];
-    for (size_t i = 0; i < (elastic ? 7 : 6); i++)
+    for (size_t i = 0; i < (outlives ? 7 : 6); i++)
         adapted[at++] = added[i];
     bool is_option = true; /* what follows the program is not mpirun's */
     for (size_t i = 1; i < count; i++) {
@@ -350,8 +351,9 @@ int cohort_supervise_train(char **argv, int64_t restarts)
     return cohort_status_exit_code(status);
 }
 
-/* Whether the recipe of `cohort train …` wants it. Tells the ranks its deadline. */
-static bool is_elastic(const cohort_options *options)
+/* Whether ranks of this `cohort train …` may outlive others: elastic, or real clients and their
+ * coordinator. Tells the ranks its deadline. */
+static bool may_outlive(const cohort_options *options)
 {
     size_t set_count = 0;
     const char *const *sets = cohort_options_list(&set_count, options, "set");
@@ -364,7 +366,7 @@ static bool is_elastic(const cohort_options *options)
     if (cohort_job_read_recipe(&recipe, alone, options->positional[0], sets, set_count) ==
         COHORT_OK) {
         char seconds[32];
-        wanted = recipe->train.elastic;
+        wanted = recipe->train.elastic || cohort_deployment_is(recipe);
         /* Also the deadline of start-up, before the ranks know the recipe. */
         setenv("COHORT_START_TIMEOUT", cohort_number_text(seconds, recipe->comm.timeout), 1);
     }
@@ -384,7 +386,7 @@ void cohort_supervise_look(cohort_supervision *job, int argc, char **command)
                                  command + i + 1) == COHORT_OK &&
             cohort_options_integer(&job->restarts, &options, "restarts", 0, 0,
                                    COHORT_RESTARTS_MAX) == COHORT_OK)
-            job->elastic = is_elastic(&options);
+            job->outlives = may_outlive(&options);
         cohort_error_clear();
         cohort_options_clear(&options);
         return;
@@ -426,9 +428,9 @@ static int run_launch(int argc, char **argv)
     job.program = argv[own];
     job.command = argv + own;
     if (is_mpirun(base_name(argv[own])))
-        job.command = adapt_mpirun(argv + own, job.elastic);
+        job.command = adapt_mpirun(argv + own, job.outlives);
     else
-        job.elastic = false;
+        job.outlives = false;
     return cohort_supervise(&job);
 }
 

@@ -12,7 +12,7 @@ typedef struct cohort_supervision {
     const char *program; /* what is executed; looked for in $PATH without a slash */
     char **command;      /* argv of the job, NULL-terminated; argv[0] its name */
     int64_t restarts;    /* how often it may start again */
-    bool elastic;        /* ranks may outlive others: mpirun's exit code says nothing */
+    bool outlives;       /* ranks may outlive others: mpirun's exit code says nothing */
 } cohort_supervision;
 
 /* Runs the job to its end and returns the exit code: its own where it is one of ours, 5 when a
@@ -28,7 +28,7 @@ int cohort_supervise(const cohort_supervision *job);
 int cohort_supervise_train(char **argv, int64_t restarts);
 
 /* Finds `cohort train …` in the COMMAND of a launcher and takes over its --restarts and its
- * recipe's train.elastic. What is wrong with them the ranks will say. */
+ * what its recipe says of lost ranks. What is wrong with them the ranks will say. */
 void cohort_supervise_look(cohort_supervision *job, int argc, char **command);
 
 #endif

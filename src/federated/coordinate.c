@@ -440,6 +440,23 @@ static bool is_waiting(const cohort_federated *federated, const cohort_listener 
     return false;
 }
 
+/* It is not asked again until it says something. Who is not in the round is named with it; an
+ * update that has come counts, also where its client is lost before the masks are off. */
+static void note_silent(cohort_federated *federated, size_t index)
+{
+    const cohort_round *round = &federated->round;
+    const size_t client = round->clients[index];
+    cohort_member *member = &federated->deployment->members[client];
+    if (round->dropped[index] == COHORT_DROPPED_NOT && member->state == MEMBER_JOINED)
+        cohort_log(COHORT_LOG_WARNING,
+                   "the next rounds go on without client %zu (rank %d on %s): its update counts in "
+                   "round %llu, but it did not help in time to take off the masks",
+                   client, cohort_deployment_rank(client),
+                   cohort_comm_host(federated->deployment->job, cohort_deployment_rank(client)),
+                   (unsigned long long)federated->progress.epoch + 1);
+    member->is_silent = true;
+}
+
 cohort_status cohort_deployment_listen(cohort_federated *federated, const cohort_listener *listener)
 {
     cohort_deployment *deployment = federated->deployment;
@@ -462,7 +479,7 @@ cohort_status cohort_deployment_listen(cohort_federated *federated, const cohort
     }
     for (size_t i = 0; i < round->count; i++)
         if (listener->lacks(federated, i))
-            deployment->members[round->clients[i]].is_silent = true;
+            note_silent(federated, i);
     return COHORT_OK;
 }
 

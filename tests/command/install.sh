@@ -23,20 +23,6 @@ zcat root/share/man/man5/cohort-recipe.5.gz | grep -q weight_decay || wrong 'coh
 for file in bash-completion/completions/cohort zsh/site-functions/_cohort fish/vendor_completions.d/cohort.fish; do
     grep -q safetensors "root/share/$file" || wrong "share/$file knows no formats"
 done
-if command -v fish >/dev/null; then
-    HOME=$work fish -c 'source root/share/fish/vendor_completions.d/cohort.fish
-        complete -C "cohort export --format s"; complete -C "cohort ev"' >words 2>&1
-    grep -q '^safetensors' words && grep -q '^eval' words || wrong "fish completes $(cat words)"
-fi
-if [ -e /usr/share/bash-completion/bash_completion ]; then
-    bash -c 'source /usr/share/bash-completion/bash_completion
-        source root/share/bash-completion/completions/cohort
-        COMP_WORDS=(cohort export --format s) COMP_CWORD=3 COMP_LINE="cohort export --format s"
-        COMP_POINT=${#COMP_LINE} COMP_TYPE=9
-        $(complete -p cohort | sed "s/.*-F \([^ ]*\).*/\1/") cohort s --format
-        echo "${COMPREPLY[*]}"' >words 2>&1
-    [ "$(tr -d ' ' <words)" = safetensors ] || wrong "bash completes $(cat words)"
-fi
 [ -e root/share/cohort/recipes/xor.yaml ] || wrong 'no recipes were installed'
 
 cat >use.c <<'C'
