@@ -25,6 +25,14 @@ typedef struct slot {
     char message[512];
 } slot;
 
+/* The rows of the batch after the one being prepared, while x is in memory. */
+typedef struct foresight {
+    bool known;
+    uint64_t epoch, step;
+    uint64_t *rows;
+    size_t count;
+} foresight;
+
 struct cohort_loader {
     cohort_dataset *dataset;
     cohort_sampler sampler;
@@ -40,6 +48,7 @@ struct cohort_loader {
     cohort_scaling scaling;
     cohort_augmenter *augmenter;
     slot slots[SLOTS];
+    foresight next;
     uint64_t *members; /* [draw.most] of the batch being prepared; NULL without draw */
     double wait_seconds;
 
@@ -57,15 +66,24 @@ struct cohort_loader {
 
 /* --- Preparing one batch --------------------------------------------------- */
 
-/* Rows lie anywhere in memory: those PREFETCH_ROWS on are asked for while this one is converted,
- * which takes less time than memory does. */
-static void prefetch_row(const cohort_loader *loader, const cohort_batch *batch, size_t index)
+static void prefetch_row(const cohort_loader *loader, uint64_t index)
 {
-    if (index >= batch->count || !loader->memory)
-        return;
-    const unsigned char *row = loader->memory + (size_t)batch->rows[index] * loader->row_bytes;
+    const unsigned char *row = loader->memory + index * loader->row_bytes;
     for (size_t line = 0; line < PREFETCH_LINES && line * LINE < loader->row_bytes; line++)
-        __builtin_prefetch(row + line * LINE);
+        __builtin_prefetch(row + line * LINE, 0, 2);
+}
+
+/* Rows lie anywhere in memory, which takes longer than converting them: with each row of a batch
+ * that of the next is asked for, a step ahead; in a first batch, PREFETCH_ROWS ahead. */
+static void prefetch(const cohort_loader *loader, const cohort_batch *batch, size_t i,
+                     bool is_first)
+{
+    if (!loader->memory)
+        return;
+    if (is_first && i + PREFETCH_ROWS < batch->count)
+        prefetch_row(loader, batch->rows[i + PREFETCH_ROWS]);
+    if (loader->next.known && i < loader->next.count)
+        prefetch_row(loader, loader->next.rows[i]);
 }
 
 static void convert_row(void *x, cohort_loader *loader, const cohort_batch *batch, size_t index,
@@ -101,27 +119,62 @@ static cohort_status check_range(const slot *filled, const cohort_loader *loader
     return COHORT_OK;
 }
 
-/* The rows of the global batch and this rank's of them, into FILLED. */
-static cohort_status choose_rows(slot *filled, cohort_loader *loader)
+/* This rank's share of a batch of COUNT: its first, and how many. */
+static size_t share(size_t *first, const cohort_loader *loader, size_t count)
+{
+    *first = cohort_part_begin(count, loader->part_begin, loader->part_count);
+    return cohort_part_begin(count, loader->part_end, loader->part_count) - *first;
+}
+
+/* Rows of one's own draw, which are not known ahead. */
+static cohort_status draw_rows(slot *filled, cohort_loader *loader)
 {
     const cohort_sampler *sampler = &loader->sampler;
     const cohort_draw *draw = &sampler->draw;
     cohort_batch *batch = &filled->batch;
-    batch->global_count =
-        draw->members ? draw->members(draw->context, loader->members,
-                                      batch->epoch * cohort_sampler_steps(sampler) + batch->step)
-                      : cohort_sampler_batch_count(sampler, batch->step);
-    COHORT_REQUIRE(!draw->members || batch->global_count <= draw->most, COHORT_INTERNAL,
+    size_t first;
+    batch->global_count = draw->members(draw->context, loader->members,
+                                        batch->epoch * cohort_sampler_steps(sampler) + batch->step);
+    COHORT_REQUIRE(batch->global_count <= draw->most, COHORT_INTERNAL,
                    "a batch of more than %zu samples was drawn; run the same command again",
                    draw->most);
-    const size_t begin =
-                     cohort_part_begin(batch->global_count, loader->part_begin, loader->part_count),
-                 end = cohort_part_begin(batch->global_count, loader->part_end, loader->part_count);
-    batch->count = end - begin;
-    if (!draw->members)
-        cohort_sampler_rows(filled->rows, sampler, batch->epoch, batch->step, begin, batch->count);
-    for (size_t i = 0; draw->members && i < batch->count; i++)
-        filled->rows[i] = cohort_subset_row(&sampler->subset, loader->members[begin + i]);
+    batch->count = share(&first, loader, batch->global_count);
+    for (size_t i = 0; i < batch->count; i++)
+        filled->rows[i] = cohort_subset_row(&sampler->subset, loader->members[first + i]);
+    return COHORT_OK;
+}
+
+static void foresee(cohort_loader *loader, uint64_t epoch, uint64_t step)
+{
+    foresight *next = &loader->next;
+    size_t first;
+    next->known = loader->memory && step < cohort_sampler_steps(&loader->sampler);
+    if (!next->known)
+        return;
+    next->epoch = epoch;
+    next->step = step;
+    next->count = share(&first, loader, cohort_sampler_batch_count(&loader->sampler, step));
+    cohort_sampler_rows(next->rows, &loader->sampler, epoch, step, first, next->count);
+}
+
+/* The rows of the global batch and this rank's of them, into FILLED, and those of the next.
+ * *foreseen: they were known. */
+static cohort_status choose_rows(bool *foreseen, slot *filled, cohort_loader *loader)
+{
+    cohort_batch *batch = &filled->batch;
+    const foresight *next = &loader->next;
+    size_t first;
+    *foreseen = next->known && next->epoch == batch->epoch && next->step == batch->step;
+    if (loader->sampler.draw.members)
+        return draw_rows(filled, loader);
+    batch->global_count = cohort_sampler_batch_count(&loader->sampler, batch->step);
+    batch->count = share(&first, loader, batch->global_count);
+    if (*foreseen)
+        memcpy(filled->rows, next->rows, batch->count * sizeof *filled->rows);
+    else
+        cohort_sampler_rows(filled->rows, &loader->sampler, batch->epoch, batch->step, first,
+                            batch->count);
+    foresee(loader, batch->epoch, batch->step + 1);
     return COHORT_OK;
 }
 
@@ -130,14 +183,13 @@ static cohort_status fill(slot *filled, cohort_loader *loader, uint64_t epoch, u
     cohort_batch *batch = &filled->batch;
     batch->epoch = epoch;
     batch->step = step;
-    COHORT_TRY(choose_rows(filled, loader));
+    bool foreseen;
+    COHORT_TRY(choose_rows(&foreseen, filled, loader));
     const bool masked = loader->masking.rate > 0;
     COHORT_TRY(cohort_dataset_gather(loader->staging, masked ? NULL : filled->y, loader->dataset,
                                      filled->rows, batch->count));
-    for (size_t i = 0; i < PREFETCH_ROWS; i++)
-        prefetch_row(loader, batch, i);
     for (size_t i = 0; i < batch->count; i++) {
-        prefetch_row(loader, batch, i + PREFETCH_ROWS);
+        prefetch(loader, batch, i, !foreseen);
         const unsigned char *row =
             loader->memory ? loader->memory + (size_t)filled->rows[i] * loader->row_bytes
                            : loader->staging + i * loader->row_bytes;
@@ -275,6 +327,7 @@ void cohort_loader_set_subset(cohort_loader *loader, const cohort_subset *subset
         loader->slots[i].state = SLOT_EMPTY;
     loader->sampler.subset = *subset;
     loader->sampler.seed = loader->seed = seed;
+    loader->next.known = false;
     loader->positioned = false;
     pthread_mutex_unlock(&loader->lock);
 }
@@ -393,7 +446,9 @@ static cohort_status allocate_slots(size_t *most, cohort_loader *loader,
     }
     if (draw->members)
         COHORT_TRY(COHORT_ALLOCATE(&loader->members, draw->most));
-    if (!loader->memory)
+    if (loader->memory)
+        COHORT_TRY(COHORT_ALLOCATE(&loader->next.rows, count));
+    else
         COHORT_TRY(cohort_allocate((void **)&loader->staging, count, loader->row_bytes));
     *most = count;
     return COHORT_OK;
@@ -459,6 +514,7 @@ void cohort_loader_destroy(cohort_loader *loader)
     }
     cohort_free(loader->staging);
     cohort_free(loader->members);
+    cohort_free(loader->next.rows);
     cohort_scaling_clear(&loader->scaling);
     cohort_augmenter_destroy(loader->augmenter);
     pthread_cond_destroy(&loader->work);

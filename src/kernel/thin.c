@@ -7,6 +7,7 @@
 #include "kernel/clones.h"
 #include "kernel/math.h"
 #include "kernel/panel.h"
+#include "kernel/parallel.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(COHORT_NO_WIDE)
 #define HAS_WIDE 1
@@ -67,48 +68,63 @@ static row_block piece_at(size_t piece, size_t rows, size_t panel_count)
                        .panel = piece % panel_count};
 }
 
+/* A product z [rows][n] = x [rows][k] * w, piece by piece. */
+typedef struct product {
+    real *z, *scratch;
+    const real *x, *w;
+    size_t rows, k, n;
+} product;
+
+static void forward_piece(void *context, size_t piece)
+{
+    const product *p = context;
+    const size_t n = p->n, k = p->k, tail = tail_columns(n);
+    const row_block at = piece_at(piece, p->rows, panels(n));
+    const size_t first = at.panel * COHORT_PANEL;
+    real *to = p->z + at.row * n + first;
+    const real *from = p->x + at.row * k;
+    if (at.panel < n / COHORT_PANEL)
+        cohort_panel_product(to, n, from, k, p->w + first, n, at.rows, k);
+    else
+        cohort_panel_multiply(to, n, COHORT_PLAIN, from, k, p->scratch, k, at.rows, tail, k, false);
+}
+
 /* The last, narrower panel of weights is laid out with zeros beside it. */
 void cohort_thin_forward(real *z, const real *x, const real *w, size_t rows, size_t k, size_t n,
                          real *scratch)
 {
-    const size_t whole = n / COHORT_PANEL, tail = tail_columns(n);
-    const size_t pieces = piece_count(rows, panels(n));
-    const int threads = use_threads(rows, k, n);
+    const size_t tail = tail_columns(n);
+    product p = {.z = z, .scratch = scratch, .x = x, .w = w, .rows = rows, .k = k, .n = n};
     if (tail)
         cohort_panel_pack(scratch, COHORT_PLAIN, w + n - tail, n, k, tail);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t piece = 0; piece < pieces; piece++) {
-        const row_block at = piece_at(piece, rows, panels(n));
-        const size_t first = at.panel * COHORT_PANEL;
-        real *to = z + at.row * n + first;
-        const real *from = x + at.row * k;
-        if (at.panel < whole)
-            cohort_panel_product(to, n, from, k, w + first, n, at.rows, k);
-        else
-            cohort_panel_multiply(to, n, COHORT_PLAIN, from, k, scratch, k, at.rows, tail, k,
-                                  false);
-    }
+    cohort_parallel_each(piece_count(rows, panels(n)), use_threads(rows, k, n), forward_piece, &p);
+}
+
+static void turn_panel(void *context, size_t panel)
+{
+    const product *p = context;
+    const size_t first = panel * COHORT_PANEL, left = p->n - first;
+    cohort_panel_pack(p->scratch + first * p->k, COHORT_TRANSPOSED, p->w + first * p->k, p->k, p->k,
+                      left < COHORT_PANEL ? left : COHORT_PANEL);
+}
+
+static void data_piece(void *context, size_t piece)
+{
+    const product *p = context;
+    const row_block at = piece_at(piece, p->rows, panels(p->n));
+    const size_t first = at.panel * COHORT_PANEL, left = p->n - first;
+    cohort_panel_multiply(p->z + at.row * p->n + first, p->n, COHORT_PLAIN, p->x + at.row * p->k,
+                          p->k, p->scratch + first * p->k, p->k, at.rows,
+                          left < COHORT_PANEL ? left : COHORT_PANEL, p->k, false);
 }
 
 void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size_t k, size_t n,
                       real *scratch)
 {
     const int threads = use_threads(rows, k, n);
-    const size_t pieces = piece_count(rows, panels(k));
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t panel = 0; panel < panels(k); panel++) {
-        const size_t first = panel * COHORT_PANEL;
-        cohort_panel_pack(scratch + first * n, COHORT_TRANSPOSED, w + first * n, n, n,
-                          k - first < COHORT_PANEL ? k - first : COHORT_PANEL);
-    }
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t piece = 0; piece < pieces; piece++) {
-        const row_block at = piece_at(piece, rows, panels(k));
-        const size_t first = at.panel * COHORT_PANEL;
-        cohort_panel_multiply(dx + at.row * k + first, k, COHORT_PLAIN, dz + at.row * n, n,
-                              scratch + first * n, n, at.rows,
-                              k - first < COHORT_PANEL ? k - first : COHORT_PANEL, n, false);
-    }
+    product p = {.z = dx, .scratch = scratch, .x = dz, .w = w, .rows = rows, .k = n, .n = k};
+    cohort_parallel_each(panels(k), threads, turn_panel, &p);
+    cohort_parallel_each(piece_count(rows, panels(k)), threads, data_piece, &p);
 }
 
 /* Gradients of weights. */
@@ -270,30 +286,43 @@ static void tile(real *to, size_t ldt, const tile_source *s, size_t rows, size_t
             to[i * ldt + j] = sum[i * COHORT_PANEL + j] + (add ? to[i * ldt + j] : 0);
 }
 
+/* The gradient dw [k][n] of the weights, TILE_ROWS rows after TILE_ROWS rows. */
+typedef struct weights {
+    real *dw, *scratch;
+    const real *x, *dz;
+    const cohort_thin_parts *parts;
+    size_t k, n;
+    bool add;
+} weights;
+
+static void weights_block(void *context, size_t block)
+{
+    const weights *w = context;
+    const size_t k = w->k, n = w->n, tail = tail_columns(n), i = block * TILE_ROWS;
+    for (size_t first = 0; first < n; first += COHORT_PANEL) {
+        const bool whole = n - first >= COHORT_PANEL;
+        const size_t columns = whole || tail > COHORT_PANEL / 2 ? COHORT_PANEL : COHORT_PANEL / 2;
+        const tile_source source = {.x = w->x + i,
+                                    .ldx = k,
+                                    .dz = whole ? w->dz + first : w->scratch,
+                                    .ldz = whole ? n : COHORT_PANEL,
+                                    .columns = columns,
+                                    .parts = w->parts};
+        tile(w->dw + i * n + first, n, &source, k - i < TILE_ROWS ? k - i : TILE_ROWS,
+             whole ? COHORT_PANEL : tail, w->add);
+    }
+}
+
 void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_thin_parts *parts,
                          size_t k, size_t n, bool add, real *scratch)
 {
     const size_t rows = part_end(parts, parts->count), tail = tail_columns(n);
-    const size_t blocks = (k + TILE_ROWS - 1) / TILE_ROWS;
-    const int threads = use_threads(rows, k, n);
+    weights w = {
+        .dw = dw, .scratch = scratch, .x = x, .dz = dz, .parts = parts, .k = k, .n = n, .add = add};
     if (tail)
         cohort_panel_pack(scratch, COHORT_PLAIN, dz + n - tail, n, rows, tail);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t block = 0; block < blocks; block++) {
-        const size_t i = block * TILE_ROWS, count = k - i < TILE_ROWS ? k - i : TILE_ROWS;
-        for (size_t first = 0; first < n; first += COHORT_PANEL) {
-            const bool whole = n - first >= COHORT_PANEL;
-            const size_t columns =
-                whole || tail > COHORT_PANEL / 2 ? COHORT_PANEL : COHORT_PANEL / 2;
-            const tile_source source = {.x = x + i,
-                                        .ldx = k,
-                                        .dz = whole ? dz + first : scratch,
-                                        .ldz = whole ? n : COHORT_PANEL,
-                                        .columns = columns,
-                                        .parts = parts};
-            tile(dw + i * n + first, n, &source, count, whole ? COHORT_PANEL : tail, add);
-        }
-    }
+    cohort_parallel_each((k + TILE_ROWS - 1) / TILE_ROWS, use_threads(rows, k, n), weights_block,
+                         &w);
 }
 
 enum { BIAS_COLUMNS = 128 };

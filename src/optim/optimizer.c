@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernel/parallel.h"
 #include "kernel/update.h"
 
 enum {
@@ -354,12 +355,26 @@ static int thread_count(const cohort_optimizer *optimizer)
     return (int)least((size_t)omp_get_max_threads(), useful);
 }
 
+/* What is done over all parameters at once. */
+typedef struct sweep {
+    cohort_optimizer *optimizer;
+    real *params;
+    const real *grads;
+    step_numbers numbers;
+    size_t parts;
+} sweep;
+
+static void sum_block(void *context, size_t block)
+{
+    const sweep *s = context;
+    s->optimizer->sums[block] = block_sum(s->optimizer, s->grads, block);
+}
+
 double cohort_optimizer_norm(cohort_optimizer *optimizer, const real *grads)
 {
     const size_t block_count = optimizer->block_count;
-#pragma omp parallel for schedule(static) num_threads(thread_count(optimizer))
-    for (size_t i = 0; i < block_count; i++)
-        optimizer->sums[i] = block_sum(optimizer, grads, i);
+    sweep s = {.optimizer = optimizer, .grads = grads};
+    cohort_parallel_each(block_count, thread_count(optimizer), sum_block, &s);
     return cohort_optimizer_norm_of(optimizer->sums, block_count);
 }
 
@@ -457,21 +472,26 @@ void cohort_optimizer_update_range(cohort_optimizer *optimizer, real *params, co
     update_range(optimizer, params, grads, &numbers, begin, end);
 }
 
+static void update_part(void *context, size_t part)
+{
+    const sweep *s = context;
+    const size_t count = s->optimizer->count;
+    const size_t lines = (count + COHORT_LINE_REALS - 1) / COHORT_LINE_REALS;
+    const size_t begin = cohort_part_begin(lines, part, s->parts) * COHORT_LINE_REALS,
+                 end = cohort_part_begin(lines, part + 1, s->parts) * COHORT_LINE_REALS;
+    update_range(s->optimizer, s->params, s->grads, &s->numbers, begin, least(end, count));
+}
+
 double cohort_optimizer_step(cohort_optimizer *optimizer, real *params, const real *grads,
                              double lr, uint64_t step)
 {
-    double norm = cohort_optimizer_norm(optimizer, grads);
+    const int threads = thread_count(optimizer);
+    sweep s = {.optimizer = optimizer, .params = params, .grads = grads, .parts = (size_t)threads};
+    const double norm = cohort_optimizer_norm(optimizer, grads);
     if (!isfinite(norm))
         return norm;
-    const step_numbers numbers = numbers_of(optimizer, norm, lr, step);
-    const size_t line_count = (optimizer->count + COHORT_LINE_REALS - 1) / COHORT_LINE_REALS;
-    const size_t parts = (size_t)thread_count(optimizer);
-#pragma omp parallel for schedule(static) num_threads((int)parts)
-    for (size_t i = 0; i < parts; i++) {
-        size_t begin = cohort_part_begin(line_count, i, parts) * COHORT_LINE_REALS;
-        size_t end = cohort_part_begin(line_count, i + 1, parts) * COHORT_LINE_REALS;
-        update_range(optimizer, params, grads, &numbers, begin, least(end, optimizer->count));
-    }
+    s.numbers = numbers_of(optimizer, norm, lr, step);
+    cohort_parallel_each(s.parts, threads, update_part, &s);
     return norm;
 }
 
