@@ -1,11 +1,13 @@
 #include "kernel/update.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "kernel/clones.h"
+#include "kernel/math.h"
 
 /* The gradient that is used, from the raw one; selects instead of branches. */
-static inline real used_gradient(real g, real p, cohort_update_terms terms)
+COHORT_INLINE real used_gradient(real g, real p, cohort_update_terms terms)
 {
     g *= terms.scale;
     g = g > terms.limit ? terms.limit : g;
@@ -14,9 +16,38 @@ static inline real used_gradient(real g, real p, cohort_update_terms terms)
     return g + terms.decay * p + terms.l1 * sign;
 }
 
+/* Clipping and decay are rare, and take as long as the rest of an update: without them the gradient
+ * is used as it is. */
+COHORT_INLINE bool is_plain(cohort_update_terms terms)
+{
+    return terms.scale == 1 && terms.limit == INFINITY && terms.decay == 0 && terms.l1 == 0;
+}
+
+#ifdef COHORT_DOUBLE
+#define LEAST_NORMAL DBL_MIN
+#else
+#define LEAST_NORMAL FLT_MIN
+#endif
+
+/* Where gradients have become zero (the margin of images) what decays from step to step ends as
+ * denormal numbers, on which arithmetic takes several times as long, for ever: it ends as zero.
+ * 2^26 times the least normal number leaves room for the products that follow. */
+static const real tiny = (real)(LEAST_NORMAL * (1 << 26));
+
+COHORT_INLINE real settled(real x)
+{
+    return REAL_FN(fabs)(x) < tiny ? REAL(0) : x;
+}
+
+/* The same of a mean square, by whose root MOVE is divided: only where next to nothing moves. */
+COHORT_INLINE real settled_square(real square, real move)
+{
+    return square + REAL_FN(fabs)(move) < tiny ? REAL(0) : square;
+}
+
 enum { LANES = COHORT_UPDATE_LANES }; /* chains of additions enough to hide their latency */
 
-static inline void add_squares(double *restrict lane, const real *restrict x, size_t count)
+COHORT_INLINE void add_squares(double *restrict lane, const real *restrict x, size_t count)
 {
     size_t whole = count - count % LANES;
     for (size_t i = 0; i < whole; i += LANES)
@@ -27,7 +58,7 @@ static inline void add_squares(double *restrict lane, const real *restrict x, si
         lane[i - whole] += (double)x[i] * (double)x[i];
 }
 
-static inline double total_of(double *lane)
+COHORT_INLINE double total_of(double *lane)
 {
     for (size_t half = LANES / 2; half > 0; half /= 2)
         for (size_t j = 0; j < half; j++)
@@ -51,34 +82,64 @@ COHORT_CLONES double cohort_update_square_sum_of_runs(const real *x, const cohor
     return total_of(lane);
 }
 
+COHORT_INLINE void sgd(real *restrict p, const real *restrict g, size_t count,
+                       cohort_update_terms terms, real rate, bool plain)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        p[i] -= rate * (plain ? g[i] : used_gradient(g[i], p[i], terms));
+}
+
 COHORT_CLONES void cohort_update_sgd(real *restrict p, const real *restrict g, size_t count,
                                      cohort_update_terms terms, double lr)
 {
-    const real rate = (real)lr;
+    if (is_plain(terms))
+        sgd(p, g, count, terms, (real)lr, true);
+    else
+        sgd(p, g, count, terms, (real)lr, false);
+}
+
+COHORT_INLINE void momentum(real *restrict p, real *restrict v, const real *restrict g,
+                            size_t count, cohort_update_terms terms, real rate, real mu,
+                            bool nesterov, bool plain)
+{
 #pragma omp simd
-    for (size_t i = 0; i < count; i++)
-        p[i] -= rate * used_gradient(g[i], p[i], terms);
+    for (size_t i = 0; i < count; i++) {
+        const real push = rate * (plain ? g[i] : used_gradient(g[i], p[i], terms));
+        v[i] = settled(mu * v[i] - push);
+        p[i] += nesterov ? mu * v[i] - push : v[i];
+    }
 }
 
 COHORT_CLONES void cohort_update_momentum(real *restrict p, real *restrict v,
                                           const real *restrict g, size_t count,
-                                          cohort_update_terms terms, double lr, double momentum,
+                                          cohort_update_terms terms, double lr, double mu,
                                           bool nesterov)
 {
-    const real rate = (real)lr, mu = (real)momentum;
-    if (nesterov) {
-#pragma omp simd
-        for (size_t i = 0; i < count; i++) {
-            real push = rate * used_gradient(g[i], p[i], terms);
-            v[i] = mu * v[i] - push;
-            p[i] += mu * v[i] - push;
-        }
-        return;
-    }
+    if (nesterov && is_plain(terms))
+        momentum(p, v, g, count, terms, (real)lr, (real)mu, true, true);
+    else if (nesterov)
+        momentum(p, v, g, count, terms, (real)lr, (real)mu, true, false);
+    else if (is_plain(terms))
+        momentum(p, v, g, count, terms, (real)lr, (real)mu, false, true);
+    else
+        momentum(p, v, g, count, terms, (real)lr, (real)mu, false, false);
+}
+
+typedef struct adam_numbers {
+    real rate, part1, part2, epsilon, shrink;
+} adam_numbers;
+
+COHORT_INLINE void adam(real *restrict p, real *restrict m, real *restrict v,
+                        const real *restrict g, size_t count, cohort_update_terms terms,
+                        adam_numbers to, bool plain)
+{
 #pragma omp simd
     for (size_t i = 0; i < count; i++) {
-        v[i] = mu * v[i] - rate * used_gradient(g[i], p[i], terms);
-        p[i] += v[i];
+        const real used = plain ? g[i] : used_gradient(g[i], p[i], terms);
+        m[i] = settled(m[i] + to.part1 * (used - m[i]));
+        v[i] = settled_square(v[i] + to.part2 * (used * used - v[i]), m[i]);
+        p[i] -= to.shrink * p[i] + to.rate * m[i] / (REAL_FN(sqrt)(v[i]) + to.epsilon);
     }
 }
 
@@ -87,15 +148,12 @@ COHORT_CLONES void cohort_update_adam(real *restrict p, real *restrict m, real *
                                       cohort_update_terms terms, double alpha, double beta1,
                                       double beta2, double epsilon, double shrink)
 {
-    const real rate = (real)alpha, part1 = (real)(1 - beta1), part2 = (real)(1 - beta2);
-    const real eps = (real)epsilon, part = (real)shrink;
-#pragma omp simd
-    for (size_t i = 0; i < count; i++) {
-        real used = used_gradient(g[i], p[i], terms);
-        m[i] += part1 * (used - m[i]);
-        v[i] += part2 * (used * used - v[i]);
-        p[i] -= part * p[i] + rate * m[i] / (REAL_FN(sqrt)(v[i]) + eps);
-    }
+    const adam_numbers to = {(real)alpha, (real)(1 - beta1), (real)(1 - beta2), (real)epsilon,
+                             (real)shrink};
+    if (is_plain(terms))
+        adam(p, m, v, g, count, terms, to, true);
+    else
+        adam(p, m, v, g, count, terms, to, false);
 }
 
 COHORT_CLONES void cohort_update_rmsprop(real *restrict p, real *restrict v,
@@ -109,8 +167,9 @@ COHORT_CLONES void cohort_update_rmsprop(real *restrict p, real *restrict v,
 #pragma omp simd
         for (size_t i = 0; i < count; i++) {
             real used = used_gradient(g[i], p[i], terms);
-            v[i] = old * v[i] + fresh * used * used;
-            momentum_slot[i] = mu * momentum_slot[i] + rate * used / REAL_FN(sqrt)(v[i] + eps);
+            v[i] = settled_square(old * v[i] + fresh * used * used, used);
+            momentum_slot[i] =
+                settled(mu * momentum_slot[i] + rate * used / REAL_FN(sqrt)(v[i] + eps));
             p[i] -= momentum_slot[i];
         }
         return;
@@ -118,7 +177,7 @@ COHORT_CLONES void cohort_update_rmsprop(real *restrict p, real *restrict v,
 #pragma omp simd
     for (size_t i = 0; i < count; i++) {
         real used = used_gradient(g[i], p[i], terms);
-        v[i] = old * v[i] + fresh * used * used;
+        v[i] = settled_square(old * v[i] + fresh * used * used, used);
         p[i] -= rate * used / REAL_FN(sqrt)(v[i] + eps);
     }
 }

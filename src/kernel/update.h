@@ -40,9 +40,9 @@ double cohort_update_square_sum_of_runs(const real *x, const cohort_update_run *
 /* p -= lr * g. */
 void cohort_update_sgd(real *p, const real *g, size_t count, cohort_update_terms terms, double lr);
 
-/* v = momentum * v - lr * g; p += v, or with Nesterov p += momentum * v - lr * g. */
+/* v = mu * v - lr * g; p += v, or with Nesterov p += mu * v - lr * g. */
 void cohort_update_momentum(real *p, real *v, const real *g, size_t count,
-                            cohort_update_terms terms, double lr, double momentum, bool nesterov);
+                            cohort_update_terms terms, double lr, double mu, bool nesterov);
 
 /* m += (1 - beta1) * (g - m); v += (1 - beta2) * (g^2 - v);
  * p -= shrink * p + alpha * m / (sqrt(v) + epsilon). SHRINK is lr * decay in AdamW, else 0. */
