@@ -5,6 +5,7 @@
 
 #include "base/shape.h"
 #include "kernel/clones.h"
+#include "kernel/gemm.h"
 #include "kernel/math.h"
 #include "kernel/panel.h"
 #include "kernel/parallel.h"
@@ -16,6 +17,9 @@
 /* Weights beyond FITS_REALS no longer stay in cache from product to product, and rows further
  * apart than FITS_COLUMNS fall on the same sets of it. */
 enum { FITS_REALS = 1 << 18, FITS_COLUMNS = 1024, TILE_ROWS = 4, GROUP = 4, BLOCK_ROWS = 64 };
+/* A panel of MANY_ROWS rows of dz stays in the first cache while MANY_WEIGHTS columns of x, of as
+ * many rows, pass by in the second. */
+enum { MANY_ROWS = 256, MANY_WEIGHTS = 64 };
 static const double thread_operations = 1 << 21; /* multiply-adds worth more threads */
 
 bool cohort_thin_fits(size_t k, size_t n)
@@ -46,8 +50,10 @@ size_t cohort_thin_forward_scratch(size_t k, size_t n)
 
 size_t cohort_thin_backward_scratch(size_t rows, size_t k, size_t n)
 {
-    const size_t turned = cohort_panel_count(n, k), padded = rows * COHORT_PANEL;
-    return turned > padded ? turned : padded;
+    const size_t turned = cohort_panel_count(n, k), padded = rows * COHORT_PANEL,
+                 many = cohort_panel_count(rows < MANY_ROWS ? rows : MANY_ROWS, n);
+    const size_t most = turned > padded ? turned : padded;
+    return most > many ? most : many;
 }
 
 /* Rows are taken BLOCK_ROWS at a time through all panels, so that they stay in cache. */
@@ -323,6 +329,50 @@ void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_t
         cohort_panel_pack(scratch, COHORT_PLAIN, dz + n - tail, n, rows, tail);
     cohort_parallel_each((k + TILE_ROWS - 1) / TILE_ROWS, use_threads(rows, k, n), weights_block,
                          &w);
+}
+
+/* MANY_ROWS of the rows of x and dz, or what is left of them, and their share of dw. */
+typedef struct many {
+    real *dw, *packed;
+    const real *x, *dz;
+    size_t rows, k, n;
+    bool add;
+} many;
+
+static void pack_gradients(void *context, size_t panel)
+{
+    const many *m = context;
+    const size_t first = panel * COHORT_PANEL, left = m->n - first;
+    cohort_panel_pack(m->packed + first * m->rows, COHORT_PLAIN, m->dz + first, m->n, m->rows,
+                      left < COHORT_PANEL ? left : COHORT_PANEL);
+}
+
+static void add_weights(void *context, size_t block)
+{
+    const many *m = context;
+    const size_t first = block * MANY_WEIGHTS, left = m->k - first;
+    cohort_panel_multiply(m->dw + first * m->n, m->n, COHORT_TRANSPOSED, m->x + first, m->k,
+                          m->packed, m->rows, left < MANY_WEIGHTS ? left : MANY_WEIGHTS, m->n,
+                          m->rows, m->add);
+}
+
+void cohort_thin_weights_of_many(real *dw, const real *x, const real *dz, size_t rows, size_t k,
+                                 size_t n, bool add, real *scratch)
+{
+    const int threads = use_threads(rows, k, n);
+    many m = {.dw = dw, .packed = scratch, .k = k, .n = n, .add = add};
+    /* A narrow last panel costs as much as a whole one. */
+    if (rows == 0 || tail_columns(n) * 8 > n) {
+        cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, k, n, rows, x, dz, add, dw);
+        return;
+    }
+    for (size_t row = 0; row < rows; row += m.rows, m.add = true) {
+        m.rows = rows - row < MANY_ROWS ? rows - row : MANY_ROWS;
+        m.x = x + row * k;
+        m.dz = dz + row * n;
+        cohort_parallel_each(panels(n), threads, pack_gradients, &m);
+        cohort_parallel_each((k + MANY_WEIGHTS - 1) / MANY_WEIGHTS, threads, add_weights, &m);
+    }
 }
 
 enum { BIAS_COLUMNS = 128 };

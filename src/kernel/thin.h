@@ -1,6 +1,5 @@
-/* Products of a dense layer whose matrix of weights fits a core's cache, for any number of rows,
- * few above all, where BLAS would spend its time on packing the weights. At gradients of
- * weights from more than some hundred rows BLAS is faster.
+/* Products of a layer whose matrix of weights fits a core's cache, for any number of rows, few
+ * above all, where BLAS would spend its time on packing the weights.
  *
  * Every row is computed by itself: its bits do not depend on which other rows come with it, nor
  * on the number of threads. Gradients of weights are summed over parts of the rows in the order
@@ -41,7 +40,10 @@ enum { COHORT_THIN_LEVELS = 10 };
 /* dw [k][n] (ADD: +=) the sum over parts of x_p' * dz_p: of halves, of quarters, … */
 void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_thin_parts *parts,
                          size_t k, size_t n, bool add, real *scratch);
-/* db [n] (ADD: +=) the sum of the rows of dz in the same order. */
+/* The same for one part of many rows: dw (+)= x' * dz, row after row. */
+void cohort_thin_weights_of_many(real *dw, const real *x, const real *dz, size_t rows, size_t k,
+                                 size_t n, bool add, real *scratch);
+/* db [n] (ADD: +=) the sum of the rows of dz in the order of cohort_thin_weights. */
 void cohort_thin_bias(real *db, const real *dz, const cohort_thin_parts *parts, size_t n, bool add);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "kernel/attention.h"
 #include "kernel/bf16.h"
+#include "kernel/thin.h"
 #include "kernel/vector.h"
 #include "nn/layer_check.h"
 
@@ -37,8 +38,9 @@ typedef struct attention_layer {
     real *kernel, *bias, *forward_work;
     /* … and on the way back, with gradients. */
     real *back_kernel, *dkernel, *dbias, *dqkv, *dmixed, *backward_work;
-    cohort_bf16 *bf16;     /* NULL: in float */
-    real *bf16_scratch[2]; /* forward, backward */
+    cohort_bf16 *bf16; /* NULL: in float */
+    bool is_thin;      /* kernels small enough for kernel/thin.h */
+    real *scratch[2];  /* of the products with kernels: forward, backward */
 } attention_layer;
 
 static cohort_status book(cohort_planner *planner, real **where, size_t count,
@@ -88,21 +90,28 @@ static cohort_status plan_buffers(attention_layer *layer, cohort_planner *planne
     return COHORT_OK;
 }
 
-/* The products with kernels; queries with keys and weights with values stay in float. */
-static cohort_status plan_bf16(attention_layer *layer, cohort_planner *planner)
+/* For the products with kernels; queries with keys and weights with values stay in float. No
+ * product wants more than those of the joined kernels. */
+static cohort_status plan_products(attention_layer *layer, cohort_planner *planner)
 {
     const size_t rows = cohort_plan_batch(planner) * layer->time, width = layer->width,
                  inputs = INPUTS * width;
-    if (!cohort_plan_is_bf16(planner))
-        return COHORT_OK;
-    COHORT_TRY(cohort_bf16_create(&layer->bf16));
-    /* No other product has longer operands: those of the joined kernels, in each order. */
-    const size_t weights = cohort_bf16_scratch(width, inputs, rows),
-                 data = cohort_bf16_scratch(rows, width, inputs);
-    COHORT_TRY(book(planner, &layer->bf16_scratch[0], cohort_bf16_scratch(rows, inputs, width),
-                    COHORT_LIVE_FORWARD));
-    return book(planner, &layer->bf16_scratch[1], weights > data ? weights : data,
-                COHORT_LIVE_BACKWARD);
+    size_t forward = 0, backward = 0;
+    layer->is_thin = !cohort_plan_is_bf16(planner) && cohort_thin_fits(width, inputs);
+    if (cohort_plan_is_bf16(planner)) {
+        COHORT_TRY(cohort_bf16_create(&layer->bf16));
+        const size_t weights = cohort_bf16_scratch(width, inputs, rows),
+                     data = cohort_bf16_scratch(rows, width, inputs);
+        forward = cohort_bf16_scratch(rows, inputs, width);
+        backward = weights > data ? weights : data;
+    } else if (layer->is_thin) {
+        const size_t joined = cohort_thin_forward_scratch(width, inputs),
+                     single = cohort_thin_forward_scratch(width, width);
+        forward = joined > single ? joined : single;
+        backward = cohort_thin_backward_scratch(rows, width, inputs);
+    }
+    COHORT_TRY(book(planner, &layer->scratch[0], forward, COHORT_LIVE_FORWARD));
+    return book(planner, &layer->scratch[1], backward, COHORT_LIVE_BACKWARD);
 }
 
 static cohort_status attention_plan(cohort_layer *base, cohort_planner *planner, cohort_flow *flow)
@@ -121,7 +130,7 @@ static cohort_status attention_plan(cohort_layer *base, cohort_planner *planner,
                    base->line, base->path, layer->heads, layer->width);
     COHORT_TRY(plan_params(layer, planner));
     COHORT_TRY(plan_buffers(layer, planner, config->dropout));
-    COHORT_TRY(plan_bf16(layer, planner));
+    COHORT_TRY(plan_products(layer, planner));
     if (cohort_plan_is_training(planner))
         cohort_plan_keep_input(planner);
     return COHORT_OK;
@@ -150,14 +159,37 @@ static cohort_attention attention_of(const attention_layer *layer, const cohort_
     };
 }
 
-/* On the way back when an operand is transposed. */
-static void multiply(const attention_layer *layer, cohort_transpose trans_a,
-                     cohort_transpose trans_b, size_t m, size_t n, size_t k, const real *a,
-                     const real *b, bool add, real *c)
+/* z [rows][n] = x [rows][k] * kernel. */
+static void project(const attention_layer *layer, real *z, const real *x, const real *kernel,
+                    size_t rows, size_t k, size_t n)
 {
-    const bool back = trans_a == COHORT_TRANSPOSED || trans_b == COHORT_TRANSPOSED;
-    cohort_bf16_product(layer->bf16, trans_a, trans_b, m, n, k, a, b, add, c,
-                        layer->bf16_scratch[back]);
+    if (layer->is_thin)
+        cohort_thin_forward(z, x, kernel, rows, k, n, layer->scratch[0]);
+    else
+        cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_PLAIN, rows, n, k, x, kernel, false,
+                            z, layer->scratch[0]);
+}
+
+/* dkernel [k][n] (ADD: +=) x' * dz. */
+static void put_kernel_grad(const attention_layer *layer, real *dkernel, const real *x,
+                            const real *dz, size_t rows, size_t k, size_t n, bool add)
+{
+    if (layer->is_thin)
+        cohort_thin_weights_of_many(dkernel, x, dz, rows, k, n, add, layer->scratch[1]);
+    else
+        cohort_bf16_product(layer->bf16, COHORT_TRANSPOSED, COHORT_PLAIN, k, n, rows, x, dz, add,
+                            dkernel, layer->scratch[1]);
+}
+
+/* dx [rows][k] = dz [rows][n] * kernel'. */
+static void project_back(const attention_layer *layer, real *dx, const real *dz, const real *kernel,
+                         size_t rows, size_t k, size_t n)
+{
+    if (layer->is_thin)
+        cohort_thin_data(dx, dz, kernel, rows, k, n, layer->scratch[1]);
+    else
+        cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_TRANSPOSED, rows, k, n, dz, kernel,
+                            false, dx, layer->scratch[1]);
 }
 
 /* KERNEL [width][3 width] = the kernels of query, key and value side by side. */
@@ -181,13 +213,11 @@ static void attention_forward(cohort_layer *base, const cohort_pass *pass)
     join_kernels(layer->kernel, layer);
     for (size_t i = 0; i < INPUTS; i++)
         memcpy(layer->bias + i * width, layer->biases[i].value, width * sizeof(real));
-    multiply(layer, COHORT_PLAIN, COHORT_PLAIN, rows, inputs, width, base->x, layer->kernel, false,
-             layer->qkv);
+    project(layer, layer->qkv, base->x, layer->kernel, rows, width, inputs);
     cohort_vector_add_bias(layer->qkv, layer->bias, rows, inputs);
     const cohort_attention attention = attention_of(layer, pass, layer->forward_work);
     cohort_attention_forward(layer->mixed, &attention);
-    multiply(layer, COHORT_PLAIN, COHORT_PLAIN, rows, width, width, layer->mixed,
-             layer->kernels[OUTPUT].value, false, base->y);
+    project(layer, base->y, layer->mixed, layer->kernels[OUTPUT].value, rows, width, width);
     cohort_vector_add_bias(base->y, layer->biases[OUTPUT].value, rows, width);
 }
 
@@ -205,8 +235,7 @@ static void put_input_grads(const attention_layer *layer, const cohort_pass *pas
 {
     const size_t width = layer->width, inputs = INPUTS * width, rows = pass->batch * layer->time;
     cohort_vector_column_sums(layer->dbias, layer->dqkv, rows, inputs, false);
-    multiply(layer, COHORT_TRANSPOSED, COHORT_PLAIN, width, inputs, rows, layer->base.x,
-             layer->dqkv, false, layer->dkernel);
+    put_kernel_grad(layer, layer->dkernel, layer->base.x, layer->dqkv, rows, width, inputs, false);
     for (size_t i = 0; i < INPUTS; i++) {
         put(layer->biases[i].grad, layer->dbias + i * width, width, pass->accumulate);
         for (size_t row = 0; row < width; row++)
@@ -223,11 +252,10 @@ static void attention_backward(cohort_layer *base, const cohort_pass *pass)
     if (trained) {
         cohort_vector_column_sums(layer->biases[OUTPUT].grad, base->dy, rows, width,
                                   pass->accumulate);
-        multiply(layer, COHORT_TRANSPOSED, COHORT_PLAIN, width, width, rows, layer->mixed, base->dy,
-                 pass->accumulate, layer->kernels[OUTPUT].grad);
+        put_kernel_grad(layer, layer->kernels[OUTPUT].grad, layer->mixed, base->dy, rows, width,
+                        width, pass->accumulate);
     }
-    multiply(layer, COHORT_PLAIN, COHORT_TRANSPOSED, rows, width, width, base->dy,
-             layer->kernels[OUTPUT].value, false, layer->dmixed);
+    project_back(layer, layer->dmixed, base->dy, layer->kernels[OUTPUT].value, rows, width, width);
     const cohort_attention attention = attention_of(layer, pass, layer->backward_work);
     const cohort_attention_grads grads = {.y = layer->mixed,
                                           .dy = layer->dmixed,
@@ -239,8 +267,7 @@ static void attention_backward(cohort_layer *base, const cohort_pass *pass)
         put_input_grads(layer, pass);
     if (base->dx) {
         join_kernels(layer->back_kernel, layer);
-        multiply(layer, COHORT_PLAIN, COHORT_TRANSPOSED, rows, width, inputs, layer->dqkv,
-                 layer->back_kernel, false, base->dx);
+        project_back(layer, base->dx, layer->dqkv, layer->back_kernel, rows, width, inputs);
     }
 }
 

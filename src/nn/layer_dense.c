@@ -22,13 +22,13 @@ typedef struct dense_layer {
     cohort_activation activation;
     bool has_bias;
     real *preactivation; /* kept x kernel + bias, where the derivative is taken from it */
-    bool is_thin;        /* a small kernel: not by BLAS … */
-    bool has_few_rows;   /* … nor its gradient */
+    bool is_thin;        /* a small kernel: not by BLAS */
+    bool has_few_rows;   /* … and few rows: all parts at once */
     cohort_bf16 *bf16;   /* NULL: in float */
     real *forward_scratch, *backward_scratch;
 } dense_layer;
 
-/* Rows of a part beyond which BLAS is faster at the kernel's gradient. */
+/* Rows of a part beyond which its gradient of the kernel gains nothing from registers. */
 enum { FEW_ROWS = 64 };
 /* Backward goes through a kernel of at least twice as many weights in pieces of about so many (a
  * millisecond or two of arithmetic): the gradient of one travels to other ranks while the next is
@@ -145,7 +145,10 @@ static void put_grads(const dense_layer *layer, const real *dz, const cohort_pas
     const size_t rows = pass->batch * layer->steps;
     if (layer->bias.grad)
         cohort_vector_column_sums(layer->bias.grad, dz, rows, layer->units, pass->accumulate);
-    if (layer->kernel.grad)
+    if (layer->kernel.grad && layer->is_thin)
+        cohort_thin_weights_of_many(layer->kernel.grad, layer->base.x, dz, rows, layer->in_count,
+                                    layer->units, pass->accumulate, layer->backward_scratch);
+    else if (layer->kernel.grad)
         cohort_bf16_product(layer->bf16, COHORT_TRANSPOSED, COHORT_PLAIN, layer->in_count,
                             layer->units, rows, layer->base.x, dz, pass->accumulate,
                             layer->kernel.grad, layer->backward_scratch);
