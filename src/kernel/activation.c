@@ -87,6 +87,23 @@ BACKWARD_LOOP(gelu, d *cohort_gelu_slope(s))
 BACKWARD_LOOP(tanh, d *(1 - s * s))
 BACKWARD_LOOP(sigmoid, d *s *(1 - s))
 
+COHORT_CLONES static void gelu_keeping(real *y, real *z, size_t count)
+{
+    real in[BLOCK] = {0}, out[BLOCK];
+    for (size_t begin = 0; begin < count; begin += BLOCK) {
+        const size_t size = block_size(count, begin), bytes = size * sizeof *z;
+        real *from = size < BLOCK ? memcpy(in, z + begin, bytes) : z + begin;
+        real *to = size < BLOCK ? out : y + begin;
+#pragma omp simd
+        for (size_t i = 0; i < BLOCK; i++)
+            to[i] = cohort_gelu_with_slope(&from[i], from[i]);
+        if (size < BLOCK) {
+            memcpy(y + begin, out, bytes);
+            memcpy(z + begin, in, bytes);
+        }
+    }
+}
+
 /* relu is cheap enough for the bias to be worth a loop of its own. */
 COHORT_CLONES static void bias_relu(real *y, const real *bias, size_t rows, size_t width)
 {
@@ -130,6 +147,24 @@ void cohort_activation_forward(cohort_activation activation, real slope, real *y
     }
 }
 
+/* Rows are taken in blocks that stay in the first-level cache from pass to pass. */
+static size_t rows_in_cache(size_t width)
+{
+    const size_t cached = 4096;
+    return width > 0 && width < cached ? cached / width : 1;
+}
+
+void cohort_gelu_forward_keeping(real *y, real *z, const real *bias, size_t rows, size_t width)
+{
+    const size_t block = rows_in_cache(width);
+    for (size_t row = 0; row < rows; row += block) {
+        const size_t part = rows - row < block ? rows - row : block, offset = row * width;
+        if (bias)
+            cohort_vector_add_bias(z + offset, bias, part, width);
+        gelu_keeping(y + offset, z + offset, part * width);
+    }
+}
+
 void cohort_activation_forward_bias(cohort_activation activation, real slope, real *y, real *z,
                                     const real *bias, size_t rows, size_t width)
 {
@@ -137,8 +172,7 @@ void cohort_activation_forward_bias(cohort_activation activation, real slope, re
         bias_relu(y, bias, rows, width);
         return;
     }
-    /* Rows are taken in blocks that stay in the first-level cache between bias and f. */
-    const size_t cached = 4096, block = width < cached ? cached / (width ? width : 1) : 1;
+    const size_t block = rows_in_cache(width);
     for (size_t row = 0; row < rows; row += block) {
         size_t part = rows - row < block ? rows - row : block, offset = row * width;
         cohort_vector_add_bias(z + offset, bias, part, width);

@@ -125,12 +125,46 @@ static const real *draw_factors(const head_job *job, const head_work *work, size
     return work->factors;
 }
 
+/* Rows are taken in whole vectors: what is left over would take longer than the rest. */
+enum { LANES = COHORT_LINE_REALS };
+
+COHORT_INLINE real lanes_top(const real *row, size_t count)
+{
+    real tops[LANES], top = -unseen;
+    for (size_t l = 0; l < LANES; l++)
+        tops[l] = -unseen;
+    for (size_t j = 0; j < count; j += LANES)
+#pragma omp simd
+        for (size_t l = 0; l < LANES; l++)
+            tops[l] = row[j + l] > tops[l] ? row[j + l] : tops[l];
+#pragma omp simd reduction(max : top)
+    for (size_t l = 0; l < LANES; l++)
+        top = tops[l] > top ? tops[l] : top;
+    return top;
+}
+
+/* row = e^(scale (row - top)); the sum of it. */
+COHORT_INLINE real lanes_weigh(real *row, real top, real scale, size_t count)
+{
+    real sums[LANES] = {0}, sum = 0;
+    for (size_t j = 0; j < count; j += LANES)
+#pragma omp simd
+        for (size_t l = 0; l < LANES; l++) {
+            row[j + l] = cohort_exp((row[j + l] - top) * scale);
+            sums[l] += row[j + l];
+        }
+#pragma omp simd reduction(+ : sum)
+    for (size_t l = 0; l < LANES; l++)
+        sum += sums[l];
+    return sum;
+}
+
 /* Scores to weights, in place, on COUNT keys, before division by their sum; *inverse is
  * one over it (0 when no key is seen). Returns the log of the denominator. */
 COHORT_CLONES static real weigh_row(real *row, real *inverse, const real *mask, const real *factors,
                                     real scale, size_t count)
 {
-    real top = -unseen, sum = 0;
+    real top, sum;
     if (mask) {
         real seen = 0;
 #pragma omp simd reduction(+ : seen)
@@ -144,14 +178,11 @@ COHORT_CLONES static real weigh_row(real *row, real *inverse, const real *mask, 
             return unseen;
         }
     }
-#pragma omp simd reduction(max : top)
-    for (size_t j = 0; j < count; j++)
-        top = row[j] > top ? row[j] : top;
-#pragma omp simd reduction(+ : sum)
-    for (size_t j = 0; j < count; j++) {
-        row[j] = cohort_exp((row[j] - top) * scale);
-        sum += row[j];
-    }
+    const size_t padded = cohort_size_align(count, LANES);
+    for (size_t j = count; j < padded; j++)
+        row[j] = -unseen;
+    top = lanes_top(row, padded);
+    sum = lanes_weigh(row, top, scale, padded);
     if (factors) {
 #pragma omp simd
         for (size_t j = 0; j < count; j++)
@@ -162,7 +193,8 @@ COHORT_CLONES static real weigh_row(real *row, real *inverse, const real *mask, 
 }
 
 /* From scores s and dw = dy v': the weights as y saw them into s, and into dw the gradient
- * of s, w (dw - dy y') scale, where w = e^(scale s - denominator). */
+ * of s, w (dw - dy y') scale, where w = e^(scale s - denominator). Up to LANES - 1 elements behind
+ * COUNT, which are there, are left with anything. */
 COHORT_CLONES static void weigh_row_back(real *s, real *dw, const real *mask, const real *factors,
                                          real scale, real denominator, real product, size_t count)
 {
@@ -179,12 +211,13 @@ COHORT_CLONES static void weigh_row_back(real *s, real *dw, const real *mask, co
             dw[j] = w * (dw[j] * factors[j] - product) * scale;
         }
     } else {
+        for (size_t j = 0; j < count; j += LANES)
 #pragma omp simd
-        for (size_t j = 0; j < count; j++) {
-            const real w = cohort_exp(s[j] * scale - denominator);
-            s[j] = w;
-            dw[j] = w * (dw[j] - product) * scale;
-        }
+            for (size_t l = j; l < j + LANES; l++) {
+                const real w = cohort_exp(s[l] * scale - denominator);
+                s[l] = w;
+                dw[l] = w * (dw[l] - product) * scale;
+            }
     }
 }
 

@@ -132,4 +132,12 @@ COHORT_INLINE real cohort_gelu_slope(real x)
     return area + x * REAL(COHORT_INV_SQRT_TAU) * cohort_exp(REAL(-0.5) * x * x);
 }
 
+/* Both, for the price of little more than one; the same bits. */
+COHORT_INLINE real cohort_gelu_with_slope(real *slope, real x)
+{
+    const real area = 1 + cohort_erf(x * REAL(COHORT_SQRT_HALF));
+    *slope = REAL(0.5) * area + x * REAL(COHORT_INV_SQRT_TAU) * cohort_exp(REAL(-0.5) * x * x);
+    return REAL(0.5) * x * area;
+}
+
 #endif

@@ -28,6 +28,13 @@ COHORT_CLONES void cohort_vector_sum_of(real *y, const real *a, const real *b, s
         y[i] = a[i] + b[i];
 }
 
+COHORT_CLONES void cohort_vector_multiply(real *restrict y, const real *restrict x, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        y[i] *= x[i];
+}
+
 COHORT_CLONES void cohort_vector_scale(real *x, real alpha, size_t count)
 {
 #pragma omp simd

@@ -14,6 +14,8 @@ void cohort_vector_axpy(real *y, real alpha, const real *x, size_t count);
 void cohort_vector_add(real *y, const real *x, size_t count);
 /* y = a + b. */
 void cohort_vector_sum_of(real *y, const real *a, const real *b, size_t count);
+/* y *= x. */
+void cohort_vector_multiply(real *y, const real *x, size_t count);
 /* x *= alpha. */
 void cohort_vector_scale(real *x, real alpha, size_t count);
 void cohort_vector_fill(real *x, real value, size_t count);

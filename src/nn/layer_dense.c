@@ -21,10 +21,10 @@ typedef struct dense_layer {
     size_t in_count, units, steps; /* steps: rows of x in a sample */
     cohort_activation activation;
     bool has_bias;
-    real *preactivation; /* kept x kernel + bias, where the derivative is taken from it */
-    bool is_thin;        /* a small kernel: not by BLAS */
-    bool has_few_rows;   /* … and few rows: all parts at once */
-    cohort_bf16 *bf16;   /* NULL: in float */
+    real *derivative;  /* kept, where it is taken from x kernel + bias and not from y */
+    bool is_thin;      /* a small kernel: not by BLAS */
+    bool has_few_rows; /* … and few rows: all parts at once */
+    cohort_bf16 *bf16; /* NULL: in float */
     real *forward_scratch, *backward_scratch;
 } dense_layer;
 
@@ -97,7 +97,7 @@ static cohort_status dense_plan(cohort_layer *base, cohort_planner *planner, coh
     if (cohort_plan_is_training(planner)) {
         cohort_plan_keep_input(planner);
         if (cohort_activation_needs_input(layer->activation))
-            COHORT_TRY(cohort_plan_buffer(planner, (void **)&layer->preactivation,
+            COHORT_TRY(cohort_plan_buffer(planner, (void **)&layer->derivative,
                                           cohort_plan_batch(planner) * layer->steps * layer->units,
                                           sizeof(real), COHORT_LIVE_KEPT));
         else if (layer->activation != COHORT_LINEAR)
@@ -111,7 +111,7 @@ static void dense_forward(cohort_layer *base, const cohort_pass *pass)
 {
     const dense_layer *layer = (const dense_layer *)base;
     const size_t rows = pass->batch * layer->steps;
-    real *z = layer->preactivation ? layer->preactivation : base->y;
+    real *z = layer->derivative ? layer->derivative : base->y;
     if (layer->is_thin)
         cohort_thin_forward(z, base->x, layer->kernel.value, rows, layer->in_count, layer->units,
                             layer->forward_scratch);
@@ -119,7 +119,10 @@ static void dense_forward(cohort_layer *base, const cohort_pass *pass)
         cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_PLAIN, rows, layer->units,
                             layer->in_count, base->x, layer->kernel.value, false, z,
                             layer->forward_scratch);
-    if (layer->has_bias)
+    if (layer->derivative)
+        cohort_gelu_forward_keeping(base->y, z, layer->has_bias ? layer->bias.value : NULL, rows,
+                                    layer->units);
+    else if (layer->has_bias)
         cohort_activation_forward_bias(layer->activation, REAL(COHORT_LEAKY_SLOPE), base->y, z,
                                        layer->bias.value, rows, layer->units);
     else
@@ -200,9 +203,11 @@ static void dense_backward(cohort_layer *base, const cohort_pass *pass)
     const dense_layer *layer = (const dense_layer *)base;
     const size_t rows = pass->batch * layer->steps;
     real *dz = base->dy;
-    cohort_activation_backward(layer->activation, REAL(COHORT_LEAKY_SLOPE), dz, base->dy,
-                               layer->preactivation ? layer->preactivation : base->y, rows,
-                               layer->units);
+    if (layer->derivative)
+        cohort_vector_multiply(dz, layer->derivative, rows * layer->units);
+    else
+        cohort_activation_backward(layer->activation, REAL(COHORT_LEAKY_SLOPE), dz, base->dy,
+                                   base->y, rows, layer->units);
     if (piece_rows(layer) > 0) {
         backward_in_pieces(layer, dz, pass, piece_rows(layer));
         return;
