@@ -26,7 +26,8 @@ typedef enum cohort_rng_purpose {
     COHORT_RNG_CONVERT,
     COHORT_RNG_TEST,
     COHORT_RNG_COMPRESS,
-    COHORT_RNG_SEARCH
+    COHORT_RNG_SEARCH,
+    COHORT_RNG_FOLDS
 } cohort_rng_purpose;
 
 /* A stream; copyable, no resources behind it. */

@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "base/file.h"
 #include "cli/command.h"
 #include "report/page.h"
 
@@ -23,9 +24,47 @@ static cohort_status take_count(size_t *count, const cohort_options *given, cons
     return COHORT_OK;
 }
 
+enum { RUNS_MAX = 128 };
+
+/* Run folders, in place of a folder of folds those in it. */
+typedef struct run_list {
+    cohort_text paths[RUNS_MAX];
+    const char *names[RUNS_MAX];
+    size_t count;
+} run_list;
+
+static cohort_status add(run_list *runs, const char *folder, size_t fold)
+{
+    COHORT_REQUIRE(runs->count < RUNS_MAX, COHORT_USAGE, "more than %d runs", RUNS_MAX);
+    cohort_text *path = &runs->paths[runs->count];
+    cohort_text_append(path, fold ? "%s/fold-%zu" : "%s", folder, fold);
+    COHORT_TRY(cohort_text_status(path));
+    runs->names[runs->count] = path->data;
+    return COHORT_OK;
+}
+
+static cohort_status list_runs(run_list *runs, const cohort_options *given)
+{
+    for (size_t i = 0; i < given->positional_count; i++) {
+        size_t fold = 1;
+        for (;; fold++, runs->count++) {
+            COHORT_TRY(add(runs, given->positional[i], fold));
+            if (!cohort_file_exists(runs->names[runs->count]))
+                break;
+        }
+        runs->paths[runs->count].length = 0;
+        if (fold > 1)
+            continue;
+        COHORT_TRY(add(runs, given->positional[i], 0));
+        runs->count++;
+    }
+    return COHORT_OK;
+}
+
 static cohort_status run(cohort_comm *comm, const cohort_options *given)
 {
     (void)comm;
+    run_list runs = {.count = 0};
     const char *output = NULL;
     cohort_report_options how = {.examples = EXAMPLES};
     COHORT_TRY(cohort_options_require(&output, given, "output"));
@@ -33,10 +72,14 @@ static cohort_status run(cohort_comm *comm, const cohort_options *given)
     COHORT_TRY(take_count(&how.limit, given, "limit"));
     COHORT_REQUIRE(how.examples <= 1000, COHORT_USAGE, "--examples %zu: at most 1000 fit a page",
                    how.examples);
-    COHORT_TRY(cohort_report_write(output, (const char *const *)given->positional,
-                                   given->positional_count, &how));
-    printf("wrote %s\n", output);
-    return COHORT_OK;
+    cohort_status status = list_runs(&runs, given);
+    if (status == COHORT_OK)
+        status = cohort_report_write(output, runs.names, runs.count, &how);
+    if (status == COHORT_OK)
+        printf("wrote %s\n", output);
+    for (size_t i = 0; i < RUNS_MAX; i++)
+        cohort_text_clear(&runs.paths[i]);
+    return status;
 }
 
 const cohort_command cohort_command_report = {
@@ -46,8 +89,9 @@ const cohort_command cohort_command_report = {
     .details =
         "One run folder: curves, where the time went, figures per class, the test samples it\n"
         "gets wrong (if the data set is still where the recipe says), recipe and machine.\n"
-        "Several: their curves over each other, their figures, and what their recipes differ\n"
-        "in. The page needs no network and can be read while the run goes on.",
+        "Several, or the folder of a run with train.folds: their curves over each other, their\n"
+        "figures, and what their recipes differ in. The page needs no network and can be read\n"
+        "while the run goes on.",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .least = 1,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cli/command.h"
+#include "cli/folds.h"
 #include "cli/progress.h"
 #include "cli/signals.h"
 #include "federated/federated.h"
@@ -65,6 +66,14 @@ done:
     return status;
 }
 
+static cohort_status cross_validate(cohort_comm *comm, cohort_recipe *recipe,
+                                    const cohort_trainer_options *how, cohort_progress_line *line)
+{
+    const cohort_status status = cohort_cross_validate(comm, recipe, how);
+    cohort_progress_hide(line);
+    return status;
+}
+
 static cohort_status run(cohort_comm *comm, const cohort_options *given)
 {
     size_t set_count = 0;
@@ -84,8 +93,12 @@ static cohort_status run(cohort_comm *comm, const cohort_options *given)
     cohort_status status = COHORT_OK;
     COHORT_TRY_DONE(status,
                     cohort_job_read_recipe(&recipe, comm, given->positional[0], sets, set_count));
-    status = cohort_federated_is(recipe) ? train_federated(comm, recipe, &how, &line)
-                                         : train(comm, recipe, &how, &line);
+    if (cohort_federated_is(recipe))
+        status = train_federated(comm, recipe, &how, &line);
+    else if (recipe->train.folds)
+        status = cross_validate(comm, recipe, &how, &line);
+    else
+        status = train(comm, recipe, &how, &line);
 done:
     cohort_progress_hide(&line);
     cohort_recipe_destroy(recipe);
@@ -102,7 +115,8 @@ const cohort_command cohort_command_train = {
                "folder aside and never deletes it. SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 stop the\n"
                "run after a checkpoint with exit code 75: run the same command again. With\n"
                "--restarts the run also survives ranks that are killed or stall: it starts again\n"
-               "from its last checkpoint by itself, under mpirun too.",
+               "from its last checkpoint by itself, under mpirun too. With train.folds it trains\n"
+               "once per fold, in DIR/fold-1 and so on, and prints their mean and deviation.",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .least = 1,

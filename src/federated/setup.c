@@ -19,39 +19,16 @@ static size_t block_size(const cohort_recipe *recipe)
 
 /* --- Who has which rows --- */
 
-/* The rows to deal out, ascending. */
-static cohort_status list_rows(uint64_t **rows, const cohort_subset *subset)
-{
-    const size_t count = (size_t)cohort_subset_count(subset);
-    const uint64_t total = subset->row_count;
-    unsigned char *is_member = NULL;
-    size_t found = 0;
-    COHORT_TRY(COHORT_ALLOCATE(rows, count));
-    COHORT_TRY(COHORT_ALLOCATE(&is_member, (size_t)total));
-    for (size_t i = 0; i < count; i++)
-        is_member[cohort_subset_row(subset, i)] = 1;
-    for (uint64_t row = 0; row < total; row++)
-        if (is_member[row])
-            (*rows)[found++] = row;
-    cohort_free(is_member);
-    return COHORT_OK;
-}
-
-/* The labels of ROWS [count]. */
+/* The labels of ROWS [count], where PARTITION goes by them. */
 static cohort_status read_labels(int32_t **labels, cohort_dataset *dataset, const char *partition,
                                  const uint64_t *rows, size_t count)
 {
-    enum { AT_ONCE = 65536 };
     const cohort_dataset_info *info = cohort_dataset_describe(dataset);
     COHORT_REQUIRE(info->labels && cohort_shape_count(&info->y_shape) == 1, COHORT_USAGE,
                    "partition %s goes by class, but y is not one class number a row; choose iid or "
                    "by",
                    partition);
-    COHORT_TRY(COHORT_ALLOCATE(labels, count));
-    for (size_t at = 0; at < count; at += AT_ONCE)
-        COHORT_TRY(cohort_dataset_gather(NULL, *labels + at, dataset, rows + at,
-                                         count - at < AT_ONCE ? count - at : AT_ONCE));
-    return COHORT_OK;
+    return cohort_job_read_labels(labels, dataset, rows, count);
 }
 
 /* The groups of ROWS [count], read by rank 0. Collective. */
@@ -98,7 +75,7 @@ static cohort_status make_partition(cohort_federated *federated)
     cohort_status status =
         cohort_job_training_subset(&subset, recipe, cohort_dataset_describe(federated->train));
     if (status == COHORT_OK)
-        status = list_rows(&rows, &subset);
+        status = cohort_job_list_rows(&rows, &subset);
     COHORT_TRY_DONE(status, cohort_comm_agree(federated->comm, status));
     source.rows = rows;
     source.row_count = (size_t)cohort_subset_count(&subset);

@@ -204,7 +204,8 @@ static cohort_status check_metric(const cohort_fill *fill, const cohort_recipe *
                       "%s: unknown metric '%s'; choose one of loss, accuracy, validation_loss, "
                       "validation_accuracy",
                       key, cohort_show(metric).text);
-    if (strncmp(metric, "validation_", strlen("validation_")) == 0 && !recipe->data.validation)
+    if (strncmp(metric, "validation_", strlen("validation_")) == 0 && !recipe->data.validation &&
+        !recipe->train.folds)
         return REFUSE(fill, root, key,
                       "%.*s watches %s, but there is no validation data; set data.validation, "
                       "e.g. to 0.1",
@@ -218,6 +219,28 @@ static cohort_status check_early_stopping(const cohort_fill *fill, const cohort_
     const char *metric = recipe->train.early_stopping.metric;
     return metric ? check_metric(fill, recipe, root, "train.early_stopping.metric", metric)
                   : COHORT_OK;
+}
+
+/* Every fold is trained and validated by itself, out of the same samples. */
+static cohort_status check_folds(const cohort_fill *fill, const cohort_recipe *recipe,
+                                 const cohort_node *root)
+{
+    if (recipe->train.folds == 1)
+        return REFUSE(fill, root, "train.folds",
+                      "train.folds: 1 leaves nothing to train on; give 2 or more, or 0 for none");
+    if (recipe->train.folds && recipe->data.validation)
+        return REFUSE(fill, root, "data.validation",
+                      "data.validation contradicts train.folds, which validates on each part of "
+                      "the training samples in turn; remove one of the two");
+    if (recipe->train.folds && recipe->privacy.delta > 0)
+        return REFUSE(fill, root, "train.folds",
+                      "train.folds shows figures of single samples that no noise covers, so no "
+                      "epsilon would hold; remove it");
+    if (recipe->train.folds && recipe->train.max_steps)
+        return REFUSE(fill, root, "train.max_steps",
+                      "train.max_steps may end a fold before its first validation; remove it and "
+                      "set train.epochs");
+    return COHORT_OK;
 }
 
 static bool is_named(const cohort_variant *variant, const char *name)
@@ -235,6 +258,7 @@ static cohort_status check_round_keys(const cohort_fill *fill, const cohort_reci
         bool given;
     } keys[] = {
         {"train.max_steps", recipe->train.max_steps > 0},
+        {"train.folds", recipe->train.folds > 0},
         {"train.parts", recipe->train.parts > 0},
         {"train.elastic", recipe->train.elastic},
         {"train.log_every_steps", recipe->train.log_every_steps > 0},
@@ -530,5 +554,6 @@ cohort_status cohort_recipe_check(const cohort_fill *fill, const cohort_recipe *
     COHORT_TRY(check_federated(fill, recipe, root));
     COHORT_TRY(check_privacy(fill, recipe, root));
     COHORT_TRY(check_early_stopping(fill, recipe, root));
+    COHORT_TRY(check_folds(fill, recipe, root));
     return check_search(fill, recipe, root);
 }

@@ -123,6 +123,7 @@ typedef enum cohort_on_nonfinite {
 #define COHORT_MAX_SKIPPED 10
 
 typedef struct cohort_train_recipe {
+    size_t folds; /* of cross-validation; 0 = none */
     size_t epochs, max_steps, global_batch_size, microbatch_size, parts, threads, log_every_steps;
     bool elastic;                /* go on without ranks that are lost */
     size_t min_ranks;            /* down to so many */

@@ -460,6 +460,13 @@ static const cohort_key train_keys[] = {
      .max = HUGE_VAL,
      .fallback = TEXT_OF(COHORT_MAX_SKIPPED),
      .help = "steps that on_nonfinite: skip may leave out in all before the run ends"},
+    {.name = "folds",
+     .type = COHORT_KEY_COUNT,
+     AT(cohort_train_recipe, folds),
+     .max = 100,
+     .fallback = "0",
+     .help = "cross-validation: train so many times, each time without another part of the "
+             "training samples, which the network is then validated on; 0 = off"},
     {.name = "elastic",
      .type = COHORT_KEY_BOOL,
      AT(cohort_train_recipe, elastic),

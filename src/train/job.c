@@ -266,6 +266,34 @@ cohort_status cohort_job_training_subset(cohort_subset *subset, const cohort_rec
     return COHORT_OK;
 }
 
+cohort_status cohort_job_list_rows(uint64_t **rows, const cohort_subset *subset)
+{
+    const size_t count = (size_t)cohort_subset_count(subset);
+    const uint64_t total = subset->row_count;
+    unsigned char *is_member = NULL;
+    size_t found = 0;
+    COHORT_TRY(COHORT_ALLOCATE(rows, count));
+    COHORT_TRY(COHORT_ALLOCATE(&is_member, (size_t)total));
+    for (size_t i = 0; i < count; i++)
+        is_member[cohort_subset_row(subset, i)] = 1;
+    for (uint64_t row = 0; row < total; row++)
+        if (is_member[row])
+            (*rows)[found++] = row;
+    cohort_free(is_member);
+    return COHORT_OK;
+}
+
+cohort_status cohort_job_read_labels(int32_t **labels, cohort_dataset *dataset,
+                                     const uint64_t *rows, size_t count)
+{
+    enum { AT_ONCE = 65536 };
+    COHORT_TRY(COHORT_ALLOCATE(labels, count));
+    for (size_t at = 0; at < count; at += AT_ONCE)
+        COHORT_TRY(cohort_dataset_gather(NULL, *labels + at, dataset, rows + at,
+                                         count - at < AT_ONCE ? count - at : AT_ONCE));
+    return COHORT_OK;
+}
+
 cohort_status cohort_job_has_test(bool *has, cohort_comm *comm, const cohort_recipe *recipe,
                                   const char *file)
 {
@@ -472,6 +500,11 @@ static cohort_status find_checkpoint(cohort_text *path, const char *model)
         if (cohort_file_exists(path->data))
             return COHORT_OK;
     }
+    path->length = 0;
+    cohort_text_append(path, "%s/fold-1", model);
+    COHORT_TRY(cohort_text_status(path));
+    COHORT_REQUIRE(!cohort_file_exists(path->data), COHORT_DATA,
+                   "%s holds a model for each fold; name one of them, e.g. %s", model, path->data);
     return COHORT_FAIL(COHORT_DATA, "%s holds no checkpoint (checkpoints/best.h5 or last.h5)",
                        model);
 }

@@ -67,6 +67,12 @@ COHORT_NODISCARD cohort_status cohort_job_training_subset(cohort_subset *subset,
                                                           const cohort_recipe *recipe,
                                                           const cohort_dataset_info *info);
 
+/* *rows (to be freed) = the members of SUBSET, ascending. Rank-local. */
+COHORT_NODISCARD cohort_status cohort_job_list_rows(uint64_t **rows, const cohort_subset *subset);
+/* *labels (to be freed) = the class of each of ROWS [count], where y is one. Rank-local. */
+COHORT_NODISCARD cohort_status cohort_job_read_labels(int32_t **labels, cohort_dataset *dataset,
+                                                      const uint64_t *rows, size_t count);
+
 /* Whether FILE (NULL: data.file) has the group data.test; it may only be missing when the
  * recipe leaves it to the default. Rank 0 looks. Collective; COHORT_DATA. */
 COHORT_NODISCARD cohort_status cohort_job_has_test(bool *has, cohort_comm *comm,

@@ -81,6 +81,8 @@ static cohort_status record_start(cohort_trainer *trainer)
     cohort_json_integer(line, "threads", (int64_t)trainer->threads);
     cohort_json_integer(line, "parameters", (int64_t)cohort_model_parameter_count(trainer->model));
     cohort_json_integer(line, "train_samples", (int64_t)trainer->progress.train_samples);
+    if (trainer->options.fold)
+        cohort_json_integer(line, "fold", (int64_t)trainer->options.fold);
     cohort_json_integer(line, "global_batch_size", (int64_t)trainer->progress.global_batch_size);
     cohort_json_integer(line, "microbatch_size", (int64_t)trainer->microbatch);
     cohort_json_integer(line, "steps_per_epoch", (int64_t)trainer->steps_per_epoch);

@@ -155,19 +155,17 @@ static void note_resumed(const cohort_trainer *trainer, const char *path)
 
 enum { JOB_BYTES_MAX = 256 };
 
-/* Whether the job that opened this run folder last is this one, started again. */
-static bool has_opened_before(const cohort_trainer *trainer)
+bool cohort_trainer_has_opened(const char *folder, const char *job)
 {
-    cohort_text path = {0}, job = {0};
+    cohort_text path = {0}, last = {0};
     bool same = false;
-    if (trainer->options.job &&
-        cohort_path_join(&path, trainer->folder.data, ".job") == COHORT_OK &&
+    if (job && cohort_path_join(&path, folder, ".job") == COHORT_OK &&
         cohort_file_exists(path.data) &&
-        cohort_file_read(&job, path.data, JOB_BYTES_MAX) == COHORT_OK && job.length > 0)
-        same = strcmp(job.data, trainer->options.job) == 0;
+        cohort_file_read(&last, path.data, JOB_BYTES_MAX) == COHORT_OK && last.length > 0)
+        same = strcmp(last.data, job) == 0;
     cohort_error_clear();
     cohort_text_clear(&path);
-    cohort_text_clear(&job);
+    cohort_text_clear(&last);
     return same;
 }
 
@@ -199,7 +197,7 @@ static cohort_status open_run(cohort_trainer *trainer)
 {
     cohort_text path = {0};
     cohort_status status = COHORT_OK;
-    const bool again = has_opened_before(trainer);
+    const bool again = cohort_trainer_has_opened(trainer->folder.data, trainer->options.job);
     COHORT_TRY_DONE(status, cohort_run_open(&trainer->run, trainer->folder.data,
                                             trainer->options.fresh && !again));
     COHORT_TRY_DONE(status, find_start(&path, trainer, again));
@@ -296,6 +294,8 @@ cohort_status cohort_trainer_create(cohort_trainer **out, cohort_comm *comm, coh
                                     const cohort_trainer_options *options)
 {
     *out = NULL;
+    COHORT_REQUIRE(options->fold > 0 || recipe->train.folds == 0, COHORT_USAGE,
+                   "train.folds makes a run for each fold, which `cohort train` does; remove it");
     cohort_trainer *trainer = calloc(1, sizeof *trainer);
     COHORT_REQUIRE(trainer, COHORT_MEMORY, "out of memory");
     trainer->comm = comm;

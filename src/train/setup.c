@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "comm/tree.h"
+#include "data/folds.h"
 #include "train/private.h"
 
 /* A loader that walks SUBSET of the split in order, in passes of one microbatch. */
@@ -56,28 +57,62 @@ static cohort_status open_test(cohort_trainer *trainer)
     return has_test ? open_group(&trainer->test, trainer, trainer->recipe->data.test) : COHORT_OK;
 }
 
+/* ROWS of the training data, held back. */
+static cohort_status hold_back(cohort_trainer *trainer, const cohort_subset *rows)
+{
+    trainer->validation.dataset = trainer->train;
+    trainer->validation.is_borrowed = true;
+    trainer->validation.subset = *rows;
+    return cohort_comm_agree(trainer->comm,
+                             cohort_trainer_open_split(&trainer->validation, trainer));
+}
+
 static cohort_status open_splits(cohort_trainer *trainer)
 {
     const cohort_recipe *recipe = trainer->recipe;
     double fraction = 0;
-    if (cohort_job_validation_fraction(&fraction, recipe)) {
+    if (trainer->options.fold) {
+        const cohort_subset held = cohort_subset_list(trainer->fold_rows, trainer->fold_held);
+        COHORT_TRY(hold_back(trainer, &held));
+    } else if (cohort_job_validation_fraction(&fraction, recipe)) {
         const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
         const cohort_subset held = cohort_subset_validation(info->count, fraction, info->chunk_rows,
                                                             (uint64_t)recipe->seed);
         COHORT_REQUIRE(cohort_subset_count(&held) > 0, COHORT_DATA,
                        "data.validation: %s of the training samples is none of them; raise it",
                        recipe->data.validation);
-        trainer->validation.dataset = trainer->train;
-        trainer->validation.is_borrowed = true;
-        trainer->validation.subset = held;
-        COHORT_TRY(cohort_comm_agree(trainer->comm,
-                                     cohort_trainer_open_split(&trainer->validation, trainer)));
+        COHORT_TRY(hold_back(trainer, &held));
     } else if (trainer->options.data.validation) {
         COHORT_TRY(take_split(&trainer->validation, trainer, trainer->options.data.validation));
     } else if (recipe->data.validation) {
         COHORT_TRY(open_group(&trainer->validation, trainer, recipe->data.validation));
     }
     return open_test(trainer);
+}
+
+/* The rows of this run's fold and all others, by class where there are classes. *subset = the
+ * others. Rank-local. */
+static cohort_status part_folds(cohort_subset *subset, cohort_trainer *trainer)
+{
+    const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
+    const size_t count = (size_t)cohort_subset_count(subset);
+    uint64_t *members = NULL;
+    int32_t *labels = NULL;
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_job_list_rows(&members, subset));
+    COHORT_TRY_DONE(status, COHORT_ALLOCATE(&trainer->fold_rows, count));
+    if (info->labels && cohort_shape_count(&info->y_shape) == 1)
+        COHORT_TRY_DONE(status, cohort_job_read_labels(&labels, trainer->train, members, count));
+    COHORT_TRY_DONE(status,
+                    cohort_folds_part(trainer->fold_rows, &trainer->fold_held, members, labels,
+                                      count, trainer->recipe->train.folds,
+                                      trainer->options.fold - 1, (uint64_t)trainer->recipe->seed));
+    *subset =
+        cohort_subset_list(trainer->fold_rows + trainer->fold_held, count - trainer->fold_held);
+done:
+    cohort_free(members);
+    cohort_free(labels);
+    return status;
 }
 
 /* The sampler of the training part, the number of steps. Rank-local. */
@@ -87,6 +122,8 @@ static cohort_status choose_samples(cohort_trainer *trainer)
     const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
     cohort_subset subset;
     COHORT_TRY(cohort_job_training_subset(&subset, recipe, info));
+    if (trainer->options.fold)
+        COHORT_TRY(part_folds(&subset, trainer));
     const size_t samples = (size_t)cohort_subset_count(&subset);
     size_t global = recipe->train.global_batch_size;
     global = global < samples ? global : samples;
@@ -383,5 +420,6 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_free(trainer->best);
     cohort_free(trainer->committed_state);
     cohort_free(trainer->choices);
+    cohort_free(trainer->fold_rows);
     free(trainer);
 }

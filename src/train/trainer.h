@@ -49,7 +49,8 @@ typedef struct cohort_trainer_options {
     const char *run_folder; /* NULL: runs/<name> */
     bool no_folder;         /* nothing is written: no checkpoints, no records */
     cohort_trainer_data data;
-    bool fresh;         /* an existing run is moved aside */
+    bool fresh;  /* an existing run is moved aside */
+    size_t fold; /* of the recipe's train.folds, from 1: that part is held out to validate on */
     const char *resume; /* a checkpoint to start from; NULL: the run folder's newest */
     const char *metric; /* decides which epoch is best where early stopping does not; NULL: the
                            validation loss, else the training loss */
@@ -83,6 +84,9 @@ COHORT_NODISCARD cohort_status cohort_trainer_finish(cohort_trainer *trainer);
 
 /* A checkpoint where the run stands, between two calls of advance, to go on from later. */
 COHORT_NODISCARD cohort_status cohort_trainer_pause(cohort_trainer *trainer);
+
+/* Whether JOB (see options; may be NULL) is the one that opened run folder FOLDER last. */
+bool cohort_trainer_has_opened(const char *folder, const char *job);
 
 /* The run folder in use. */
 const char *cohort_trainer_folder(const cohort_trainer *trainer);

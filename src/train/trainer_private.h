@@ -63,6 +63,8 @@ struct cohort_trainer {
     cohort_loader *loader;
     cohort_sampler sampler;
     cohort_eval_split validation, test;
+    uint64_t *fold_rows; /* with options.fold: its rows, `fold_held` of them, then all others */
+    size_t fold_held;
 
     cohort_model *model;
     float *params, *state;

@@ -272,6 +272,9 @@ static cohort_status read_recipe(cohort_tune *tune)
     COHORT_TRY(cohort_job_read_text(&tune->text, &tune->recipe_folder, comm, tune->path));
     COHORT_TRY(cohort_job_parse_recipe(&tune->recipe, comm, &tune->text, tune->path,
                                        tune->recipe_folder.data, tune->sets, tune->set_count));
+    COHORT_REQUIRE(!tune->recipe->train.folds, COHORT_USAGE,
+                   "trials are judged on data.validation, not by folds; remove train.folds, and "
+                   "train the best recipe with it afterwards");
     COHORT_REQUIRE(tune->recipe->search.space.count > 0, COHORT_USAGE,
                    "%s has no search; say what is to be tried, e.g. search: {space: "
                    "{optimizer.lr: {log_uniform: [0.001, 0.1]}}}",

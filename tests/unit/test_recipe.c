@@ -729,7 +729,7 @@ static void wrong_sets_are_named(void **state)
         {"train..epochs=1",
          "--set train..epochs: unknown key '' in train; its keys are epochs, "
          "max_steps, global_batch_size, parts, microbatch_size, threads, tune, precision, "
-         "log_every_steps, verify_every, on_nonfinite, max_skipped, elastic, min_ranks, "
+         "log_every_steps, verify_every, on_nonfinite, max_skipped, folds, elastic, min_ranks, "
          "initial_weights, early_stopping"},
         {"optimizer.momentum=0.9", "--set optimizer.momentum: optimizer.momentum is not used by "
                                    "adam; remove it or choose sgd or rmsprop"},
