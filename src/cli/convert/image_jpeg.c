@@ -23,6 +23,19 @@ static void on_error(j_common_ptr info)
     longjmp(found->back, 1);
 }
 
+/* A progressive file may come in any number of scans, each of which goes over the whole picture:
+ * cameras and programs write some ten. */
+enum { SCANS_MAX = 200 };
+
+static void on_progress(j_common_ptr info)
+{
+    if (info->is_decompressor && ((j_decompress_ptr)info)->input_scan_number > SCANS_MAX) {
+        failure *found = (failure *)info->err;
+        snprintf(found->text, sizeof found->text, "more than %d scans", SCANS_MAX);
+        longjmp(found->back, 1);
+    }
+}
+
 static void on_message(j_common_ptr info, int level)
 {
     if (level < 0)
@@ -44,6 +57,7 @@ static void from_cmyk(unsigned char *rgb, const unsigned char *cmyk, size_t coun
 typedef struct jpeg_reader {
     struct jpeg_decompress_struct info;
     failure error;
+    struct jpeg_progress_mgr progress;
     cohort_image *image;
     unsigned char *row; /* of CMYK */
     bool too_large, no_memory;
@@ -69,6 +83,8 @@ static void read_image(jpeg_reader *reader, FILE *file)
     struct jpeg_decompress_struct *info = &reader->info;
     cohort_image *image = reader->image;
     jpeg_create_decompress(info);
+    reader->progress.progress_monitor = on_progress;
+    info->progress = &reader->progress;
     jpeg_stdio_src(info, file);
     jpeg_read_header(info, TRUE);
     image->width = info->image_width;
