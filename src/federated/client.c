@@ -266,6 +266,12 @@ void cohort_client_add(uint64_t *sums, const cohort_exchange *exchange, const co
     cohort_fixed_add(sums + weighted, fixed, update + weighted, exchange->control, 1);
 }
 
+void cohort_client_clip(real *update, const cohort_exchange *exchange, const cohort_fixed *fixed,
+                        double clip)
+{
+    cohort_clip(update, exchange->params, clip - cohort_fixed_norm(fixed, exchange->params));
+}
+
 cohort_status cohort_client_train(cohort_client_result *result, unsigned char *payload,
                                   cohort_client *client, cohort_client_store *store,
                                   const cohort_client_task *task, const cohort_fixed *fixed)
@@ -304,9 +310,8 @@ cohort_status cohort_client_train(cohort_client_result *result, unsigned char *p
         return COHORT_OK;
     bound(client, result->norm);
     if (recipe->privacy.delta > 0)
-        cohort_clip(client->update, client->exchange.params,
-                    (task->clip > 0 ? task->clip : recipe->privacy.clip) -
-                        cohort_fixed_norm(fixed, client->exchange.params));
+        cohort_client_clip(client->update, &client->exchange, fixed,
+                           task->clip > 0 ? task->clip : recipe->privacy.clip);
     COHORT_TRY(keep(client, store, task->slot));
     return pack(payload, client, store, task);
 }

@@ -68,6 +68,11 @@ COHORT_NODISCARD cohort_status cohort_client_train(cohort_client_result *result,
 void cohort_client_begin(cohort_client *client, const cohort_client_store *store,
                          const cohort_client_task *task);
 
+/* UPDATE's parameters clipped to CLIP, less what rounding to FIXED may add; zeros when they are not
+ * finite. */
+void cohort_client_clip(real *update, const cohort_exchange *exchange, const cohort_fixed *fixed,
+                        double clip);
+
 /* Bytes of an update as it is sent, without its header. */
 size_t cohort_client_payload_bytes(const cohort_exchange *exchange,
                                    const cohort_compression *compression);

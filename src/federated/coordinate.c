@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "federated/coordinate_private.h"
+#include "federated/protect.h"
 #include "federated/secure.h"
 
 /* Seconds between signs of life, and that clients get to say goodbye. */
@@ -181,6 +182,8 @@ static cohort_status count_members(cohort_federated *federated)
         weight +=
             federated->how->weighting == COHORT_WEIGHT_UNIFORM ? 1 : deployment->members[k].rows;
     }
+    if (cohort_federated_is_protected(federated))
+        weight = deployment->count; /* whoever has started */
     COHORT_REQUIRE(federated->eligible_count >= federated->how->min_clients, COHORT_PEER,
                    "only %zu of %zu clients have started, fewer than federated.min_clients (%zu)",
                    federated->eligible_count, deployment->count, federated->how->min_clients);
@@ -216,6 +219,7 @@ static cohort_status coordinate(cohort_federated *federated)
     COHORT_TRY(open_rounds(federated));
     COHORT_TRY(cohort_federated_secure_check(federated));
     COHORT_TRY(cohort_federated_open_vectors(federated));
+    COHORT_TRY(cohort_federated_protect(federated));
     federated->progress.global_batch_size = deployment->wanted;
     return cohort_mail_set_limit(
         deployment->mail, cohort_deployment_most_bytes(&federated->exchange,
@@ -264,12 +268,18 @@ void cohort_deployment_destroy(cohort_deployment *deployment)
 
 /* Those that have taken all that was sent to them, have said something since they last owed an
  * answer, and are not known to be dead. */
+static bool is_available(const cohort_deployment *deployment, size_t client)
+{
+    return deployment->members[client].state == MEMBER_JOINED &&
+           !deployment->members[client].is_silent &&
+           !cohort_mail_is_pending(deployment->mail, cohort_deployment_rank(client));
+}
+
 static size_t find_available(cohort_deployment *deployment)
 {
     size_t count = 0;
     for (size_t k = 0; k < deployment->count; k++)
-        if (deployment->members[k].state == MEMBER_JOINED && !deployment->members[k].is_silent &&
-            !cohort_mail_is_pending(deployment->mail, cohort_deployment_rank(k)))
+        if (is_available(deployment, k))
             deployment->available[count++] = k;
     return count;
 }
@@ -292,6 +302,22 @@ static size_t fewest(const cohort_federated *federated)
 {
     const size_t least = cohort_federated_secure_is(federated) ? 2 : 1;
     return federated->how->min_clients > least ? federated->how->min_clients : least;
+}
+
+/* Of a private round, whose clients are drawn from all that belong to the run: those among them
+ * that can be reached. The others add nothing, as if they had no rows; the mean is divided by the
+ * expected number all the same. */
+static cohort_status choose_secretly(cohort_federated *federated)
+{
+    const cohort_deployment *deployment = federated->deployment;
+    cohort_round *round = &federated->round;
+    COHORT_TRY(cohort_federated_protect_draw(federated));
+    const size_t drawn = round->count;
+    round->count = 0;
+    for (size_t i = 0; i < drawn; i++)
+        if (is_available(deployment, round->clients[i]))
+            round->clients[round->count++] = round->clients[i];
+    return COHORT_OK;
 }
 
 cohort_status cohort_deployment_choose(cohort_federated *federated)
@@ -317,6 +343,8 @@ cohort_status cohort_deployment_choose(cohort_federated *federated)
         COHORT_TRY(drain(deployment));
         cohort_mail_idle(deployment->mail);
     }
+    if (cohort_federated_is_protected(federated))
+        return choose_secretly(federated);
     const cohort_permutation order = cohort_permutation_make(
         count, (uint64_t)federated->recipe->seed, COHORT_RNG_CLIENTS, 0, federated->progress.epoch);
     round->count = federated->chosen_most < count ? federated->chosen_most : count;
@@ -355,7 +383,8 @@ cohort_status cohort_deployment_send_model(cohort_federated *federated, const bo
                                   .round = federated->progress.epoch,
                                   .attempt = federated->deployment->attempt,
                                   .limit = federated->fixed.limit,
-                                  .scale = federated->fixed.scale};
+                                  .scale = federated->fixed.scale,
+                                  .clip = cohort_federated_protect_clip(federated)};
     return cohort_deployment_send(federated, &letter, federated->global,
                                   federated->exchange.count * sizeof(real), who);
 }
@@ -379,8 +408,13 @@ static cohort_dropped examine(cohort_federated *federated, size_t index,
         cohort_error_clear();
         return COHORT_DROPPED_DAMAGED;
     }
-    return (cohort_dropped)cohort_fixed_check(&federated->fixed, federated->update,
-                                              federated->exchange.count);
+    const cohort_dropped fault = (cohort_dropped)cohort_fixed_check(
+        &federated->fixed, federated->update, federated->exchange.count);
+    /* Epsilon must not rest on the client's word. */
+    if (fault == COHORT_DROPPED_NOT && cohort_federated_is_protected(federated))
+        cohort_client_clip(federated->update, &federated->exchange, &federated->fixed,
+                           cohort_federated_protect_clip(federated));
+    return fault;
 }
 
 static void take_update(cohort_federated *federated, size_t index, const cohort_letter *letter,

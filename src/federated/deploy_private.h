@@ -30,6 +30,7 @@ typedef struct cohort_letter {
     uint64_t samples;            /* join: rows to train on */
     uint64_t whole;              /* finish: every rank is there */
     double limit, scale;         /* train: cohort_fixed */
+    double clip;                 /* train: of a private round; else 0 */
     cohort_client_result result; /* update */
 } cohort_letter;
 _Static_assert(sizeof(cohort_letter) <= COHORT_FEDERATED_HEADER_BYTES, "a letter is a header");

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "kernel/vector.h"
@@ -153,7 +154,7 @@ cohort_status cohort_federated_protect_draw(cohort_federated *federated)
     round->count = 0;
     for (size_t i = 0; i < drawn; i++) {
         const size_t client = (size_t)protection->members[i];
-        if (cohort_partition_count(&federated->partition, client) > 0)
+        if (federated->deployment || cohort_partition_count(&federated->partition, client) > 0)
             round->clients[round->count++] = client;
     }
     return COHORT_OK;
@@ -371,12 +372,22 @@ static void tell(const cohort_federated *federated)
         observer->on_note(observer->context, text);
 }
 
+/* Stands for the rows of real clients, which nobody here has seen: the name of their files. */
+static uint64_t hash_files(const cohort_federated *federated)
+{
+    const char *name = federated->recipe->data.file;
+    return cohort_hash(name, strlen(name), COHORT_UNIT_CLIENT);
+}
+
 cohort_status cohort_federated_protect_settle(cohort_federated *federated)
 {
     cohort_protection *protection = federated->protection;
     if (!protection)
         return COHORT_OK;
-    COHORT_TRY(cohort_private_hash_data(&protection->data, federated->train));
+    if (federated->deployment)
+        protection->data = hash_files(federated);
+    else
+        COHORT_TRY(cohort_private_hash_data(&protection->data, federated->train));
     COHORT_TRY(find_noise(federated));
     COHORT_TRY(split_noise(federated));
     federated->record.add = add_to_record;

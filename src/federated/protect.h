@@ -16,6 +16,14 @@
  * of such rows, the number of clients, the choice of hyperparameters by looking at several runs.
  * In a simulation one administrator sees all rows: it shows what privacy would cost.
  *
+ * Between real clients rank 0 draws from all that belong to the run, also those that have died, and
+ * divides by fraction x all of them. It clips every update again, believing no client, draws the
+ * noise, and sees single updates before that: clients must trust it to do so and to keep what it
+ * sees to itself (privacy/secure_sum.h hides updates, but excludes noise). Who is asked in a round
+ * learns that it was drawn, but not who else. Their rows' numbers are in the records. In the ledger
+ * the name of the files stands for rows that rank 0 has not seen: it counts on when a run is
+ * continued, not when another is begun on the same files.
+ *
  * Functions take a federated that may not be private; then they do nothing. */
 #ifndef COHORT_FEDERATED_PROTECT_H
 #define COHORT_FEDERATED_PROTECT_H

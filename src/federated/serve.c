@@ -208,6 +208,7 @@ static cohort_status train(servant *s)
         .rows = s->rows,
         .row_count = s->row_count,
         .global = s->global,
+        .clip = s->letter.clip,
         .should_stop = should_stop,
         .stop_context = s,
     };

@@ -370,14 +370,6 @@ static cohort_status check_client_privacy(const cohort_fill *fill, const cohort_
     } rules[] = {
         {recipe->privacy.unit != 1, "privacy.unit",
          "privacy with `federated:` protects clients; set privacy.unit: client"},
-        {recipe->privacy.adaptive_clip.quantile > 0 && !how->clients &&
-             !is_named(&how->partition, "by"),
-         "privacy.adaptive_clip",
-         "privacy.adaptive_clip is there for simulated clients only (set federated.clients); real "
-         "ones are not told of a new clip: remove it"},
-        {!how->clients && !is_named(&how->partition, "by"), "privacy",
-         "privacy is there for simulated clients only (set federated.clients): between real ones "
-         "nobody draws in secret yet; remove it"},
         {how->weighting != COHORT_WEIGHT_UNIFORM, "federated.weighting",
          "federated.weighting: samples lets a client count by its rows, which privacy.clip does "
          "not bound; set federated.weighting: uniform"},

@@ -1,5 +1,6 @@
 cohort_command_test(federated)
 cohort_command_test(deployment)
+cohort_command_test(deployment_privacy)
 cohort_command_test(secure_aggregation)
 cohort_command_test(client_privacy)
 cohort_command_test(deployment_secure)

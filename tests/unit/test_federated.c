@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/rng.h"
+#include "federated/client.h"
 #include "federated/compress.h"
 #include "federated/fixed.h"
 #include "federated/robust.h"
@@ -270,6 +271,45 @@ static void damaged_pairs_are_refused(void **state)
     assert_ok(cohort_decompress(back, &compression, (unsigned char *)bytes));
 }
 
+/* --- Clipping --- */
+
+static double norm_of(const real *x, size_t count)
+{
+    double squares = 0;
+    for (size_t i = 0; i < count; i++)
+        squares += (double)x[i] * (double)x[i];
+    return sqrt(squares);
+}
+
+/* What a coordinator does to each update before it adds it: with what rounding in fixed point may
+ * add, the norm is at most the clip. */
+static void updates_are_clipped_whatever_a_client_says(void **state)
+{
+    (void)state;
+    enum { PARAMS = 1000 };
+    const double clip = 0.5;
+    const cohort_exchange exchange = {.params = PARAMS, .count = PARAMS};
+    static real update[PARAMS], before[PARAMS], after[PARAMS];
+    cohort_fixed fixed;
+    assert_ok(cohort_fixed_make(&fixed, 1024, 3));
+    for (double size = 1e-6; size < 1000; size *= 10) {
+        uint64_t sum[PARAMS] = {0};
+        for (size_t i = 0; i < PARAMS; i++)
+            update[i] = before[i] = (real)(size * ((double)(i % 7) - 3));
+        cohort_client_clip(update, &exchange, &fixed, clip);
+        cohort_fixed_add(sum, &fixed, update, PARAMS, 1);
+        cohort_fixed_mean(after, &fixed, sum, PARAMS, 1);
+        assert_true(norm_of(after, PARAMS) <= clip);
+        if (norm_of(before, PARAMS) < 0.99 * clip)
+            assert_memory_equal(update, before, sizeof before);
+        else
+            assert_true(norm_of(after, PARAMS) > 0.99 * clip);
+    }
+    update[3] = NAN;
+    cohort_client_clip(update, &exchange, &fixed, clip);
+    assert_true(norm_of(update, PARAMS) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +326,7 @@ int main(void)
         cmocka_unit_test(zeros_quantize_to_zeros),
         cmocka_unit_test(top_k_keeps_what_it_does_not_send),
         cmocka_unit_test(damaged_pairs_are_refused),
+        cmocka_unit_test(updates_are_clipped_whatever_a_client_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
