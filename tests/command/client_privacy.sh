@@ -156,8 +156,6 @@ refused 'fix federated.rounds' --set federated.target_accuracy=0.9
 refused 'train.early_stopping' --set 'train.early_stopping={metric: loss, patience: 3}'
 refused 'set it well above half' --set privacy.adaptive_clip.count_noise=0.5
 refused 'privacy.adaptive_clip.quantile' --set privacy.adaptive_clip.quantile=1
-refused 'not told of a new clip' --set federated.clients=null --set federated.partition=iid --set privacy.adaptive_clip.quantile=0.5
-refused 'simulated clients only' --set federated.clients=null --set federated.partition=iid
 refused 'train.initial_weights' --set train.initial_weights=one/checkpoints/last.h5
 refused 'lower federated.update_limit' --set privacy.clip=1e-9
 fails 2 'use layer_norm instead' train dp.yaml --run refused \
