@@ -46,7 +46,7 @@ static cohort_status run(cohort_comm *comm, const cohort_options *given)
 
 const cohort_command cohort_command_export = {
     .name = "export",
-    .usage = "MODEL --format NAME --output FILE",
+    .usage = "MODEL --format safetensors|npz|keras|onnx|c --output FILE",
     .summary = "Write a trained network in another tool's format",
     .details =
         "safetensors  for PyTorch: its names and layouts. A layer called `fc` in the recipe is\n"

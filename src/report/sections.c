@@ -93,8 +93,8 @@ static cohort_status draw_rounds(cohort_text *html, cohort_history *const *runs,
                             {"round", "round", "test_loss", "test", true}};
     const curve accuracy[] = {{"round", "round", "test_accuracy", "test", false}};
     const curve clients[] = {{"round", "round", "clients", "clients", false}};
-    const curve bytes[] = {{"round", "round", "bytes_up", "up", false},
-                           {"round", "round", "bytes_down", "down", true}};
+    const curve bytes[] = {{"round", "round", "bytes_up", "to the server", false},
+                           {"round", "round", "bytes_down", "to clients", true}};
     const curve epsilon[] = {{"round", "round", "epsilon", "epsilon", false}};
     cohort_chart chart = {.title = count == 1 ? "Loss" : "Clients' loss", .x_title = "round"};
     COHORT_TRY(draw(html, &chart, losses, 2, runs, count));
@@ -102,8 +102,9 @@ static cohort_status draw_rounds(cohort_text *html, cohort_history *const *runs,
     COHORT_TRY(draw(html, &chart, accuracy, 1, runs, count));
     chart = (cohort_chart){.title = "Clients", .x_title = "round", .from_zero = true};
     COHORT_TRY(draw(html, &chart, clients, 1, runs, count));
-    chart = (cohort_chart){
-        .title = count == 1 ? "Bytes" : "Bytes up", .x_title = "round", .from_zero = true};
+    chart = (cohort_chart){.title = count == 1 ? "Bytes a round" : "Bytes a round, to the server",
+                           .x_title = "round",
+                           .from_zero = true};
     COHORT_TRY(draw(html, &chart, bytes, 2, runs, count));
     chart = (cohort_chart){.title = "Privacy spent", .x_title = "round", .from_zero = true};
     return draw(html, &chart, epsilon, 1, runs, count);
@@ -314,15 +315,16 @@ static void time_part(cohort_text *bar, cohort_text *list, size_t colour, const 
                        cohort_html_percent(share, seconds / total));
 }
 
-/* Sum over the epochs of seconds, and of the seconds that the share KEY is of them. */
-static cohort_status sum_seconds(double *sum, const cohort_history *run, const char *key)
+/* Sum over the records of EVENT of seconds, and of the seconds that the share KEY is of them. */
+static cohort_status sum_seconds(double *sum, const cohort_history *run, const char *event,
+                                 const char *key)
 {
     cohort_series seconds = {0}, share = {0};
     *sum = 0;
-    COHORT_TRY(cohort_history_series(&seconds, run, "epoch", "epoch", "seconds"));
+    COHORT_TRY(cohort_history_series(&seconds, run, event, event, "seconds"));
     cohort_status status = COHORT_OK;
     if (key)
-        status = cohort_history_series(&share, run, "epoch", "epoch", key);
+        status = cohort_history_series(&share, run, event, event, key);
     for (size_t i = 0; i < seconds.count; i++)
         *sum += seconds.y[i] * (!key ? 1 : i < share.count ? share.y[i] : 0);
     cohort_series_clear(&seconds);
@@ -330,34 +332,61 @@ static cohort_status sum_seconds(double *sum, const cohort_history *run, const c
     return status;
 }
 
-cohort_status cohort_section_time(cohort_text *html, const cohort_history *run)
+/* Seconds of the whole run beside BUSY ones; 0 where that is not known: `end` counts from the
+ * latest start, the epochs are of all parts of the run. */
+static double other_seconds(const cohort_history *run, double busy)
 {
-    double training, communication, data;
-    COHORT_TRY(sum_seconds(&training, run, NULL));
-    COHORT_TRY(sum_seconds(&communication, run, "communication_fraction"));
-    COHORT_TRY(sum_seconds(&data, run, "data_fraction"));
-    if (!(training > 0))
-        return COHORT_OK;
-    /* `end` counts from the latest start, the epochs are of all parts of the run. */
     const double whole = cohort_history_first(run, "start") == cohort_history_last(run, "start")
                              ? cohort_record_number(cohort_history_end(run), "seconds")
                              : (double)NAN;
-    const double rest = whole > training ? whole - training : 0, total = training + rest;
-    cohort_text bar = {0}, list = {0};
-    time_part(&bar, &list, 0, "computing", training - communication - data, total);
-    time_part(&bar, &list, 1, "waiting for other ranks", communication, total);
-    time_part(&bar, &list, 2, "waiting for data", data, total);
-    if (rest > 0)
-        time_part(&bar, &list, 3, "start, evaluation, checkpoints", rest, total);
-    if (bar.failed || list.failed)
+    return whole > busy ? whole - busy : 0;
+}
+
+static void write_time(cohort_text *html, cohort_text *bar, cohort_text *list)
+{
+    if (bar->failed || list->failed)
         html->failed = true;
     else
         cohort_text_append(html,
                            "<section><h2>Where the time goes</h2><div class=\"bar\" "
                            "aria-hidden=\"true\">%s</div><table>%s</table></section>\n",
-                           bar.data, list.data);
-    cohort_text_clear(&bar);
-    cohort_text_clear(&list);
+                           bar->data, list->data);
+    cohort_text_clear(bar);
+    cohort_text_clear(list);
+}
+
+/* Of a federated run. */
+static cohort_status write_time_of_rounds(cohort_text *html, const cohort_history *run)
+{
+    double rounds;
+    cohort_text bar = {0}, list = {0};
+    COHORT_TRY(sum_seconds(&rounds, run, "round", NULL));
+    if (!(rounds > 0))
+        return COHORT_OK;
+    const double rest = other_seconds(run, rounds);
+    time_part(&bar, &list, 0, "clients' training, and their messages", rounds, rounds + rest);
+    if (rest > 0)
+        time_part(&bar, &list, 3, "start, averaging, evaluation, checkpoints", rest, rounds + rest);
+    write_time(html, &bar, &list);
+    return COHORT_OK;
+}
+
+cohort_status cohort_section_time(cohort_text *html, const cohort_history *run)
+{
+    double training, communication, data;
+    cohort_text bar = {0}, list = {0};
+    COHORT_TRY(sum_seconds(&training, run, "epoch", NULL));
+    COHORT_TRY(sum_seconds(&communication, run, "epoch", "communication_fraction"));
+    COHORT_TRY(sum_seconds(&data, run, "epoch", "data_fraction"));
+    if (!(training > 0))
+        return write_time_of_rounds(html, run);
+    const double rest = other_seconds(run, training), total = training + rest;
+    time_part(&bar, &list, 0, "computing", training - communication - data, total);
+    time_part(&bar, &list, 1, "waiting for other ranks", communication, total);
+    time_part(&bar, &list, 2, "waiting for data", data, total);
+    if (rest > 0)
+        time_part(&bar, &list, 3, "start, evaluation, checkpoints", rest, total);
+    write_time(html, &bar, &list);
     return COHORT_OK;
 }
 
