@@ -431,7 +431,10 @@ static int run_launch(int argc, char **argv)
         job.command = adapt_mpirun(argv + own, job.outlives);
     else
         job.outlives = false;
-    return cohort_supervise(&job);
+    const int code = cohort_supervise(&job);
+    if (job.command != argv + own)
+        free(job.command);
+    return code;
 }
 
 const cohort_command cohort_command_launch = {

@@ -70,6 +70,12 @@ void cohort_comm_set_timeout(cohort_comm *comm, double seconds);
  * other ranks' messages. Not collective; some 0.2 us. */
 void cohort_comm_set_phase(cohort_comm *comm, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Who is asked whether this rank has been told to stop, by work that may take long: reading data,
+ * evaluating. NULL: nobody. */
+void cohort_comm_set_stop(cohort_comm *comm, bool (*asked)(void *context), void *context);
+bool cohort_comm_has_stop(const cohort_comm *comm);
+/* COHORT_STOPPED when it has ("stopped by a signal while DOING"). Rank-local: to be agreed upon. */
+COHORT_NODISCARD cohort_status cohort_comm_check_stop(const cohort_comm *comm, const char *doing);
 bool cohort_comm_is_broken(const cohort_comm *comm);
 /* For ranks that work apart for long, between collectives. Whether the processes of this node are
  * all there (some 10 us a rank); if not, COMM is broken as by a collective. Rank-local. */

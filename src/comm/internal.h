@@ -54,6 +54,8 @@ struct cohort_comm {
     bool speaks;       /* once broken: of this node, this rank reports it */
     int first_arrived; /* lowest rank that waited, once broken */
     double timeout;
+    bool (*stop)(void *context); /* see cohort_comm_set_stop */
+    void *stop_context;
     size_t chunk_bytes; /* one MPI call moves at most this much: its counts are ints */
     MPI_Comm world, node;
     MPI_Comm control;                 /* questions and answers between nodes; null on one node */

@@ -34,6 +34,24 @@ static void nap(void)
     nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 }
 
+void cohort_comm_set_stop(cohort_comm *comm, bool (*asked)(void *context), void *context)
+{
+    comm->stop = asked;
+    comm->stop_context = context;
+}
+
+bool cohort_comm_has_stop(const cohort_comm *comm)
+{
+    return comm->stop != NULL;
+}
+
+cohort_status cohort_comm_check_stop(const cohort_comm *comm, const char *doing)
+{
+    COHORT_REQUIRE(!comm->stop || !comm->stop(comm->stop_context), COHORT_STOPPED,
+                   "stopped by a signal while %s; run the same command again", doing);
+    return COHORT_OK;
+}
+
 void cohort_comm_set_timeout(cohort_comm *comm, double seconds)
 {
     comm->timeout = seconds;

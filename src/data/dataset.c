@@ -14,7 +14,7 @@
 #include "data/same_file.h"
 #include "data/sampler.h"
 
-enum { SCAN_BYTES = 4 << 20, BLOCK_BYTES = 256 << 10, BLOCKS_HELD = 64 };
+enum { SCAN_BYTES = 4 << 20, LOAD_BYTES = 64 << 20, BLOCK_BYTES = 256 << 10, BLOCKS_HELD = 64 };
 
 /* A requested row and its place in the request, to be sorted by row. */
 typedef struct request {
@@ -252,6 +252,13 @@ static void slice_rows(size_t *begin, size_t *end, const cohort_column *column, 
     *end = *end < column->row_count ? *end : column->row_count;
 }
 
+/* Rows of whole blocks in some BYTES. */
+static size_t rows_at_once(const cohort_column *column, size_t bytes)
+{
+    const size_t block_bytes = column->block_rows * column->row_bytes;
+    return column->block_rows * (block_bytes < bytes ? bytes / block_bytes : 1);
+}
+
 static cohort_status load_column(unsigned char *memory, cohort_column *column,
                                  const cohort_dataset *dataset, int32_t range[2])
 {
@@ -260,7 +267,12 @@ static cohort_status load_column(unsigned char *memory, cohort_column *column,
     slice_rows(&begin, &end, column, shared ? (size_t)cohort_comm_node_rank(dataset->comm) : 0,
                shared ? (size_t)cohort_comm_node_size(dataset->comm) : 1);
     unsigned char *to = memory + begin * column->row_bytes;
-    COHORT_TRY(cohort_column_read(to, column, begin, end - begin));
+    const size_t step = rows_at_once(column, LOAD_BYTES);
+    for (size_t at = begin; at < end; at += step) {
+        COHORT_TRY(cohort_comm_check_stop(dataset->comm, "reading the data"));
+        COHORT_TRY(cohort_column_read(memory + at * column->row_bytes, column, at,
+                                      end - at < step ? end - at : step));
+    }
     if (range)
         cohort_range_i32(&range[0], &range[1], (const int32_t *)(const void *)to,
                          (end - begin) * column->row_elements);
@@ -275,14 +287,15 @@ static cohort_status scan_targets(cohort_dataset *dataset, int32_t range[2])
     size_t at = 0, end = 0;
     slice_rows(&at, &end, y, (size_t)cohort_comm_rank(dataset->comm),
                (size_t)cohort_comm_size(dataset->comm));
-    const size_t block_bytes = y->block_rows * y->row_bytes,
-                 step = y->block_rows * (block_bytes < SCAN_BYTES ? SCAN_BYTES / block_bytes : 1);
+    const size_t step = rows_at_once(y, SCAN_BYTES);
     void *piece = NULL;
     COHORT_TRY(cohort_allocate(&piece, step, y->row_bytes));
     cohort_status status = COHORT_OK;
     for (; at < end && status == COHORT_OK; at += step) {
         const size_t count = end - at < step ? end - at : step;
-        status = cohort_column_read(piece, y, at, count);
+        status = cohort_comm_check_stop(dataset->comm, "reading the data");
+        if (status == COHORT_OK)
+            status = cohort_column_read(piece, y, at, count);
         if (status == COHORT_OK && dataset->info.labels)
             cohort_range_i32(&range[0], &range[1], piece, count * y->row_elements);
     }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "data/tokenizer.h"
@@ -151,17 +152,47 @@ static cohort_status tally_batch(tally *t, cohort_model *model, const cohort_los
     return COHORT_OK;
 }
 
-static cohort_status tally_all(tally *t, cohort_model *model, const cohort_loss *loss,
-                               cohort_loader *loader, uint64_t batch_count, bool detailed)
+static cohort_status tally_next(tally *t, cohort_model *model, const cohort_loss *loss,
+                                cohort_loader *loader, bool detailed)
 {
+    const cohort_batch *batch = NULL;
+    COHORT_TRY(cohort_loader_next(loader, &batch));
+    return batch->count > 0 ? tally_batch(t, model, loss, batch, detailed) : COHORT_OK;
+}
+
+/* Batches between two questions whether to stop, by the SECONDS of the first: some three questions
+ * a second. The same on every rank. Collective. */
+static cohort_status choose_interval(uint64_t *batches, cohort_comm *comm, double seconds)
+{
+    enum { BATCHES_MAX = 4096 };
+    COHORT_TRY(cohort_comm_max(comm, &seconds, 1));
+    const double wanted = 0.3 / (seconds > 1e-6 ? seconds : 1e-6);
+    *batches = wanted < 1 ? 1 : wanted < BATCHES_MAX ? (uint64_t)wanted : BATCHES_MAX;
+    return COHORT_OK;
+}
+
+/* Collective; a failure of one rank, or COHORT_STOPPED, is every rank's. */
+static cohort_status tally_all(tally *t, cohort_comm *comm, cohort_model *model,
+                               const cohort_loss *loss, cohort_loader *loader, uint64_t batch_count,
+                               bool detailed)
+{
+    const bool may_stop = cohort_comm_has_stop(comm);
+    const double start = cohort_clock_seconds();
+    cohort_status status = COHORT_OK;
+    uint64_t interval = 1;
     cohort_loader_seek(loader, 0, 0);
     for (uint64_t step = 0; step < batch_count; step++) {
-        const cohort_batch *batch = NULL;
-        COHORT_TRY(cohort_loader_next(loader, &batch));
-        if (batch->count > 0)
-            COHORT_TRY(tally_batch(t, model, loss, batch, detailed));
+        if (status == COHORT_OK)
+            status = tally_next(t, model, loss, loader, detailed);
+        if (!may_stop || step % interval != 0)
+            continue;
+        if (status == COHORT_OK)
+            status = cohort_comm_check_stop(comm, "evaluating");
+        COHORT_TRY(cohort_comm_agree(comm, status));
+        if (step == 0)
+            COHORT_TRY(choose_interval(&interval, comm, cohort_clock_seconds() - start));
     }
-    return COHORT_OK;
+    return cohort_comm_agree(comm, status);
 }
 
 /* SUMS [SUM_COUNT + classes²] as figures by class. */
@@ -206,9 +237,8 @@ cohort_status cohort_evaluate(cohort_evaluation *result, cohort_comm *comm, coho
 {
     tally t;
     cohort_status status = begin(result, &t, comm, loss, &detailed);
-    if (status == COHORT_OK)
-        status = tally_all(&t, model, loss, loader, batch_count, detailed);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, tally_all(&t, comm, model, loss, loader, batch_count, detailed));
     COHORT_TRY_DONE(status, cohort_comm_sum(comm, t.sums, t.count));
     COHORT_TRY_DONE(status, conclude(result, t.sums, loss, detailed));
 done:
@@ -280,9 +310,8 @@ cohort_status cohort_evaluate_groups(cohort_evaluation *result, cohort_evaluatio
     cohort_status status = begin(result, &t, comm, loss, &detailed);
     if (status == COHORT_OK)
         status = add_groups(&t, loss, grouping, detailed);
-    if (status == COHORT_OK)
-        status = tally_all(&t, model, loss, loader, batch_count, detailed);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, tally_all(&t, comm, model, loss, loader, batch_count, detailed));
     COHORT_TRY_DONE(status, cohort_comm_sum(comm, t.sums, t.count));
     COHORT_TRY_DONE(status, conclude(result, t.sums, loss, detailed));
     COHORT_TRY_DONE(status, conclude_groups(parts, &t, loss));

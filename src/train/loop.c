@@ -196,12 +196,23 @@ static cohort_status validate(cohort_trainer *trainer)
     return COHORT_OK;
 }
 
+static cohort_status stop(cohort_trainer *trainer);
+
+/* STATUS of an evaluation: one that was stopped leaves a checkpoint from where it begins again. */
+static cohort_status stop_if_told(cohort_trainer *trainer, cohort_status status)
+{
+    if (status != COHORT_STOPPED)
+        return status;
+    cohort_error_clear();
+    return stop(trainer);
+}
+
 /* Ends the epoch whose last step was done: figures, record, checkpoint. */
 static cohort_status end_epoch(cohort_trainer *trainer)
 {
     cohort_progress *progress = &trainer->progress;
     cohort_train_view view;
-    COHORT_TRY(validate(trainer));
+    COHORT_TRY(stop_if_told(trainer, validate(trainer)));
     COHORT_TRY(cohort_private_count(trainer));
     cohort_trainer_look(&view, trainer);
     trainer->ended_loss = view.loss;
@@ -271,10 +282,10 @@ static cohort_status train(cohort_trainer *trainer, uint64_t count)
             cohort_trainer_look(&view, trainer);
             observer->on_step(observer->context, &view);
         }
+        if (trainer->stop_seen && progress->step < trainer->total_steps)
+            return stop(trainer); /* also before a validation, which is then made up for */
         if (progress->step_in_epoch == trainer->steps_per_epoch)
             COHORT_TRY(end_epoch(trainer));
-        if (trainer->stop_seen && progress->step < trainer->total_steps)
-            return stop(trainer);
         if (every && progress->step % every == 0 && progress->step_in_epoch > 0)
             COHORT_TRY(save(trainer, false, false));
     }
@@ -323,7 +334,7 @@ static cohort_status end_partial_epoch(cohort_trainer *trainer)
     cohort_train_view view;
     if (trainer->progress.step_in_epoch == 0)
         return COHORT_OK;
-    COHORT_TRY(validate(trainer));
+    COHORT_TRY(stop_if_told(trainer, validate(trainer)));
     COHORT_TRY(cohort_private_count(trainer));
     cohort_trainer_look(&view, trainer);
     trainer->progress.epoch++;
@@ -356,7 +367,7 @@ cohort_status cohort_trainer_finish(cohort_trainer *trainer)
     COHORT_TRY(end_partial_epoch(trainer));
     const bool early = has_stopped_early(trainer);
     COHORT_TRY(restore_best(trainer));
-    COHORT_TRY(test(trainer));
+    COHORT_TRY(stop_if_told(trainer, test(trainer)));
     trainer->progress.finished = early ? COHORT_RUN_FINISHED_EARLY : COHORT_RUN_FINISHED;
     COHORT_TRY(save(trainer, false, trainer->privacy || isnan(trainer->progress.best_metric)));
     const double peak = cohort_job_peak_rss_mb(trainer->comm);

@@ -366,6 +366,8 @@ static cohort_status allow_loss(cohort_trainer *trainer)
 cohort_status cohort_trainer_open(cohort_trainer *trainer)
 {
     cohort_comm_set_timeout(trainer->comm, trainer->recipe->comm.timeout);
+    cohort_comm_set_stop(trainer->comm, trainer->options.should_stop,
+                         trainer->options.stop_context);
     cohort_comm_set_phase(trainer->comm, "opening the data");
     if (!trainer->threads)
         trainer->threads = cohort_job_set_threads(trainer->comm, trainer->recipe->train.threads);

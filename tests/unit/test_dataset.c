@@ -515,6 +515,31 @@ static void hostile_files(void **state)
     unlink(path);
 }
 
+static bool at_the_third_question(void *context)
+{
+    return ++*(int *)context == 3;
+}
+
+/* Reading, of which data may have much, is given up when the rank is told to stop; in pieces, so
+ * that it asks more than once. */
+static void reading_stops_when_told(void **state)
+{
+    (void)state;
+    const hsize_t dims[] = {5, 3}, chunk[] = {2, 3};
+    const double values[15] = {0};
+    const char *path = make_file("stop.h5", H5T_STD_U8LE, 2, dims, H5_CHUNKED, chunk, values);
+    cohort_dataset *dataset = NULL;
+    int questions = 0;
+    cohort_comm_set_stop(comm, at_the_third_question, &questions);
+    assert_ok(open_file(&dataset, path));
+    cohort_dataset_close(dataset);
+    assert_int_equal(questions, 2); /* x, y */
+    assert_fails(open_file(&dataset, path), COHORT_STOPPED, "stopped by a signal while reading");
+    cohort_comm_set_stop(comm, NULL, NULL);
+    assert_ok(open_file(&dataset, path));
+    cohort_dataset_close(dataset);
+}
+
 static void finds_the_first_nonfinite(void **state)
 {
     (void)state;
@@ -540,6 +565,7 @@ int main(void)
         cmocka_unit_test(refused_contents),
         cmocka_unit_test(absurd_sizes),
         cmocka_unit_test(hostile_files),
+        cmocka_unit_test(reading_stops_when_told),
         cmocka_unit_test(finds_the_first_nonfinite),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -1,0 +1,1 @@
+cohort_command_test(stop_moments)
