@@ -7,12 +7,13 @@
 #include "kernel/vector.h"
 
 /* The factor, a little short of LIMIT / NORM: scaling in single precision may round every
- * element up by 2^-24 of itself. */
+ * element up by 2^-24 of itself. What has been scaled is not scaled again: a coordinator that clips
+ * once more leaves an honest client's bits as they are. */
 static float factor_for(double norm, double limit)
 {
     if (!isfinite(norm))
         return 0;
-    return norm * (1 + 0x1p-20) > limit ? (float)(limit / (norm * (1 + 0x1p-20))) : 1;
+    return norm * (1 + 0x1p-21) > limit ? (float)(limit / (norm * (1 + 0x1p-20))) : 1;
 }
 
 double cohort_clip_add(float *sum, const float *values, size_t count, double limit)

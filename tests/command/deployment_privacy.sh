@@ -45,6 +45,22 @@ works 2 train dp.yaml --run simulated --quiet --set data.file=all.h5 --set feder
 "$COHORT" inspect one/checkpoints/last.h5 |
     grep -q 'mechanism gaussian unit client q 0.5 noise_multiplier 1 steps 12' || wrong 'no ledger'
 
+# The same draws, clipped updates and noise as simulated clients with the same rows have, to the bit.
+for kind in groups good second first; do
+    "$MAKE_H5" $kind $kind.h5 || wrong "make_h5 $kind"
+done
+mv good.h5 half-0.h5
+mv second.h5 half-1.h5 # group -1, which comes first
+mv first.h5 half-2.h5
+small='--quiet --set privacy.testing_seed=3 --set privacy.clip=0.01 --set data.scale=1'
+# shellcheck disable=SC2086 # several arguments
+{
+    ranks_on 3 train dp.yaml --run real $small --set 'data.file=half-{rank}.h5'
+    works 1 train dp.yaml --run pooled $small --set data.file=groups.h5 --set 'federated.partition={by: half}'
+}
+"$COHORT" diff real pooled >out 2>err # its exit code says that the recipes differ
+grep -q '^weights: the same' out || wrong "real and simulated clients: $(cat out err)"
+
 # Drawn each on its own: rounds of none to all, the same with the same testing seed.
 ranks_on 4 train dp.yaml --run seed1 --quiet --set privacy.testing_seed=3 --set federated.rounds=40
 ranks_on 4 train dp.yaml --run seed2 --quiet --set privacy.testing_seed=3 --set federated.rounds=40
@@ -55,20 +71,24 @@ sed 's/.*"clients":\([0-9]*\),.*/\1/' a | sort -u | tr '\n' ' ' >sizes
 [ "$(metric seed1/metrics.jsonl round epsilon_refused)" = '"privacy.testing_seed"' ] ||
     wrong 'the testing seed is not named'
 
-# Noise of 1000 x 0.5 / (0.5 x 3) a weight, whoever was asked; and with a client gone, too.
-if command -v h5dump >/dev/null; then
-    deviation() { # FOLDER
+# Noise of 1000 x 0.5 / (0.5 x 3) a weight, whoever was asked.
+is_near() { # FOLDER DEVIATION: of the noise in its weights
+    command -v h5dump >/dev/null || return 0
+    deviation() {
         h5dump -m '%.9g' -y -w 1 -o numbers -d /params/1_dense/kernel "$1/checkpoints/last.h5" >/dev/null 2>&1
         sed 's/[ ,]//g; /^$/d' numbers | awk '{ s += $1 * $1 } END { print sqrt(s / NR) }'
     }
-    ranks_on 4 train dp.yaml --run loud --quiet --set federated.rounds=1 --set privacy.noise_multiplier=1000
-    holds "$(deviation loud) > 0.95 * 333.3 && $(deviation loud) < 1.05 * 333.3" ||
-        wrong "deviation of the noise: $(deviation loud)"
-fi
+    holds "$(deviation "$1") > 0.95 * $2 && $(deviation "$1") < 1.05 * $2" ||
+        wrong "$1: deviation of the noise: $(deviation "$1"), not $2"
+}
+ranks_on 4 train dp.yaml --run loud --quiet --set federated.rounds=1 --set privacy.noise_multiplier=1000
+is_near loud 333.3
 
-# A client that dies: named, and neither q nor what is divided by changes.
-timeout 240 "$SOURCE/launch/mpirun.sh" 4 "$COHORT" train dp.yaml --run lost --quiet \
-    --set federated.rounds=400 --set checkpoint.every_epochs=400 >out 2>err &
+# A client that dies: named, and neither q nor what is divided by changes: sqrt(400) x 30 x 0.5 / 1.5.
+noisy='--set privacy.noise_multiplier=30 --set optimizer.lr=1e-6 --set federated.rounds=400'
+# shellcheck disable=SC2086 # several arguments
+timeout 240 "$SOURCE/launch/mpirun.sh" 4 "$COHORT" train dp.yaml --run lost --quiet $noisy \
+    --set checkpoint.every_epochs=400 >out 2>err &
 job=$!
 for _ in $(seq 600); do
     grep -q '"round":20,' lost/metrics.jsonl 2>/dev/null && break
@@ -81,7 +101,9 @@ wait $job
 got=$?
 [ $got = 0 ] || wrong "a client was killed: exit code $got: $(cat err)"
 grep -q 'client 1 (rank 2 on .*) has died' err || wrong "the dead client is not named: $(cat err)"
-works 2 train dp.yaml --run simulated --quiet --fresh --set data.file=all.h5 --set federated.clients=3 --set federated.rounds=400
+is_near lost 200
+# shellcheck disable=SC2086
+works 2 train dp.yaml --run simulated --quiet --fresh $noisy --set data.file=all.h5 --set federated.clients=3
 [ "$(metric lost/metrics.jsonl end epsilon)" = "$(metric simulated/metrics.jsonl end epsilon)" ] ||
     wrong "epsilon with a dead client: $(metric lost/metrics.jsonl end epsilon)"
 

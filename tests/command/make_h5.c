@@ -17,6 +17,17 @@ static bool write_array(hid_t group, const char *name, hid_t type, int dim_count
     return H5Dclose(dataset) >= 0 && H5Sclose(space) >= 0 && good;
 }
 
+/* Of kinds `first` and `second` half of the rows, as column `half` of `groups` tells them apart. */
+static int first_row(const char *kind)
+{
+    return strcmp(kind, "second") == 0 ? ROWS / 2 : 0;
+}
+
+static hsize_t row_count(const char *kind)
+{
+    return strcmp(kind, "first") == 0 || strcmp(kind, "second") == 0 ? ROWS / 2 : ROWS;
+}
+
 static bool write_table(hid_t group, const char *kind)
 {
     static float x[ROWS][COLUMNS];
@@ -30,7 +41,8 @@ static bool write_table(hid_t group, const char *kind)
             x[ROWS / 2][k] = k % 2 ? -3e38F : 3e38F;
         else if (strcmp(kind, "steep") == 0)
             x[ROWS / 2][k] = 2e21F;
-    return write_array(group, "x", H5T_NATIVE_FLOAT, 2, (hsize_t[]){ROWS, COLUMNS}, x);
+    return write_array(group, "x", H5T_NATIVE_FLOAT, 2, (hsize_t[]){row_count(kind), COLUMNS},
+                       x[first_row(kind)]);
 }
 
 static bool write_images(hid_t group)
@@ -59,8 +71,8 @@ static bool write_labels(hid_t group, const char *kind)
         y[ROWS / 2] = 7;
     if (strcmp(kind, "negative") == 0)
         y[ROWS / 2] = -2;
-    const hsize_t count = strcmp(kind, "lengths") == 0 ? ROWS - 2 : ROWS;
-    return write_array(group, "y", H5T_NATIVE_INT, 1, &count, y);
+    const hsize_t count = strcmp(kind, "lengths") == 0 ? ROWS - 2 : row_count(kind);
+    return write_array(group, "y", H5T_NATIVE_INT, 1, &count, y + first_row(kind));
 }
 
 /* Columns to tell samples apart by: texts, integers, and what is no use. */
@@ -99,7 +111,7 @@ int main(int argc, char **argv)
 {
     if (argc != 3) {
         fputs("usage: make_h5 good|nan|huge|steep|label|negative|lengths|image|groups|"
-              "fields FILE\n",
+              "first|second|fields FILE\n",
               stderr);
         return 2;
     }

@@ -297,6 +297,9 @@ static void updates_are_clipped_whatever_a_client_says(void **state)
         for (size_t i = 0; i < PARAMS; i++)
             update[i] = before[i] = (real)(size * ((double)(i % 7) - 3));
         cohort_client_clip(update, &exchange, &fixed, clip);
+        memcpy(after, update, sizeof after);
+        cohort_client_clip(update, &exchange, &fixed, clip);
+        assert_memory_equal(update, after, sizeof after); /* as after a client that has clipped */
         cohort_fixed_add(sum, &fixed, update, PARAMS, 1);
         cohort_fixed_mean(after, &fixed, sum, PARAMS, 1);
         assert_true(norm_of(after, PARAMS) <= clip);
