@@ -2,7 +2,8 @@
 # train.sh SITES RECIPE [OPTION…]: a federated run between the hosts of a list, one rank on each,
 # the first the coordinator. To be started there; it needs ssh to the others and the same version
 # of Cohort on each. COHORT names the program, COHORT_NETWORK the network or device to talk over
-# (10.8.0.0/24, eth0), where hosts have several. MPIRUN_OPTIONS are handed to mpirun.
+# (10.8.0.0/24, eth0), where hosts have several, COHORT_DATASETS the folder of the data on every
+# host. MPIRUN_OPTIONS are handed to mpirun.
 #
 #   launch/federated/train.sh launch/federated/sites launch/federated/deploy.yaml --run runs/deploy
 #
@@ -23,4 +24,4 @@ count=$(grep -c '^[[:space:]]*[^#[:space:]]' "$sites")
 network=${COHORT_NETWORK:+--mca btl_tcp_if_include $COHORT_NETWORK --mca oob_tcp_if_include $COHORT_NETWORK}
 # shellcheck disable=SC2086 # several options, or none
 exec "${COHORT:-cohort}" launch mpirun --hostfile "$sites" --map-by node -n "$count" \
-    --bind-to none --mca btl self,tcp $network ${MPIRUN_OPTIONS-} "${COHORT:-cohort}" train "$@"
+    --bind-to none ${COHORT_DATASETS:+-x COHORT_DATASETS} --mca btl self,tcp $network ${MPIRUN_OPTIONS-} "${COHORT:-cohort}" train "$@"

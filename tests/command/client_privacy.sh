@@ -25,8 +25,7 @@ privacy: {unit: client, clip: 0.5, noise_multiplier: 1.0, delta: 1.0e-3}
 YAML
 
 weights() { # FILE: the first layer's numbers, one a line
-    h5dump -m '%.9g' -y -w 1 -o numbers -d /params/1_dense/kernel "$1" >/dev/null 2>&1
-    sed 's/[ ,]//g; /^$/d' numbers
+    "$H5_TEXT" "$1" params/1_dense/kernel | tr ' ' '\n'
 }
 
 # --- Ranks --------------------------------------------------------------------------------------
@@ -109,26 +108,24 @@ target='--set privacy.noise_multiplier=null --set privacy.target_epsilon=3'
 }
 
 # --- Size of the noise, and of what a client adds -------------------------------------------------
-if command -v h5dump >/dev/null; then
-    works 1 train dp.yaml --run loud --quiet --set federated.rounds=1 --set privacy.noise_multiplier=1000
-    # 1000 x 0.5 / (0.2 x 30)
-    deviation=$(weights loud/checkpoints/last.h5 | awk '{ s += $1 * $1 } END { print sqrt(s / NR), NR }')
-    holds "${deviation% *} > 0.95 * 83.33 && ${deviation% *} < 1.05 * 83.33 && ${deviation#* } == 4704" ||
-        wrong "deviation (and count) of the noise: $deviation"
-    works 1 train dp.yaml --run louder --quiet --set federated.rounds=1 --set privacy.noise_multiplier=1000 \
-        --set privacy.adaptive_clip.quantile=0.5 --set privacy.adaptive_clip.count_noise=625
-    # 1000 / sqrt(1 - (1000 / 1250)^2), as above
-    deviation=$(weights louder/checkpoints/last.h5 | awk '{ s += $1 * $1 } END { print sqrt(s / NR) }')
-    holds "$deviation > 0.95 * 138.9 && $deviation < 1.05 * 138.9" || wrong "noise beside a count: $deviation"
-    works 1 init dp.yaml --output start.h5
-    works 1 train dp.yaml --run quiet --quiet --set federated.rounds=1 --set federated.fraction=1 \
-        --set privacy.noise_multiplier=1e-6 --set privacy.testing_seed=1
-    weights start.h5 >a
-    weights quiet/checkpoints/last.h5 >b
-    norm=$(paste a b | awk '{ s += ($1 - $2) ^ 2 } END { print sqrt(s) }')
-    holds "$norm < 0.5 && $norm > 0.05" || wrong "norm of a mean of updates clipped to 0.5: $norm"
-    holds "$(metric quiet/metrics.jsonl round update_norm) > 0.5" || wrong "nothing was clipped"
-fi
+works 1 train dp.yaml --run loud --quiet --set federated.rounds=1 --set privacy.noise_multiplier=1000
+# 1000 x 0.5 / (0.2 x 30)
+deviation=$(weights loud/checkpoints/last.h5 | awk '{ s += $1 * $1 } END { print sqrt(s / NR), NR }')
+holds "${deviation% *} > 0.95 * 83.33 && ${deviation% *} < 1.05 * 83.33 && ${deviation#* } == 4704" ||
+    wrong "deviation (and count) of the noise: $deviation"
+works 1 train dp.yaml --run louder --quiet --set federated.rounds=1 --set privacy.noise_multiplier=1000 \
+    --set privacy.adaptive_clip.quantile=0.5 --set privacy.adaptive_clip.count_noise=625
+# 1000 / sqrt(1 - (1000 / 1250)^2), as above
+deviation=$(weights louder/checkpoints/last.h5 | awk '{ s += $1 * $1 } END { print sqrt(s / NR) }')
+holds "$deviation > 0.95 * 138.9 && $deviation < 1.05 * 138.9" || wrong "noise beside a count: $deviation"
+works 1 init dp.yaml --output start.h5
+works 1 train dp.yaml --run quiet --quiet --set federated.rounds=1 --set federated.fraction=1 \
+    --set privacy.noise_multiplier=1e-6 --set privacy.testing_seed=1
+weights start.h5 >a
+weights quiet/checkpoints/last.h5 >b
+norm=$(paste a b | awk '{ s += ($1 - $2) ^ 2 } END { print sqrt(s) }')
+holds "$norm < 0.5 && $norm > 0.05" || wrong "norm of a mean of updates clipped to 0.5: $norm"
+holds "$(metric quiet/metrics.jsonl round update_norm) > 0.5" || wrong "nothing was clipped"
 # Rounds that nobody is drawn for are noise, and count.
 works 2 train dp.yaml --run empty --quiet --set federated.fraction=0.001 --set privacy.testing_seed=1
 [ "$(metric empty/metrics.jsonl round clients)" = 0 ] || wrong 'somebody was drawn'

@@ -73,13 +73,10 @@ sed 's/.*"clients":\([0-9]*\),.*/\1/' a | sort -u | tr '\n' ' ' >sizes
 
 # Noise of 1000 x 0.5 / (0.5 x 3) a weight, whoever was asked.
 is_near() { # FOLDER DEVIATION: of the noise in its weights
-    command -v h5dump >/dev/null || return 0
-    deviation() {
-        h5dump -m '%.9g' -y -w 1 -o numbers -d /params/1_dense/kernel "$1/checkpoints/last.h5" >/dev/null 2>&1
-        sed 's/[ ,]//g; /^$/d' numbers | awk '{ s += $1 * $1 } END { print sqrt(s / NR) }'
-    }
-    holds "$(deviation "$1") > 0.95 * $2 && $(deviation "$1") < 1.05 * $2" ||
-        wrong "$1: deviation of the noise: $(deviation "$1"), not $2"
+    deviation=$("$H5_TEXT" "$1/checkpoints/last.h5" params/1_dense/kernel | tr ' ' '\n' |
+        awk '{ s += $1 * $1 } END { print sqrt(s / NR) }')
+    holds "$deviation > 0.95 * $2 && $deviation < 1.05 * $2" ||
+        wrong "$1: deviation of the noise: $deviation, not $2"
 }
 ranks_on 4 train dp.yaml --run loud --quiet --set federated.rounds=1 --set privacy.noise_multiplier=1000
 is_near loud 333.3
