@@ -5,6 +5,8 @@
 
 enum { LINE_BYTES_MAX = 64 << 10 };
 
+#define LOST_RANK "cohort: rank "
+
 static void pass(cohort_text *text)
 {
     if (text->length > 0)
@@ -89,6 +91,13 @@ static bool tells_of_loss(const char *line)
            (strstr(line, ": lost rank ") || strstr(line, ") has died\n"));
 }
 
+/* Where the launcher is slow to end a job, another host says what the first has said. */
+static bool is_repeated(const cohort_job_output *output)
+{
+    return output->named.length > 0 && output->named.length == output->line.length &&
+           memcmp(output->named.data, output->line.data, output->line.length) == 0;
+}
+
 static bool is_frame(const char *line)
 {
     return strspn(line, "-") >= 60 && line[strspn(line, "-")] == '\n';
@@ -109,8 +118,9 @@ static void take_line(cohort_job_output *output)
         if (sscanf(line->data + strlen(COHORT_JOB_OUTCOME), "%d", &code) == 1 &&
             output->outcome != 0)
             output->outcome = code;
-    } else if (line->data[0] != '\n' && !is_noise(line->data)) {
-        output->has_named = output->has_named || strncmp(line->data, "cohort: rank ", 13) == 0;
+    } else if (line->data[0] != '\n' && !is_noise(line->data) && !is_repeated(output)) {
+        if (strncmp(line->data, LOST_RANK, strlen(LOST_RANK)) == 0 && output->named.length == 0)
+            cohort_text_append_bytes(&output->named, line->data, line->length);
         output->has_said = output->has_said || (strncmp(line->data, "cohort: ", 8) == 0 &&
                                                 strncmp(line->data + 8, "warning: ", 9) != 0);
         output->has_parted = output->has_parted || tells_of_loss(line->data);
@@ -147,4 +157,5 @@ void cohort_job_output_clear(cohort_job_output *output)
     cohort_text_clear(&output->line);
     cohort_text_clear(&output->block);
     cohort_text_clear(&output->held);
+    cohort_text_clear(&output->named);
 }

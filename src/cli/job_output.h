@@ -14,13 +14,13 @@
 
 /* Start from {.outcome = -1, .lost_rank = -1}; free with cohort_job_output_clear. */
 typedef struct cohort_job_output {
-    int outcome;     /* the exit code told, or -1 */
-    int lost_rank;   /* the rank mpirun saw end by a signal, or -1 */
-    int signal;      /* which signal */
-    char host[64];   /* where */
-    bool has_named;  /* a line of ours about a lost rank has passed */
-    bool has_said;   /* a line of ours that is no warning has passed */
-    bool has_parted; /* a connection broke with a rank that was lost, and that is told */
+    int outcome;       /* the exit code told, or -1 */
+    int lost_rank;     /* the rank mpirun saw end by a signal, or -1 */
+    int signal;        /* which signal */
+    char host[64];     /* where */
+    cohort_text named; /* the line of ours about a lost rank that has passed; empty: none has */
+    bool has_said;     /* a line of ours that is no warning has passed */
+    bool has_parted;   /* a connection broke with a rank that was lost, and that is told */
     cohort_text line, block;
     cohort_text held; /* to be shown at the end, if no rank was lost */
     bool in_block;    /* between two lines of dashes, as mpirun frames its words */

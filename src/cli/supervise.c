@@ -163,7 +163,7 @@ static int judge(const run *r, bool outlives)
         return code;
     if (asked > 1)
         return code;
-    if (output->has_named)
+    if (output->named.length > 0)
         return CODE_LOST;
     if (output->lost_rank >= 0)
         fprintf(stderr,

@@ -1,0 +1,99 @@
+/* What of a job's stderr reaches the user, by what mpirun was seen to write. */
+#include "tests/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cli/job_output.h"
+
+#define FRAME "--------------------------------------------------------------------------\n"
+#define NO_CONNECTION                                                                              \
+    FRAME "WARNING: Open MPI failed to TCP connect to a peer MPI process.  This\n"                 \
+          "should not happen.\n" FRAME
+#define KILLED                                                                                     \
+    FRAME "mpirun noticed that process rank 2 with PID 0 on node vm exited on signal 9 (Killed)."  \
+          "\n" FRAME
+#define LOST "cohort: rank 2 on host-3 did not arrive at the gradient sum within 6 s\n"
+
+/* What is shown of TEXT, taken a few bytes at a time; freed by the caller. */
+static char *shown(cohort_job_output *output, const char *text)
+{
+    char *seen = calloc(1, 4096);
+    FILE *file = tmpfile();
+    fflush(stderr);
+    const int kept = dup(STDERR_FILENO);
+    assert_true(seen && file && dup2(fileno(file), STDERR_FILENO) >= 0);
+    *output = (cohort_job_output){.outcome = -1, .lost_rank = -1};
+    for (size_t at = 0, count = strlen(text); at < count; at += 7)
+        cohort_job_output_take(output, text + at, count - at < 7 ? count - at : 7);
+    cohort_job_output_flush(output);
+    fflush(stderr);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    rewind(file);
+    assert_true(fread(seen, 1, 4095, file) < 4095);
+    fclose(file);
+    return seen;
+}
+
+static void check(const char *text, const char *wanted)
+{
+    cohort_job_output output;
+    char *seen = shown(&output, text);
+    assert_string_equal(seen, wanted);
+    free(seen);
+    cohort_job_output_clear(&output);
+}
+
+static void a_lost_rank_is_named_once(void **state)
+{
+    (void)state;
+    check(LOST LOST, LOST);
+    check(LOST "cohort: warning: something else\n" LOST, LOST "cohort: warning: something else\n");
+    check("cohort: warning: twice\ncohort: warning: twice\n",
+          "cohort: warning: twice\ncohort: warning: twice\n");
+}
+
+static void words_that_follow_from_a_loss_are_kept_back(void **state)
+{
+    (void)state;
+    static const char told[] = "cohort: warning: lost rank 0 on host-1; 3 of 4 ranks go on\n",
+                      client[] = "cohort: warning: client 1 (rank 2 on host-3) has died\n";
+    char text[1024];
+    /* A network that is wrong from the start must be seen. */
+    check(NO_CONNECTION, NO_CONNECTION);
+    snprintf(text, sizeof text, "%s%s", told, NO_CONNECTION);
+    check(text, told);
+    snprintf(text, sizeof text, "%s%s", NO_CONNECTION, client);
+    check(text, client);
+    check(KILLED NO_CONNECTION, "");
+    check("[vm:00042] PMIX ERROR: UNREACHABLE in file server.c at line 2795\n", "");
+    check("[vm:00042] something a user must see\n", "[vm:00042] something a user must see\n");
+}
+
+static void outcome_and_lost_rank_are_read(void **state)
+{
+    (void)state;
+    cohort_job_output output;
+    free(shown(&output, KILLED));
+    assert_int_equal(output.lost_rank, 2);
+    assert_int_equal(output.signal, 9);
+    assert_string_equal(output.host, "vm");
+    assert_int_equal(output.outcome, -1);
+    cohort_job_output_clear(&output);
+    free(shown(&output, COHORT_JOB_OUTCOME "75\n" LOST));
+    assert_int_equal(output.outcome, 75);
+    assert_true(output.named.length > 0);
+    cohort_job_output_clear(&output);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lost_rank_is_named_once),
+        cmocka_unit_test(words_that_follow_from_a_loss_are_kept_back),
+        cmocka_unit_test(outcome_and_lost_rank_are_read),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
