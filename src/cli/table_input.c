@@ -32,9 +32,13 @@ static cohort_status find_by_name(places *at, const cohort_table_encoding *table
     for (size_t i = 0; i < table->column_count; i++) {
         const char *wanted = table->columns[i].name;
         at->of[i] = SIZE_MAX;
-        for (size_t k = 0; k < at->count && at->of[i] == SIZE_MAX; k++)
-            if (strcmp(names[k], wanted) == 0)
-                at->of[i] = k;
+        for (size_t k = 0; k < at->count; k++) {
+            if (strcmp(names[k], wanted) != 0)
+                continue;
+            COHORT_REQUIRE(at->of[i] == SIZE_MAX || !is_feature(&table->columns[i]), COHORT_DATA,
+                           "%s: the first line names the column %s twice", path, wanted);
+            at->of[i] = k;
+        }
         if (at->of[i] != SIZE_MAX || !is_feature(&table->columns[i]))
             continue;
         const char *near = cohort_nearest_word(wanted, names, at->count);

@@ -48,13 +48,31 @@ done:
     return status;
 }
 
-/* Compares the losses of EVENT. *FOUND: both runs have some in common. */
-static cohort_status compare_series(pair *p, bool *found, const char *event)
+/* Says where only one of the runs goes on behind what they have in common. */
+static void compare_ends(pair *p, const char *event, const cohort_series *s)
+{
+    const double last[2] = {s[0].x[s[0].count - 1], s[1].x[s[1].count - 1]};
+    if (last[0] == last[1])
+        return;
+    const size_t longer = last[1] > last[0];
+    p->same = false;
+    cohort_text_append(p->text, "losses: %s ends at %s %.0f, %s goes on to %.0f\n",
+                       p->folder[!longer], event, last[!longer], p->folder[longer], last[longer]);
+}
+
+/* Equal, or both not finite. */
+static bool same_loss(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b));
+}
+
+/* Compares the losses of EVENT. *FOUND: both runs have some in common. *ANY: one has some. */
+static cohort_status compare_series(pair *p, bool *found, bool *any, const char *event)
 {
     cohort_series s[2] = {{0}};
-    cohort_status status = cohort_history_series(&s[0], p->run[0], event, event, "loss");
+    cohort_status status = cohort_history_values(&s[0], p->run[0], event, event, "loss");
     if (status == COHORT_OK)
-        status = cohort_history_series(&s[1], p->run[1], event, event, "loss");
+        status = cohort_history_values(&s[1], p->run[1], event, event, "loss");
     size_t i = 0, k = 0, common = 0;
     bool differ = false;
     while (status == COHORT_OK && i < s[0].count && k < s[1].count && !differ) {
@@ -64,12 +82,13 @@ static cohort_status compare_series(pair *p, bool *found, const char *event)
             k++;
         } else {
             common++;
-            differ = s[0].y[i] != s[1].y[k];
+            differ = !same_loss(s[0].y[i], s[1].y[k]);
             i += !differ;
             k += !differ;
         }
     }
     *found = common > 0;
+    *any = *any || (status == COHORT_OK && s[0].count + s[1].count > 0);
     if (differ) {
         p->same = false;
         cohort_text_append(p->text, "losses: part at %s %.0f: %.9g | %.9g\n", event, s[0].x[i],
@@ -77,6 +96,7 @@ static cohort_status compare_series(pair *p, bool *found, const char *event)
     } else if (common) {
         cohort_text_append(p->text, "losses: the same in %zu %s%s\n", common, event,
                            common > 1 ? "s" : "");
+        compare_ends(p, event, s);
     }
     cohort_series_clear(&s[0]);
     cohort_series_clear(&s[1]);
@@ -86,11 +106,12 @@ static cohort_status compare_series(pair *p, bool *found, const char *event)
 static cohort_status compare_losses(pair *p)
 {
     static const char *const events[] = {"step", "epoch", "round"};
-    bool found = false;
+    bool found = false, any = false;
     for (size_t i = 0; i < 3 && !found; i++)
-        COHORT_TRY(compare_series(p, &found, events[i]));
+        COHORT_TRY(compare_series(p, &found, &any, events[i]));
     if (!found)
         cohort_text_append(p->text, "losses: the runs have no step or epoch in common\n");
+    p->same = p->same && (found || !any);
     return COHORT_OK;
 }
 

@@ -152,7 +152,14 @@ const char *cohort_record_string(const struct json_t *record, const char *key)
     return json_string_value(json_object_get(record, key));
 }
 
-cohort_status cohort_history_series(cohort_series *series, const cohort_history *history,
+/* Whether RECORD has KEY with a number, or with the null that stands for one that is not finite. */
+static bool has_value(const json_t *record, const char *key)
+{
+    const json_t *value = json_object_get(record, key);
+    return json_is_number(value) || json_is_null(value);
+}
+
+cohort_status cohort_history_values(cohort_series *series, const cohort_history *history,
                                     const char *event, const char *x_key, const char *y_key)
 {
     const size_t most = json_array_size(history->records);
@@ -165,17 +172,29 @@ cohort_status cohort_history_series(cohort_series *series, const cohort_history 
     }
     for (size_t i = 0; i < most; i++) {
         const json_t *record = json_array_get(history->records, i);
-        if (!is_event(record, event))
-            continue;
-        const double x = cohort_record_number(record, x_key),
-                     y = cohort_record_number(record, y_key);
-        if (isnan(x) || isnan(y))
+        const double x = cohort_record_number(record, x_key);
+        if (!is_event(record, event) || isnan(x) || !has_value(record, y_key))
             continue;
         while (series->count > 0 && series->x[series->count - 1] >= x)
             series->count--;
         series->x[series->count] = x;
-        series->y[series->count++] = y;
+        series->y[series->count++] = cohort_record_number(record, y_key);
     }
+    return COHORT_OK;
+}
+
+cohort_status cohort_history_series(cohort_series *series, const cohort_history *history,
+                                    const char *event, const char *x_key, const char *y_key)
+{
+    COHORT_TRY(cohort_history_values(series, history, event, x_key, y_key));
+    size_t kept = 0;
+    for (size_t i = 0; i < series->count; i++) {
+        if (isnan(series->y[i]))
+            continue;
+        series->x[kept] = series->x[i];
+        series->y[kept++] = series->y[i];
+    }
+    series->count = kept;
     return COHORT_OK;
 }
 

@@ -40,9 +40,14 @@ typedef struct cohort_series {
     size_t count;
 } cohort_series;
 
-/* X_KEY and Y_KEY over the records of EVENT that have both. Where a run was continued from an
- * earlier checkpoint, its later records replace the earlier ones. Free with
- * cohort_series_clear. */
+/* X_KEY and Y_KEY over the records of EVENT that have both; Y is NaN where it was recorded as
+ * not finite (null). Where a run was continued from an earlier checkpoint, its later records
+ * replace the earlier ones. Free with cohort_series_clear. */
+COHORT_NODISCARD cohort_status cohort_history_values(cohort_series *series,
+                                                     const cohort_history *history,
+                                                     const char *event, const char *x_key,
+                                                     const char *y_key);
+/* The same without those that are not finite: what can be drawn. */
 COHORT_NODISCARD cohort_status cohort_history_series(cohort_series *series,
                                                      const cohort_history *history,
                                                      const char *event, const char *x_key,

@@ -79,4 +79,20 @@ works 1 diff a c
 says "  optimizer.lr: 0.01 | 0.02" "losses: part at step 2:" "weights: part by" \
     "first in 1_dense/kernel" "the runs differ"
 fails_on 1 3 "not a run folder" diff a nowhere
+# A run that was cut off, one that has nothing yet, one whose loss was not finite.
+for copy in cut young nan; do
+    mkdir "$copy"
+    cp a/recipe.yaml "$copy"
+done
+sed '/"step": *20[,}]/,$d' a/metrics.jsonl >cut/metrics.jsonl
+works 1 diff a cut
+says "losses: the same in 19 steps" "losses: cut ends at step 19, a goes on to 36" "the runs differ"
+head -1 a/metrics.jsonl >young/metrics.jsonl
+works 1 diff young a
+says "no step or epoch in common" "the runs differ"
+sed '/"event": *"step", *"step": *7,/s/"loss": *[^,]*/"loss":null/' a/metrics.jsonl >nan/metrics.jsonl
+works 1 diff a nan
+says "losses: part at step 7:" "| nan" "the runs differ"
+works 1 diff nan nan
+says "losses: the same in 36 steps"
 finish

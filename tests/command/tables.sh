@@ -45,6 +45,33 @@ works 1 convert csv m.csv --missing mean --standardise --test 0.4 --output m.h5
 "$H5_TEXT" m.h5 train/x | awk '{ s += $1; q += $1 * $1; n++ } END {
     m = s / n; exit !(n == 30 && m * m < 1e-10 && q / n < 1.0001) }' || wrong "not standardised"
 
+# --- The first line, of the training file and of the test file -----------------------------------
+printf 'a,b,kind\n1,10,p\n2,20,q\n' >h.csv
+printf 'kind,b,a\nq,40,4\np,30,3\n' >turned.csv
+works 1 convert csv h.csv turned.csv --output turned.h5
+[ "$("$H5_TEXT" turned.h5 test/x)" = "$(printf '4 40\n3 30')" ] || wrong "turned: $("$H5_TEXT" turned.h5 test/x)"
+[ "$("$H5_TEXT" turned.h5 test/y | tr '\n' ' ')" = "1 0 " ] || wrong "turned: $("$H5_TEXT" turned.h5 test/y)"
+printf '3,30,p\n4,40,q\n' >bare.csv
+works 1 convert csv h.csv bare.csv --label kind --output bare.h5
+[ "$("$H5_TEXT" bare.h5 test/x)" = "$(printf '3 30\n4 40')" ] || wrong "bare: $("$H5_TEXT" bare.h5 test/x)"
+printf 'a,b,sort\n3,30,p\n' >other.csv
+fails 3 'other.csv line 1, column 3: "sort" is neither the name' convert csv h.csv other.csv --output no.h5
+printf 'a,a,kind\n3,30,p\n' >twice.csv
+fails 3 'twice.csv line 1 names the column "a" twice' convert csv h.csv twice.csv --output no.h5
+fails 3 'columns 1 and 2 are both named "a"' convert csv twice.csv --test 0 --output no.h5
+fails 3 'columns 1 and 2 are both named "a"' convert csv twice.csv --ignore 1 --test 0 --output no.h5
+printf ',,a,kind\n1,2,3,p\n4,5,6,q\n' >nameless.csv
+printf ',,a,kind\n7,8,9,q\n' >nameless_test.csv
+works 1 convert csv nameless.csv nameless_test.csv --ignore 1 --ignore 2 --output nameless.h5
+[ "$("$H5_TEXT" nameless.h5 test/x)" = 9 ] || wrong "nameless: $("$H5_TEXT" nameless.h5 test/x)"
+# Nothing tells whether a first line of texts among texts is one of names.
+printf 'colour,kind\nred,p\nblue,q\n' >texts.csv
+fails 3 "say --header" convert csv texts.csv --categorical 1 --test 0 --output no.h5
+works 1 convert csv texts.csv --categorical 1 --header --test 0 --output texts.h5
+[ "$("$H5_TEXT" texts.h5 train/x)" = "$(printf '0 1\n1 0')" ] || wrong "texts: $("$H5_TEXT" texts.h5 train/x)"
+works 1 convert csv texts.csv --categorical 1 --no-header --test 0 --output texts.h5
+[ "$("$H5_TEXT" texts.h5 train/x | wc -l)" = 3 ] || wrong "texts without header"
+
 # --- Predicting on tables ---------------------------------------------------------------------
 cat >t.yaml <<'R'
 name: t
@@ -78,6 +105,9 @@ table Rome,many,3
 fails 3 '"many" is not a number' predict run v.csv --output no.csv
 table Rome,1
 fails 3 "line 2: 2 columns where the first line has 3" predict run v.csv --output no.csv
+head="$head,income"
+table Rome,5,1,2
+fails 3 "names the column income twice" predict run v.csv --output no.csv
 head=city,income,age
 table Rome,1,2
 fails 3 "does not name the column city, name" predict run v.csv --output no.csv

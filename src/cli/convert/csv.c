@@ -34,6 +34,10 @@ typedef struct table {
     size_t column_count, feature_count, label_count, dropped;
     unsigned char *roles;           /* [column_count] */
     char **names;                   /* [column_count], or NULL without a header */
+    cohort_dictionary *name_ids;    /* of the names */
+    size_t *named;                  /* [column_count]: the first column of a name's number */
+    size_t *places;                 /* [column_count]: where the file being read has a column */
+    const char **fields;            /* [column_count]: a record of it in the columns' order */
     cohort_dictionary **categories; /* [column_count], NULL but for categories */
     float *x;      /* [rows][feature_count] as read: numbers, numbers of categories; NaN: missing */
     float *values; /* [rows][label_count], regression */
@@ -119,21 +123,74 @@ static cohort_status find_header(bool *header, const table *t, const char *path,
               names_a_column(t, "ignore") || names_a_column(t, "categorical");
     if (*header || cohort_options_given(t->options, "no-header"))
         return COHORT_OK;
-    size_t texts = 0, numbers = 0;
-    double value;
+    size_t texts = 0, numbers = 0, numbers_anywhere = 0;
     for (size_t i = 0; i < t->column_count; i++) {
-        if (may_hold_text(t, i) || cohort_table_is_missing(&t->encoding, fields[i]))
+        double value;
+        if (cohort_table_is_missing(&t->encoding, fields[i]))
             continue;
-        if (is_finite_number(&value, fields[i]))
-            numbers++;
-        else
-            texts++;
+        const bool number = is_finite_number(&value, fields[i]);
+        numbers_anywhere += number;
+        if (may_hold_text(t, i))
+            continue;
+        numbers += number;
+        texts += !number;
     }
     COHORT_REQUIRE(texts == 0 || numbers == 0, COHORT_DATA,
                    "%s line 1 has both numbers and texts: say --header if these are names, "
                    "--no-header if not",
                    path);
+    COHORT_REQUIRE(texts > 0 || numbers_anywhere > 0, COHORT_DATA,
+                   "%s line 1 has only texts, as the columns may: say --header if these are "
+                   "names, --no-header if not",
+                   path);
     *header = texts > 0;
+    return COHORT_OK;
+}
+
+/* The column named TEXT; SIZE_MAX: none. */
+static size_t find_name(const table *t, const char *text)
+{
+    const uint32_t id = cohort_dictionary_find(t->name_ids, text, strlen(text));
+    return id == COHORT_DICTIONARY_NONE ? SIZE_MAX : t->named[id];
+}
+
+/* The first line of a test file: names in any order, or, by default, values in the order of the
+ * training file if that has names and none of them is here. */
+static cohort_status place_columns(bool *header, table *t, const char *path,
+                                   const char *const *fields)
+{
+    size_t named = 0;
+    double value;
+    *header = false;
+    if (!t->names)
+        return find_header(header, t, path, fields);
+    for (size_t i = 0; i < t->column_count; i++)
+        named += find_name(t, fields[i]) != SIZE_MAX;
+    bool values = !cohort_options_given(t->options, "header");
+    for (size_t i = 0; i < t->column_count && values; i++)
+        values = (t->roles[i] != FEATURE && !(t->roles[i] == LABEL && t->regression)) ||
+                 cohort_table_is_missing(&t->encoding, fields[i]) ||
+                 is_finite_number(&value, fields[i]);
+    if (values && named < t->column_count)
+        return COHORT_OK;
+    for (size_t i = 0; i < t->column_count; i++)
+        t->places[i] = SIZE_MAX;
+    for (size_t i = 0; i < t->column_count; i++) {
+        const size_t match = find_name(t, fields[i]);
+        COHORT_REQUIRE(match != SIZE_MAX, COHORT_DATA,
+                       "%s line 1, column %zu: \"%.40s\" is neither the name of a column of the "
+                       "training file nor a row's value",
+                       path, i + 1, fields[i]);
+        if (t->roles[match] == IGNORED && t->places[match] != SIZE_MAX)
+            continue; /* names of columns that are left out may be the same */
+        COHORT_REQUIRE(t->places[match] == SIZE_MAX, COHORT_DATA,
+                       "%s line 1 names the column \"%.40s\" twice", path, fields[i]);
+        t->places[match] = i;
+    }
+    for (size_t i = 0; i < t->column_count; i++)
+        if (t->places[i] == SIZE_MAX) /* left out: what is there is never looked at */
+            t->places[i] = 0;
+    *header = true;
     return COHORT_OK;
 }
 
@@ -148,13 +205,39 @@ static cohort_status keep_names(table *t, const char *const *fields)
     return COHORT_OK;
 }
 
+/* Names are what test files' columns, and those to predict on, are found by: one that is used
+ * must be the only one. */
+static cohort_status number_names(table *t, const char *path)
+{
+    COHORT_TRY(cohort_dictionary_create(&t->name_ids));
+    t->named = calloc(t->column_count, sizeof *t->named);
+    COHORT_REQUIRE(t->named, COHORT_MEMORY, "out of memory");
+    for (size_t i = 0; i < t->column_count; i++) {
+        const uint32_t known = cohort_dictionary_count(t->name_ids);
+        uint32_t id = 0;
+        COHORT_TRY(cohort_dictionary_add(&id, t->name_ids, t->names[i], strlen(t->names[i])));
+        if (id == known)
+            t->named[id] = i;
+        const size_t first = t->named[id];
+        COHORT_REQUIRE(first == i || (t->roles[i] == IGNORED && t->roles[first] == IGNORED),
+                       COHORT_DATA,
+                       "%s line 1: columns %zu and %zu are both named \"%.40s\"; rename one", path,
+                       first + 1, i + 1, t->names[i]);
+    }
+    return COHORT_OK;
+}
+
 /* Settles the columns by the first record. */
-static cohort_status plan_columns(table *t, const char *const *fields, size_t count, bool header)
+static cohort_status plan_columns(table *t, const char *path, const char *const *fields,
+                                  size_t count, bool header)
 {
     t->column_count = count;
     t->roles = calloc(count, 1);
     t->categories = calloc(count, sizeof *t->categories);
-    COHORT_REQUIRE(t->roles && t->categories, COHORT_MEMORY, "out of memory");
+    t->places = calloc(count, sizeof *t->places);
+    t->fields = calloc(count, sizeof *t->fields);
+    COHORT_REQUIRE(t->roles && t->categories && t->places && t->fields, COHORT_MEMORY,
+                   "out of memory");
     if (header)
         COHORT_TRY(keep_names(t, fields));
     COHORT_TRY(assign_role(t, "ignore", IGNORED));
@@ -178,7 +261,7 @@ static cohort_status plan_columns(table *t, const char *const *fields, size_t co
                    count);
     COHORT_REQUIRE(t->regression || t->label_count == 1, COHORT_USAGE,
                    "convert csv: several --label columns need --regression");
-    return COHORT_OK;
+    return header ? number_names(t, path) : COHORT_OK;
 }
 
 static cohort_status not_a_number(const table *t, const cohort_csv_reader *reader, size_t column,
@@ -186,7 +269,7 @@ static cohort_status not_a_number(const table *t, const cohort_csv_reader *reade
 {
     return COHORT_FAIL(
         COHORT_DATA, "%s line %zu, column %zu%s%s%s: %s%.40s%s; mend the value, or use %s", path,
-        cohort_csv_line(reader), column + 1, t->names ? " (" : "", t->names ? t->names[column] : "",
+        cohort_csv_line(reader), t->places[column] + 1, t->names ? " (" : "", t->names ? t->names[column] : "",
         t->names ? ")" : "", *field ? "\"" : "the value is missing", field,
         *field ? "\" is not a number" : "",
         *field ? "--categorical, --missing-mark or --ignore" : "--missing or --ignore");
@@ -197,7 +280,7 @@ static cohort_status add_label(table *t, const char *path, const cohort_csv_read
 {
     COHORT_REQUIRE(!cohort_table_is_missing(&t->encoding, field), COHORT_DATA,
                    "%s line %zu, column %zu: the label is missing", path, cohort_csv_line(reader),
-                   column + 1);
+                   t->places[column] + 1);
     uint32_t id = 0;
     COHORT_TRY(
         cohort_grow((void **)&t->labels, &t->label_capacity, t->row_count + 1, sizeof *t->labels));
@@ -244,17 +327,20 @@ static cohort_status read_category(float *out, table *t, const char *path,
     COHORT_REQUIRE(id < CATEGORIES_MAX, COHORT_DATA,
                    "%s line %zu: column %zu has more than %d different values; is it really "
                    "--categorical?",
-                   path, cohort_csv_line(reader), column + 1, CATEGORIES_MAX);
+                   path, cohort_csv_line(reader), t->places[column] + 1, CATEGORIES_MAX);
     *out = (float)id;
     return COHORT_OK;
 }
 
 static cohort_status add_row(table *t, const char *path, const cohort_csv_reader *reader,
-                             const char *const *fields, size_t count)
+                             const char *const *record, size_t count)
 {
     COHORT_REQUIRE(count == t->column_count, COHORT_DATA,
                    "%s line %zu: %zu columns where the first line has %zu", path,
                    cohort_csv_line(reader), count, t->column_count);
+    const char **fields = t->fields;
+    for (size_t i = 0; i < count; i++)
+        fields[i] = record[t->places[i]];
     if (is_dropped(t, fields)) {
         t->dropped++;
         return COHORT_OK;
@@ -292,9 +378,14 @@ static cohort_status read_records(table *t, const char *path, cohort_csv_reader 
     COHORT_REQUIRE(count == t->column_count, COHORT_DATA,
                    "%s has %zu columns, the training file has %zu", path, count, t->column_count);
     bool header = false;
-    COHORT_TRY(find_header(&header, t, path, fields));
-    if (first_file)
-        COHORT_TRY(plan_columns(t, fields, count, header));
+    if (first_file) {
+        COHORT_TRY(find_header(&header, t, path, fields));
+        COHORT_TRY(plan_columns(t, path, fields, count, header));
+    }
+    for (size_t i = 0; i < count; i++)
+        t->places[i] = i;
+    if (!first_file)
+        COHORT_TRY(place_columns(&header, t, path, fields));
     cohort_progress progress = cohort_progress_begin("reading bytes", 0);
     cohort_status status = COHORT_OK;
     if (!header)
@@ -567,7 +658,11 @@ static void clear_table(table *t)
     for (size_t i = 0; t->names && i < t->column_count; i++)
         free(t->names[i]);
     free(t->names);
+    cohort_dictionary_destroy(t->name_ids);
+    free(t->named);
     free(t->roles);
+    free(t->places);
+    free(t->fields);
     free(t->x);
     free(t->values);
     free(t->labels);
@@ -641,7 +736,8 @@ static const cohort_option options[] = {
     {"regression", NULL, "labels are numbers, y is float32 [n][labels]; --label may be repeated",
      false},
     {"ignore", "COLUMN", "leaves a column out; may be repeated", true},
-    {"header", NULL, "the first line holds names (default: if it looks so)", false},
+    {"header", NULL,
+     "the first line holds names (default: if it looks so); a test file's in any order", false},
     {"no-header", NULL, "the first line holds values", false},
     {"delimiter", "CHARACTER", "between columns, or the word tab (default: ,)", false},
     {"categorical", "COLUMN",
