@@ -23,6 +23,7 @@
 
 static const double GRACE = 5; /* seconds from the outcome to the end */
 enum { CODE_LOST = 5, CODE_STOPPED = 75, ENVIRONMENT_BYTES_MAX = 4 << 20 };
+enum { REGROUPINGS_MAX = 3 }; /* so often a job that lost a rank in them starts again unasked */
 
 /* --- Signals ------------------------------------------------------------------- */
 
@@ -186,6 +187,14 @@ static int judge(const run *r, bool outlives)
     return CODE_LOST;
 }
 
+/* Whether an elastic run ended because a rank was lost while the others regrouped: MPI cannot be
+ * called out of making a communicator (comm/lookout.h). */
+static bool has_lost_regrouping(const cohort_supervision *job, const cohort_job_output *output)
+{
+    return job->outlives && output->named.length > 0 &&
+           strstr(output->named.data, "(last: regrouping)");
+}
+
 int cohort_supervise(const cohort_supervision *job)
 {
     sigset_t while_polling;
@@ -198,7 +207,8 @@ int cohort_supervise(const cohort_supervision *job)
     snprintf(token, sizeof token, "%ld-%.6f", (long)getpid(), cohort_clock_seconds());
     setenv("COHORT_JOB", token, 1);
     catch_signals(&while_polling);
-    for (int64_t left = job->restarts;; left--) {
+    int64_t restarts = 0;
+    for (int regroupings = 0;;) {
         run r;
         cohort_status status = start(&r, job, &while_polling);
         if (status != COHORT_OK) {
@@ -207,11 +217,22 @@ int cohort_supervise(const cohort_supervision *job)
         }
         wait_for_end(&r, &while_polling);
         code = judge(&r, job->outlives);
+        const bool unasked = code == CODE_LOST && has_lost_regrouping(job, &r.output) &&
+                             regroupings < REGROUPINGS_MAX;
         cohort_job_output_clear(&r.output);
-        if (code < CODE_LOST || code == CODE_STOPPED || asked > 0 || left == 0)
+        if (code < CODE_LOST || code == CODE_STOPPED || asked > 0 ||
+            (!unasked && restarts == job->restarts))
             return code;
-        fprintf(stderr, "cohort: warning: starting again from the last checkpoint (%lld of %lld)\n",
-                (long long)(job->restarts - left + 1), (long long)job->restarts);
+        if (unasked) {
+            regroupings++;
+            fprintf(stderr, "cohort: warning: lost a rank while the others regrouped: starting "
+                            "again from the last checkpoint\n");
+        } else {
+            restarts++;
+            fprintf(stderr,
+                    "cohort: warning: starting again from the last checkpoint (%lld of %lld)\n",
+                    (long long)restarts, (long long)job->restarts);
+        }
         sleep(1); /* what the lost job held may take a moment to be free */
     }
 }

@@ -17,7 +17,8 @@ typedef struct cohort_supervision {
 
 /* Runs the job to its end and returns the exit code: its own where it is one of ours, 5 when a
  * rank was killed or lost. After 5 (and codes that are not ours) the job starts again while
- * restarts are left. Signals that ask to stop are passed on, and end the restarts: the first as
+ * restarts are left; an elastic one that lost a rank while the others regrouped, which it cannot
+ * survive by itself, does without being told to. Signals that ask to stop are passed on, and end the restarts: the first as
  * SIGUSR1, which mpirun hands to the ranks; the second as SIGTERM. */
 int cohort_supervise(const cohort_supervision *job);
 
@@ -27,7 +28,7 @@ int cohort_supervise(const cohort_supervision *job);
  * exit code. */
 int cohort_supervise_train(char **argv, int64_t restarts);
 
-/* Finds `cohort train …` in the COMMAND of a launcher and takes over its --restarts and its
+/* Finds `cohort train …` in the COMMAND of a launcher and takes over its --restarts and
  * what its recipe says of lost ranks. What is wrong with them the ranks will say. */
 void cohort_supervise_look(cohort_supervision *job, int argc, char **command);
 

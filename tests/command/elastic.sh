@@ -54,6 +54,37 @@ goes_on first KILL 0 3
 same first
 goes_on two KILL "0 3" 2
 same two
+# A rank lost while the others regroup, as a job tells of it: it starts again by itself.
+real=$(command -v mpirun)
+mkdir -p false
+cat >false/mpirun <<MPIRUN
+#!/bin/sh
+echo x >>"$PWD/false/starts"
+if [ "\$(wc -l <"$PWD/false/starts")" -le "\$LOST" ]; then
+    echo "cohort: rank 3 on here has died (last: regrouping): killed, out of memory or crashed" >&2
+    echo "cohort-outcome: 5" >&2
+    exit 0
+fi
+exec "$real" "\$@"
+MPIRUN
+chmod +x false/mpirun
+again() { # LOST CODE FOLDER OPTION…: exit code CODE after LOST regroupings that lost a rank
+    rm -f false/starts
+    expected=$2 folder=$3
+    LOST=$1 && export LOST
+    shift 3
+    PATH=$PWD/false:$PATH timeout 120 "$run" 2 "$COHORT" train net.yaml --run "$folder" --quiet "$@" >out 2>err
+    got=$?
+    [ $got = "$expected" ] || wrong "$folder: exit code $got: $(cat err)"
+}
+again 2 0 regrouped
+same regrouped
+[ "$(grep -c "lost a rank while the others regrouped: starting again" err)" = 2 ] || wrong "$(cat err)"
+again 9 5 never
+[ "$(wc -l <false/starts)" = 4 ] || wrong "started $(wc -l <false/starts) times"
+again 1 5 inelastic --set train.elastic=false
+[ "$(wc -l <false/starts)" = 1 ] || wrong "not elastic, and started again"
+
 # Stopped: left out after the deadline, and killed, so that it cannot come back.
 goes_on stopped STOP 1 3 --set comm.timeout=2
 same stopped

@@ -2,13 +2,15 @@
 # What tests of faults share; source it after lib.sh: finding the ranks of a run, disturbing
 # them, comparing losses.
 
-# The processes of RANK of the run in FOLDER: not those that launch it. With `supervised` set not
+# The processes of RANK of the run in FOLDER that were started here (another test at the same time
+# may have a folder of that name): not those that launch it. With `supervised` set not
 # the rank either that is about to become the launcher of another mpirun.
 supervised=''
 process_of() { # FOLDER RANK
     # shellcheck disable=SC2013 # names without blanks
     for environ in $(grep -lzx "OMPI_COMM_WORLD_RANK=$2" /proc/[0-9]*/environ 2>/dev/null); do
         process=${environ%/environ}
+        [ "$(readlink "$process/cwd")" = "$(pwd -P)" ] || continue
         [ -z "$supervised" ] || grep -qz "^COHORT_SUPERVISED=" "$environ" 2>/dev/null || continue
         if tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -q "train .*--run $1 "; then
             echo "${process#/proc/}"
