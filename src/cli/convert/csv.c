@@ -139,7 +139,8 @@ static cohort_status find_header(bool *header, const table *t, const char *path,
                    "%s line 1 has both numbers and texts: say --header if these are names, "
                    "--no-header if not",
                    path);
-    COHORT_REQUIRE(texts > 0 || numbers_anywhere > 0, COHORT_DATA,
+    /* A table of one column is refused later, with the likely reason. */
+    COHORT_REQUIRE(texts > 0 || numbers_anywhere > 0 || t->column_count == 1, COHORT_DATA,
                    "%s line 1 has only texts, as the columns may: say --header if these are "
                    "names, --no-header if not",
                    path);
