@@ -18,8 +18,8 @@ typedef struct cohort_supervision {
 /* Runs the job to its end and returns the exit code: its own where it is one of ours, 5 when a
  * rank was killed or lost. After 5 (and codes that are not ours) the job starts again while
  * restarts are left; an elastic one that lost a rank while the others regrouped, which it cannot
- * survive by itself, does without being told to. Signals that ask to stop are passed on, and end the restarts: the first as
- * SIGUSR1, which mpirun hands to the ranks; the second as SIGTERM. */
+ * survive by itself, does without being told to. Signals that ask to stop are passed on, and end
+ * the restarts: the first as SIGUSR1, which mpirun hands to the ranks; the second as SIGTERM. */
 int cohort_supervise(const cohort_supervision *job);
 
 /* `cohort train … --restarts N`, not yet under a supervisor: ARGV is this program's. Alone it

@@ -69,6 +69,8 @@ printf 'colour,kind\nred,p\nblue,q\n' >texts.csv
 fails 3 "say --header" convert csv texts.csv --categorical 1 --test 0 --output no.h5
 works 1 convert csv texts.csv --categorical 1 --header --test 0 --output texts.h5
 [ "$("$H5_TEXT" texts.h5 train/x)" = "$(printf '0 1\n1 0')" ] || wrong "texts: $("$H5_TEXT" texts.h5 train/x)"
+printf 'colour,sort\nred,p\n' >sort.csv
+fails 3 'column 2: "sort" is neither the name' convert csv texts.csv sort.csv --categorical colour --output no.h5
 works 1 convert csv texts.csv --categorical 1 --no-header --test 0 --output texts.h5
 [ "$("$H5_TEXT" texts.h5 train/x | wc -l)" = 3 ] || wrong "texts without header"
 

@@ -102,7 +102,7 @@ strike() { # SIGNAL RANK
 }
 
 # code_is CODE…: the job ended with one of them.
-code_is() { # CODE…
+code_is() {
     wait "$job"
     code=$?
     for allowed in "$@"; do

@@ -155,24 +155,27 @@ static size_t find_name(const table *t, const char *text)
     return id == COHORT_DICTIONARY_NONE ? SIZE_MAX : t->named[id];
 }
 
-/* The first line of a test file: names in any order, or, by default, values in the order of the
- * training file if that has names and none of them is here. */
+/* The first line of a test file: names in any order; or else a row in the training file's order,
+ * which holds what its columns may and, where nothing but texts tells, none of the names. */
 static cohort_status place_columns(bool *header, table *t, const char *path,
                                    const char *const *fields)
 {
-    size_t named = 0;
-    double value;
+    size_t named = 0, numbers = 0;
     *header = false;
     if (!t->names)
         return find_header(header, t, path, fields);
     for (size_t i = 0; i < t->column_count; i++)
         named += find_name(t, fields[i]) != SIZE_MAX;
     bool values = !cohort_options_given(t->options, "header");
-    for (size_t i = 0; i < t->column_count && values; i++)
-        values = (t->roles[i] != FEATURE && !(t->roles[i] == LABEL && t->regression)) ||
-                 cohort_table_is_missing(&t->encoding, fields[i]) ||
-                 is_finite_number(&value, fields[i]);
-    if (values && named < t->column_count)
+    for (size_t i = 0; i < t->column_count && values; i++) {
+        double value;
+        const bool number = is_finite_number(&value, fields[i]);
+        if (t->roles[i] != FEATURE && !(t->roles[i] == LABEL && t->regression))
+            continue;
+        numbers += number;
+        values = number || cohort_table_is_missing(&t->encoding, fields[i]);
+    }
+    if (values && (named == 0 || (numbers > 0 && named < t->column_count)))
         return COHORT_OK;
     for (size_t i = 0; i < t->column_count; i++)
         t->places[i] = SIZE_MAX;
@@ -270,9 +273,9 @@ static cohort_status not_a_number(const table *t, const cohort_csv_reader *reade
 {
     return COHORT_FAIL(
         COHORT_DATA, "%s line %zu, column %zu%s%s%s: %s%.40s%s; mend the value, or use %s", path,
-        cohort_csv_line(reader), t->places[column] + 1, t->names ? " (" : "", t->names ? t->names[column] : "",
-        t->names ? ")" : "", *field ? "\"" : "the value is missing", field,
-        *field ? "\" is not a number" : "",
+        cohort_csv_line(reader), t->places[column] + 1, t->names ? " (" : "",
+        t->names ? t->names[column] : "", t->names ? ")" : "",
+        *field ? "\"" : "the value is missing", field, *field ? "\" is not a number" : "",
         *field ? "--categorical, --missing-mark or --ignore" : "--missing or --ignore");
 }
 
