@@ -74,6 +74,7 @@ static void free_vectors(cohort_federated *federated)
     cohort_free(federated->all);
     cohort_free(federated->global);
     cohort_free(federated->mean);
+    cohort_free(federated->before);
     cohort_free(federated->update);
     cohort_free(federated->sums);
     cohort_free(federated->payload);

@@ -70,6 +70,7 @@ struct cohort_federated {
     real *global;   /* [exchange.count] weights, state, control variate */
     real *mean;     /* [exchange.count] of a round's updates */
     real *update;   /* [exchange.count] the one at hand */
+    real *before;   /* global and server.slots as the round found them; NULL: not needed yet */
     real **all;     /* [chosen_most] every update of a round, for robust means; else NULL */
     uint64_t *sums; /* [exchange.count] */
     unsigned char *payload;
@@ -91,7 +92,7 @@ struct cohort_federated {
     char (*attachment_groups)[32];
     size_t attachment_count, attachment_capacity, group_capacity;
     cohort_evaluation test_result;
-    bool tested, resumed, stop_seen, on_target;
+    bool tested, resumed, stop_seen;
     double launched;
 };
 

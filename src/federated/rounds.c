@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "federated/deploy.h"
 #include "federated/protect.h"
 #include "federated/secure.h"
@@ -176,13 +177,58 @@ static void note_dropped(const cohort_federated *federated)
 
 /* --- Evaluation and what follows from it --- */
 
+/* Whether a round whose updates are in may still be given up for a signal, to be done again. Not
+ * one that cost privacy, nor one for which real clients have moved on. */
+static bool may_give_up(const cohort_federated *federated)
+{
+    return cohort_comm_has_stop(federated->comm) && !federated->deployment &&
+           !cohort_federated_is_protected(federated);
+}
+
+/* Copies what the server's step changes to federated->before, or back from it. */
+static void copy_server(cohort_federated *federated, bool back)
+{
+    real *parts[] = {federated->global, federated->server.slots[0], federated->server.slots[1]};
+    const size_t counts[] = {federated->exchange.count, federated->server.count,
+                             federated->server.count};
+    real *copy = federated->before;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (!parts[i])
+            continue;
+        memcpy(back ? parts[i] : copy, back ? copy : parts[i], counts[i] * sizeof *copy);
+        copy += counts[i];
+    }
+}
+
+static cohort_status keep_server(cohort_federated *federated)
+{
+    if (!may_give_up(federated))
+        return COHORT_OK;
+    cohort_status status = COHORT_OK;
+    if (!federated->before)
+        status = COHORT_ALLOCATE(&federated->before,
+                                 federated->exchange.count + 2 * federated->server.count);
+    COHORT_TRY(cohort_comm_agree(federated->comm, status));
+    copy_server(federated, false);
+    return COHORT_OK;
+}
+
+/* The round under way is as if it had never begun. */
+static void give_up(cohort_federated *federated)
+{
+    copy_server(federated, true);
+    cohort_client_store_roll_back(&federated->store);
+    federated->stop_seen = true;
+}
+
 static cohort_status evaluate(cohort_federated *federated, cohort_federated_split *split)
 {
     cohort_evaluation result;
     if (!split->dataset)
         return COHORT_OK;
     COHORT_TRY(cohort_evaluate_blocks(&result, federated->comm, federated->model, &federated->loss,
-                                      split->loader, split->block_count, false));
+                                      split->loader, split->block_count, false,
+                                      may_give_up(federated)));
     split->loss = result.loss;
     split->accuracy = result.accuracy;
     cohort_evaluation_clear(&result);
@@ -231,7 +277,7 @@ static bool judge(cohort_federated *federated, const round_sums *sums, bool is_t
 static bool has_stopped_early(const cohort_federated *federated)
 {
     const cohort_early_stopping_recipe *early = &federated->recipe->train.early_stopping;
-    return federated->on_target ||
+    return federated->progress.on_target ||
            (early->metric && federated->progress.epochs_without_improvement >= early->patience);
 }
 
@@ -328,16 +374,25 @@ static cohort_status end_round(cohort_federated *federated)
     const bool is_tested =
         (progress->epoch + 1) % how->evaluate_every == 0 || progress->epoch + 1 == how->rounds;
     COHORT_TRY(cohort_federated_combine(federated));
+    COHORT_TRY(keep_server(federated));
     update_global(federated);
-    if (is_tested) {
-        COHORT_TRY(evaluate(federated, &federated->validation));
-        COHORT_TRY(evaluate(federated, &federated->test));
+    cohort_status status = COHORT_OK;
+    if (is_tested)
+        status = evaluate(federated, &federated->validation);
+    if (is_tested && status == COHORT_OK)
+        status = evaluate(federated, &federated->test);
+    if (status == COHORT_STOPPED) {
+        cohort_error_clear();
+        give_up(federated);
+        return COHORT_OK;
     }
+    COHORT_TRY(status);
+    cohort_client_store_commit(&federated->store);
     COHORT_TRY(cohort_comm_follow(federated->comm, record_round(federated, &sums, is_tested)));
     tell(federated, &sums, is_tested);
     progress->step = ++progress->epoch;
     progress->seconds += federated->round.seconds;
-    federated->on_target =
+    federated->progress.on_target =
         how->target_accuracy > 0 && is_tested && federated->test.accuracy >= how->target_accuracy;
     const bool is_best = judge(federated, &sums, is_tested);
     const size_t every = federated->recipe->checkpoint.every_epochs;
@@ -423,8 +478,15 @@ static cohort_status test(cohort_federated *federated)
     cohort_evaluation *result = &federated->test_result;
     if (!federated->test.dataset)
         return COHORT_OK;
-    COHORT_TRY(cohort_evaluate_blocks(result, federated->comm, federated->model, &federated->loss,
-                                      federated->test.loader, federated->test.block_count, true));
+    cohort_status status = cohort_evaluate_blocks(
+        result, federated->comm, federated->model, &federated->loss, federated->test.loader,
+        federated->test.block_count, true, !federated->deployment);
+    if (status == COHORT_STOPPED) {
+        cohort_error_clear();
+        federated->stop_seen = true;
+        return COHORT_OK;
+    }
+    COHORT_TRY(status);
     federated->tested = true;
     return cohort_comm_follow(federated->comm,
                               cohort_record_test(&federated->record, result, &federated->loss,
@@ -458,7 +520,8 @@ static cohort_status run(cohort_federated *federated)
     const bool early = has_stopped_early(federated);
     COHORT_TRY(restore_best(federated));
     COHORT_TRY(test(federated));
-    COHORT_TRY(cohort_federated_personalize(federated));
+    if (!federated->stop_seen)
+        COHORT_TRY(cohort_federated_personalize(federated));
     if (federated->stop_seen)
         return stop(federated);
     progress->finished = early ? COHORT_RUN_FINISHED_EARLY : COHORT_RUN_FINISHED;

@@ -302,6 +302,7 @@ cohort_status cohort_federated_open(cohort_federated *federated)
 {
     cohort_recipe *recipe = federated->recipe;
     cohort_comm *comm = federated->comm;
+    cohort_comm_set_stop(comm, federated->options.should_stop, federated->options.stop_context);
     cohort_comm_set_phase(comm, "opening the data");
     COHORT_TRY(cohort_job_open_data(&federated->train, comm, recipe, NULL, recipe->data.train,
                                     cohort_job_needs_targets(recipe)));

@@ -139,7 +139,6 @@ cohort_status cohort_federated_simulate(cohort_federated *federated)
         cohort_client_store_roll_back(&federated->store);
         return COHORT_OK;
     }
-    cohort_client_store_commit(&federated->store);
     count_bytes(federated);
     cohort_status status = add_up(federated);
     round->seconds = cohort_clock_seconds() - started;

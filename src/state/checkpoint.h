@@ -1,16 +1,16 @@
 /* Checkpoints: everything a run is, in one HDF5 file.
  *
  * Layout: root attributes format = "cohort-checkpoint", version, recipe (text), input_shape,
- * input_tokens, tokenizer, table and privacy_ledger (texts, if any), ways and sum_way (texts, if any);
- * /params/<layer>/<tensor>, /state/<layer>/<tensor>, /optimizer/<slot>/<layer>/<tensor> float32,
- * and so under /server and /clients/<number> what a federated run keeps; /progress attributes, one
- * a field of cohort_progress (int64 or float64); /classes and /vocabulary fixed-length UTF-8
- * strings. Texts are variable-length UTF-8 (str in h5py). Every tensor has an attribute xxh64, the
- * XXH64 of its little-endian float32 bytes, verified on load; tensors without one (from other
- * tools) are taken as they are. So for the lists, and recipe_xxh64 and privacy_ledger_xxh64 for
- * those texts. Behind HDF5's end of file stands a checksum of the whole file (state/seal.h),
- * verified after writing and on opening; programs that change the file through HDF5 drop it. Called
- * on one rank (rank 0). */
+ * input_tokens, tokenizer, table and privacy_ledger (texts, if any), ways and sum_way (texts, if
+ * any); /params/<layer>/<tensor>, /state/<layer>/<tensor>, /optimizer/<slot>/<layer>/<tensor>
+ * float32, and so under /server and /clients/<number> what a federated run keeps; /progress
+ * attributes, one a field of cohort_progress (int64 or float64); /classes and /vocabulary
+ * fixed-length UTF-8 strings. Texts are variable-length UTF-8 (str in h5py). Every tensor has an
+ * attribute xxh64, the XXH64 of its little-endian float32 bytes, verified on load; tensors without
+ * one (from other tools) are taken as they are. So for the lists, and recipe_xxh64 and
+ * privacy_ledger_xxh64 for those texts. Behind HDF5's end of file stands a checksum of the whole
+ * file (state/seal.h), verified after writing and on opening; programs that change the file through
+ * HDF5 drop it. Called on one rank (rank 0). */
 #ifndef COHORT_STATE_CHECKPOINT_H
 #define COHORT_STATE_CHECKPOINT_H
 
@@ -36,9 +36,10 @@ typedef struct cohort_progress {
     double best_metric; /* NaN before the first evaluation */
     uint64_t best_epoch;
     uint64_t epochs_without_improvement;
-    uint64_t skipped; /* steps left out because they were not finite; `step` counts them */
-    double seconds;   /* training time so far, over all parts of the run */
-    double clip;      /* privacy.adaptive_clip: where the clip is now; else 0 */
+    uint64_t skipped;   /* steps left out because they were not finite; `step` counts them */
+    uint64_t on_target; /* federated.target_accuracy is reached */
+    double seconds;     /* training time so far, over all parts of the run */
+    double clip;        /* privacy.adaptive_clip: where the clip is now; else 0 */
 } cohort_progress;
 
 /* A further vector, laid out as TENSORS: /<group>/<slot>/<layer>/<tensor>. GROUP begins with

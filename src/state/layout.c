@@ -26,6 +26,7 @@ const cohort_progress_field cohort_progress_fields[] = {
     INTEGER(best_epoch, false),
     INTEGER(epochs_without_improvement, false),
     INTEGER(skipped, false),
+    INTEGER(on_target, false),
     NUMBER(seconds),
     NUMBER(clip),
 };

@@ -171,26 +171,46 @@ static cohort_status choose_interval(uint64_t *batches, cohort_comm *comm, doubl
     return COHORT_OK;
 }
 
+/* When the ranks of an evaluation ask each other whether to stop. */
+typedef struct stopper {
+    bool may_stop;
+    double start;
+    uint64_t interval; /* in batches */
+} stopper;
+
+static stopper begin_asking(const cohort_comm *comm, bool may_stop)
+{
+    return (stopper){.may_stop = may_stop && cohort_comm_has_stop(comm),
+                     .start = cohort_clock_seconds(),
+                     .interval = 1};
+}
+
+/* After batch STEP, which left this rank's *STATUS: COHORT_STOPPED when any was told to stop, or
+ * another's failure. Collective. */
+static cohort_status ask_stop(cohort_status *status, stopper *asks, cohort_comm *comm,
+                              uint64_t step)
+{
+    if (!asks->may_stop || step % asks->interval != 0)
+        return COHORT_OK;
+    if (*status == COHORT_OK)
+        *status = cohort_comm_check_stop(comm, "evaluating");
+    COHORT_TRY(cohort_comm_agree(comm, *status));
+    return step == 0 ? choose_interval(&asks->interval, comm, cohort_clock_seconds() - asks->start)
+                     : COHORT_OK;
+}
+
 /* Collective; a failure of one rank, or COHORT_STOPPED, is every rank's. */
 static cohort_status tally_all(tally *t, cohort_comm *comm, cohort_model *model,
                                const cohort_loss *loss, cohort_loader *loader, uint64_t batch_count,
                                bool detailed)
 {
-    const bool may_stop = cohort_comm_has_stop(comm);
-    const double start = cohort_clock_seconds();
+    stopper asks = begin_asking(comm, true);
     cohort_status status = COHORT_OK;
-    uint64_t interval = 1;
     cohort_loader_seek(loader, 0, 0);
     for (uint64_t step = 0; step < batch_count; step++) {
         if (status == COHORT_OK)
             status = tally_next(t, model, loss, loader, detailed);
-        if (!may_stop || step % interval != 0)
-            continue;
-        if (status == COHORT_OK)
-            status = cohort_comm_check_stop(comm, "evaluating");
-        COHORT_TRY(cohort_comm_agree(comm, status));
-        if (step == 0)
-            COHORT_TRY(choose_interval(&interval, comm, cohort_clock_seconds() - start));
+        COHORT_TRY(ask_stop(&status, &asks, comm, step));
     }
     return cohort_comm_agree(comm, status);
 }
@@ -324,28 +344,42 @@ done:
     return status;
 }
 
-/* This rank's run of blocks, the sums of each apart in BLOCKS [block_count][SUM_COUNT]. */
+/* The next block, into its own SUMS [SUM_COUNT]. */
+static cohort_status tally_block(tally *t, double *sums, cohort_model *model,
+                                 const cohort_loss *loss, cohort_loader *loader, bool detailed)
+{
+    memset(t->sums, 0, SUM_COUNT * sizeof *t->sums);
+    COHORT_TRY(tally_next(t, model, loss, loader, detailed));
+    memcpy(sums, t->sums, SUM_COUNT * sizeof *t->sums);
+    return COHORT_OK;
+}
+
+/* This rank's run of blocks, the sums of each apart in BLOCKS [block_count][SUM_COUNT]. Collective,
+ * as tally_all. */
 static cohort_status tally_blocks(tally *t, double *blocks, cohort_comm *comm, cohort_model *model,
                                   const cohort_loss *loss, cohort_loader *loader,
-                                  uint64_t block_count, bool detailed)
+                                  uint64_t block_count, bool detailed, bool may_stop)
 {
     const size_t rank = (size_t)cohort_comm_rank(comm), size = (size_t)cohort_comm_size(comm);
     const size_t first = cohort_part_begin((size_t)block_count, rank, size),
-                 last = cohort_part_begin((size_t)block_count, rank + 1, size);
+                 mine = cohort_part_begin((size_t)block_count, rank + 1, size) - first,
+                 most = ((size_t)block_count + size - 1) / size;
+    stopper asks = begin_asking(comm, may_stop);
+    cohort_status status = COHORT_OK;
     cohort_loader_seek(loader, 0, first);
-    for (size_t block = first; block < last; block++) {
-        const cohort_batch *batch = NULL;
-        COHORT_TRY(cohort_loader_next(loader, &batch));
-        memset(t->sums, 0, SUM_COUNT * sizeof *t->sums);
-        COHORT_TRY(tally_batch(t, model, loss, batch, detailed));
-        memcpy(blocks + block * SUM_COUNT, t->sums, SUM_COUNT * sizeof *t->sums);
+    for (size_t i = 0; i < most; i++) {
+        if (status == COHORT_OK && i < mine)
+            status =
+                tally_block(t, blocks + (first + i) * SUM_COUNT, model, loss, loader, detailed);
+        COHORT_TRY(ask_stop(&status, &asks, comm, i));
     }
-    return COHORT_OK;
+    return cohort_comm_agree(comm, status);
 }
 
 cohort_status cohort_evaluate_blocks(cohort_evaluation *result, cohort_comm *comm,
                                      cohort_model *model, const cohort_loss *loss,
-                                     cohort_loader *loader, uint64_t block_count, bool detailed)
+                                     cohort_loader *loader, uint64_t block_count, bool detailed,
+                                     bool may_stop)
 {
     tally t;
     double *blocks = NULL;
@@ -353,9 +387,9 @@ cohort_status cohort_evaluate_blocks(cohort_evaluation *result, cohort_comm *com
     cohort_status status = begin(result, &t, comm, loss, &detailed);
     if (status == COHORT_OK)
         status = COHORT_ALLOCATE(&blocks, count);
-    if (status == COHORT_OK)
-        status = tally_blocks(&t, blocks, comm, model, loss, loader, block_count, detailed);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, tally_blocks(&t, blocks, comm, model, loss, loader, block_count,
+                                         detailed, may_stop));
     COHORT_TRY_DONE(status, cohort_comm_sum(comm, blocks, count));
     COHORT_TRY_DONE(status, cohort_comm_sum(comm, t.sums + SUM_COUNT, t.count - SUM_COUNT));
     memset(t.sums, 0, SUM_COUNT * sizeof *t.sums);

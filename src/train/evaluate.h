@@ -25,11 +25,12 @@ COHORT_NODISCARD cohort_status cohort_evaluate(cohort_evaluation *result, cohort
                                                bool detailed);
 /* The same to the bit on any number of ranks: LOADER brings whole blocks of the data (all
  * parts of its batches), of which each rank takes a run; the sums of BLOCK_COUNT blocks are
- * added in their order. Collective. */
+ * added in their order. Without MAY_STOP it goes on to the end, whatever the job is told.
+ * Collective. */
 COHORT_NODISCARD cohort_status cohort_evaluate_blocks(cohort_evaluation *result, cohort_comm *comm,
                                                       cohort_model *model, const cohort_loss *loss,
                                                       cohort_loader *loader, uint64_t block_count,
-                                                      bool detailed);
+                                                      bool detailed, bool may_stop);
 void cohort_evaluation_clear(cohort_evaluation *result);
 
 /* Groups of the samples; at most COHORT_EVALUATION_GROUPS_MAX of them. */

@@ -63,6 +63,61 @@ grep -q '"event":"test"' testing/metrics.jsonl && wrong 'the test was not cut sh
 goes_on testing 1
 [ "$(grep -c '"event":"epoch","epoch":1,' testing/metrics.jsonl)" = 1 ] || wrong 'it validated twice'
 
+# Federated: a round that is cut short while it evaluates leaves no trace.
+works 1 convert digits --train 200 --test 6000 --output less.h5
+cat >fed.yaml <<'YAML'
+name: fed
+data: {file: less.h5, scale: 0.004}
+model:
+  - conv2d: {filters: 32, kernel: 5, activation: tanh}
+  - conv2d: {filters: 32, kernel: 5, activation: tanh}
+  - global_average_pool
+  - dense: {units: 10}
+loss: cross_entropy
+optimizer: {type: sgd, lr: 0.1}
+train: {threads: 1, tune: off}
+federated: {rounds: 2, clients: 4, fraction: 0.5, local_batch_size: 20}
+YAML
+for strategy in scaffold fedadam; do
+    works 1 train fed.yaml --quiet --run "$strategy" --set federated.strategy=$strategy
+done
+# told_in FOLDER STRATEGY RANKS RECORD ROUNDS: SIGTERM a moment after RECORD; ROUNDS are kept.
+told_in() {
+    if [ "$3" = 1 ]; then
+        "$COHORT" train fed.yaml --quiet --run "$1" --set "federated.strategy=$2" >out 2>err &
+    else
+        "$SOURCE/launch/mpirun.sh" "$3" "$COHORT" train fed.yaml --quiet --run "$1" \
+            --set "federated.strategy=$2" >out 2>err &
+    fi
+    job=$!
+    for _ in $(seq 2400); do
+        grep -q "$4" "$1/metrics.jsonl" 2>/dev/null && break
+        kill -0 $job 2>/dev/null || break
+        sleep 0.05
+    done
+    sleep 0.3
+    kill -s TERM $job
+    wait $job
+    got=$?
+    [ $got = 75 ] || wrong "$1: exit code $got: $(cat err)"
+    [ "$(cat err)" = "cohort: stopped by a signal after round $5 and a checkpoint; run the same command again to continue" ] ||
+        wrong "$1: $(cat err)"
+}
+went_on() { # FOLDER STRATEGY RANKS
+    works "$3" train fed.yaml --quiet --run "$1" --set "federated.strategy=$2"
+    for figure in "round loss" "round test_loss" "test loss"; do
+        # shellcheck disable=SC2086 # event and key
+        [ "$(metric "$1/metrics.jsonl" $figure)" = "$(metric "$2/metrics.jsonl" $figure)" ] ||
+            wrong "$1: $figure is another"
+    done
+    [ "$(grep -c '"event":"round"' "$1/metrics.jsonl")" = 2 ] || wrong "$1: a round was done again"
+}
+told_in fed_two scaffold 2 '"event":"start"' 0
+went_on fed_two scaffold 2
+told_in fed_server fedadam 1 '"event":"round","round":1,' 1
+told_in fed_server fedadam 1 '"event":"round","round":2,' 2
+went_on fed_server fedadam 1
+
 # A second signal, in the middle of a step that takes seconds: the end at once.
 "$COHORT" train net.yaml --quiet --run second --set data.train=test --set data.validation=null \
     --set train.epochs=50 --set train.global_batch_size=12000 >out 2>err &
