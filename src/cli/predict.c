@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "cli/command.h"
 #include "cli/model_input.h"
+#include "cli/signals.h"
 #include "data/writer.h"
 #include "train/job.h"
 
@@ -59,6 +60,7 @@ static cohort_status open_sink(sink *out, const char *path, const cohort_inferen
     if (ends_with(path, ".csv")) {
         cohort_text_append(&out->temporary, "%s.%ld.tmp", path, (long)getpid());
         COHORT_TRY(cohort_text_status(&out->temporary));
+        cohort_signals_remove(out->temporary.data);
         out->csv = fopen(out->temporary.data, "w");
         COHORT_REQUIRE(out->csv, COHORT_DATA, "cannot write %s: %s", path, strerror(errno));
         write_csv_header(out, inference->about);
@@ -69,6 +71,7 @@ static cohort_status open_sink(sink *out, const char *path, const cohort_inferen
     const cohort_shape steps =
         loss->positions > 1 ? cohort_shape_of(loss->positions) : (cohort_shape){0};
     COHORT_TRY(cohort_writer_create(&out->writer, path));
+    cohort_signals_remove(cohort_writer_temporary(out->writer));
     COHORT_TRY(cohort_writer_add(&out->y_id, out->writer, "", "y", COHORT_F32, shape, 0));
     if (out->has_labels)
         COHORT_TRY(

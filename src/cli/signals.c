@@ -1,7 +1,9 @@
 #include "cli/signals.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,4 +42,24 @@ void cohort_signals_catch(void)
 int cohort_signals_pending(void)
 {
     return caught;
+}
+
+static char unfinished[PATH_MAX];
+
+static void on_end(int number)
+{
+    unlink(unfinished);
+    signal(number, SIG_DFL);
+    raise(number); /* delivered when this handler returns */
+}
+
+void cohort_signals_remove(const char *path)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    struct sigaction action = {.sa_handler = on_end}, was;
+    sigemptyset(&action.sa_mask);
+    snprintf(unfinished, sizeof unfinished, "%s", path);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (sigaction(numbers[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN) /* nohup */
+            sigaction(numbers[i], &action, NULL);
 }

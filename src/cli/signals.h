@@ -8,4 +8,8 @@ void cohort_signals_catch(void);
 /* The first signal caught, or 0. Async-signal-safe, cheap. */
 int cohort_signals_pending(void);
 
+/* From now on SIGTERM, SIGINT and SIGHUP remove the file PATH (copied; not longer than PATH_MAX)
+ * before they end the process as they would have. For commands that hold nothing else back. */
+void cohort_signals_remove(const char *path);
+
 #endif

@@ -181,6 +181,11 @@ done:
     return status;
 }
 
+const char *cohort_writer_temporary(const cohort_writer *writer)
+{
+    return writer->temporary;
+}
+
 cohort_status cohort_writer_add(size_t *id, cohort_writer *writer, const char *group,
                                 const char *name, cohort_element element, const cohort_shape *shape,
                                 int deflate)

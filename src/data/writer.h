@@ -9,6 +9,8 @@ typedef struct cohort_writer cohort_writer;
 /* Creates PATH through a temporary file beside it; nothing is left of it unless
  * cohort_writer_finish succeeds. COHORT_DATA on failure. */
 COHORT_NODISCARD cohort_status cohort_writer_create(cohort_writer **out, const char *path);
+/* The temporary file, for who may have to remove it without a chance to call destroy. */
+const char *cohort_writer_temporary(const cohort_writer *writer);
 /* Adds dataset GROUP/NAME ("train", "x") of rows of SHAPE; grows as rows are appended.
  * GROUP "" is the root. Chunked by about 256 KiB; DEFLATE 0-9 (0 = none). *id names it. */
 COHORT_NODISCARD cohort_status cohort_writer_add(size_t *id, cohort_writer *writer,

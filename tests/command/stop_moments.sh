@@ -137,4 +137,23 @@ else
     echo "this machine is too fast for the second signal"
 fi
 works 1 eval second
+# Commands that only write a file leave no half of it.
+killed() { # SIGNAL NUMBER OPTION…
+    signal=$1 number=$2
+    shift 2
+    "$COHORT" "$@" >out 2>err &
+    job=$!
+    for _ in $(seq 400); do
+        ls part.* >/dev/null 2>&1 && break
+        sleep 0.05
+    done
+    kill -s "$signal" $job
+    wait $job
+    got=$?
+    [ $got = $((128 + number)) ] || wrong "$1: exit code $got: $(cat err)"
+    if ls part.* >/dev/null 2>&1; then wrong "$1 left $(ls part.*)"; fi
+}
+killed TERM 15 convert digits --train 500000 --test 10 --output part.h5
+killed HUP 1 convert digits --train 500000 --test 10 --output part.h5
+killed TERM 15 predict second digits.h5 --split test --output part.csv
 finish

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/convert/format.h"
+#include "cli/signals.h"
 
 const cohort_format *const cohort_formats[] = {
     &cohort_format_idx,    &cohort_format_cifar10,
@@ -131,6 +132,7 @@ static cohort_status write_file(const cohort_format *format, const cohort_option
     COHORT_TRY(cohort_options_positionals(options, format->least, format->most, format->usage));
     COHORT_TRY(cohort_options_require(&path, options, "output"));
     COHORT_TRY_DONE(status, cohort_writer_create(&writer, path));
+    cohort_signals_remove(cohort_writer_temporary(writer));
     COHORT_TRY_DONE(status, format->run(writer, options));
     COHORT_TRY_DONE(status, describe_source(&source, argc, argv));
     COHORT_TRY_DONE(status, cohort_writer_attribute(writer, "source", source.data));
