@@ -150,7 +150,7 @@ COHORT_INLINE real lanes_weigh(real *row, real top, real scale, size_t count)
     for (size_t j = 0; j < count; j += LANES)
 #pragma omp simd
         for (size_t l = 0; l < LANES; l++) {
-            row[j + l] = cohort_exp((row[j + l] - top) * scale);
+            row[j + l] = cohort_exp_down((row[j + l] - top) * scale);
             sums[l] += row[j + l];
         }
 #pragma omp simd reduction(+ : sum)
@@ -206,7 +206,7 @@ COHORT_CLONES static void weigh_row_back(real *s, real *dw, const real *mask, co
     if (factors) {
 #pragma omp simd
         for (size_t j = 0; j < count; j++) {
-            const real w = cohort_exp(s[j] * scale - denominator);
+            const real w = cohort_exp_down(s[j] * scale - denominator);
             s[j] = w * factors[j];
             dw[j] = w * (dw[j] * factors[j] - product) * scale;
         }
@@ -214,7 +214,7 @@ COHORT_CLONES static void weigh_row_back(real *s, real *dw, const real *mask, co
         for (size_t j = 0; j < count; j += LANES)
 #pragma omp simd
             for (size_t l = j; l < j + LANES; l++) {
-                const real w = cohort_exp(s[l] * scale - denominator);
+                const real w = cohort_exp_down(s[l] * scale - denominator);
                 s[l] = w;
                 dw[l] = w * (dw[l] - product) * scale;
             }

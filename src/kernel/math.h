@@ -23,14 +23,20 @@ COHORT_INLINE real cohort_exp(real x)
     return exp(x);
 }
 
+COHORT_INLINE real cohort_exp_down(real x)
+{
+    return exp(x);
+}
+
 COHORT_INLINE real cohort_tanh(real x)
 {
     return tanh(x);
 }
 
-COHORT_INLINE real cohort_erf(real x)
+COHORT_INLINE real cohort_normal(real *density, real x)
 {
-    return erf(x);
+    *density = COHORT_INV_SQRT_TAU * exp(-0.5 * x * x);
+    return 0.5 * erfc(-x * COHORT_SQRT_HALF);
 }
 
 #else
@@ -45,20 +51,17 @@ COHORT_INLINE float cohort_power_of_two(int32_t n)
     return power.value;
 }
 
-/* e^x = 2^n e^r, r in ±ln2/2; e^r by its Taylor-like minimax polynomial (Cephes expf).
- * n is rounded by adding 1.5 * 2^23; 2^n is applied in two halves, so that results
- * below the normal range and overflow to infinity come out right. NaN passes. */
-COHORT_INLINE float cohort_exp(float x)
+/* e^x = 2^n e^r with |r| <= ln 2 / 2: returns e^r, by Cephes's minimax polynomial (expf). n is
+ * rounded by adding 1.5 * 2^23. */
+COHORT_INLINE float cohort_exp_reduced(int32_t *n, float x)
 {
     const float shift = 12582912.0f;
-    x = x < -104.0f ? -104.0f : x;
-    x = x > 89.0f ? 89.0f : x;
     float rounded = x * 1.44269504088896341f + shift;
     union {
         float value;
         int32_t bits;
     } pun = {.value = rounded};
-    int32_t n = pun.bits - 0x4b400000;
+    *n = pun.bits - 0x4b400000;
     float whole = rounded - shift;
     float r = x - whole * 0.693359375f;
     r = r - whole * -2.12194440e-4f;
@@ -68,9 +71,28 @@ COHORT_INLINE float cohort_exp(float x)
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
+    return p * r * r + r + 1.0f;
+}
+
+/* e^x. 2^n is applied in two halves, so that results below the normal range and overflow to
+ * infinity come out right. NaN passes. */
+COHORT_INLINE float cohort_exp(float x)
+{
+    int32_t n;
+    x = x < -104.0f ? -104.0f : x;
+    x = x > 89.0f ? 89.0f : x;
+    float p = cohort_exp_reduced(&n, x);
     int32_t half = n >> 1;
     return p * cohort_power_of_two(half) * cohort_power_of_two(n - half);
+}
+
+/* e^x for x up to 80, cheaper; 0 where that is below the normal range. NaN passes. */
+COHORT_INLINE float cohort_exp_down(float x)
+{
+    int32_t n;
+    x = x < -88.0f ? -88.0f : x; /* 2^-127, by its bits, is 0 */
+    float p = cohort_exp_reduced(&n, x);
+    return p * cohort_power_of_two(n);
 }
 
 /* Near 0 an odd polynomial (Cephes tanhf), else 1 - 2 / (e^2|x| + 1). */
@@ -88,27 +110,26 @@ COHORT_INLINE float cohort_tanh(float x)
     return size < 0.625f ? near : far;
 }
 
-/* Near 0 an odd polynomial, else 1 - e^p(|x|), minimax polynomials of N. Juffa. */
-COHORT_INLINE float cohort_erf(float x)
+/* Φ(x), and φ(x) into *density. Φ(-|x|) = e^(-x²/2) u P(u) / 2 with u = 1 / (1 + 0.38 |x| / √2):
+ * u P(u) is a minimax polynomial for erfcx(|x| / √2), within 2e-8 of it for |x| < 13; beyond that
+ * the density is 0 in float. The tail keeps its relative accuracy, and one exponential does for
+ * both. */
+COHORT_INLINE float cohort_normal(float *density, float x)
 {
-    float t = fabsf(x), s = x * x;
-    t = t > 4.0f ? 4.0f : t; /* erf(4) is 1 in float */
-    float far = -1.72853470e-5f * t + 3.83197126e-4f;
-    float low = -3.88396438e-3f * t + 2.42546219e-2f;
-    far = far * (t * t) + low;
-    far = far * t - 1.06777877e-1f;
-    far = far * t - 6.34846687e-1f;
-    far = far * t - 1.28717512e-1f;
-    far = far * t - t;
-    far = copysignf(1.0f - cohort_exp(far), x);
-    float near = -5.96761703e-4f;
-    near = near * s + 4.99119423e-3f;
-    near = near * s - 2.67681349e-2f;
-    near = near * s + 1.12819925e-1f;
-    near = near * s - 3.76125336e-1f;
-    near = near * s + 1.28379166e-1f;
-    near = near * x + x;
-    return fabsf(x) > 0.927734375f ? far : near;
+    const float u = 1.0f / (1.0f + 0.26870058f * fabsf(x));
+    const float e = cohort_exp_down(-0.5f * x * x);
+    float p = 0.058896020f;
+    p = p * u - 0.26192069f;
+    p = p * u + 0.36307868f;
+    p = p * u - 0.16051332f;
+    p = p * u + 0.22933120f;
+    p = p * u + 0.13896558f;
+    p = p * u + 0.20381999f;
+    p = p * u + 0.21393242f;
+    p = p * u + 0.21441013f;
+    const float tail = 0.5f * e * (p * u);
+    *density = 0.39894228f * e;
+    return x > 0 ? 1.0f - tail : tail;
 }
 
 #endif
@@ -119,25 +140,26 @@ COHORT_INLINE real cohort_sigmoid(real x)
     return 1 / (1 + cohort_exp(-x));
 }
 
-/* x Φ(x), Φ by erf ("Gaussian Error Linear Units", Hendrycks and Gimpel 2016). */
-COHORT_INLINE real cohort_gelu(real x)
-{
-    return REAL(0.5) * x * (1 + cohort_erf(x * REAL(COHORT_SQRT_HALF)));
-}
-
-/* Its derivative, Φ(x) + x φ(x). */
-COHORT_INLINE real cohort_gelu_slope(real x)
-{
-    real area = REAL(0.5) * (1 + cohort_erf(x * REAL(COHORT_SQRT_HALF)));
-    return area + x * REAL(COHORT_INV_SQRT_TAU) * cohort_exp(REAL(-0.5) * x * x);
-}
-
-/* Both, for the price of little more than one; the same bits. */
+/* x Φ(x) ("Gaussian Error Linear Units", Hendrycks and Gimpel 2016), and its derivative,
+ * Φ(x) + x φ(x), into *slope. */
 COHORT_INLINE real cohort_gelu_with_slope(real *slope, real x)
 {
-    const real area = 1 + cohort_erf(x * REAL(COHORT_SQRT_HALF));
-    *slope = REAL(0.5) * area + x * REAL(COHORT_INV_SQRT_TAU) * cohort_exp(REAL(-0.5) * x * x);
-    return REAL(0.5) * x * area;
+    real density, area = cohort_normal(&density, x);
+    *slope = area + x * density;
+    return x * area;
+}
+
+COHORT_INLINE real cohort_gelu(real x)
+{
+    real density;
+    return x * cohort_normal(&density, x);
+}
+
+COHORT_INLINE real cohort_gelu_slope(real x)
+{
+    real slope;
+    cohort_gelu_with_slope(&slope, x);
+    return slope;
 }
 
 #endif

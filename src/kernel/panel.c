@@ -6,8 +6,11 @@
 #include "kernel/clones.h"
 #include "kernel/math.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(COHORT_NO_WIDE)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define HAS_TARGETS 1
+#ifndef COHORT_NO_WIDE
 #define HAS_WIDE 1
+#endif
 #endif
 
 size_t cohort_panel_count(size_t k, size_t n)
@@ -75,6 +78,7 @@ static void pack_columns(real *packed, const real *b, size_t ldb, size_t k, size
     }
 
 typedef real narrow __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
+DEFINE_TILE(narrow_tile_6, narrow, 6)
 DEFINE_TILE(narrow_tile_4, narrow, 4)
 DEFINE_TILE(narrow_tile_2, narrow, 2)
 DEFINE_TILE(narrow_tile_1, narrow, 1)
@@ -86,6 +90,9 @@ COHORT_INLINE void narrow_rows(real *c, size_t ldc, const real *a, size_t row, s
 {
     for (size_t side = 0; side < columns; side += COHORT_PANEL / 2) {
         size_t i = 0;
+        for (; i + 6 <= m; i += 6)
+            narrow_tile_6(c + i * ldc + side, ldc, a + i * row, row, column, b + side, step, k,
+                          add);
         for (; i + 4 <= m; i += 4)
             narrow_tile_4(c + i * ldc + side, ldc, a + i * row, row, column, b + side, step, k,
                           add);
@@ -108,13 +115,59 @@ COHORT_CLONES static void narrow_panel(real *c, size_t ldc, cohort_transpose tra
         narrow_rows(c, ldc, a, 1, lda, b, step, columns, m, k, add);
 }
 
+/* Step H of turning a block: exchanges the bit H of the number of a row with that of an
+ * element in it, for all rows. */
+#define TURN_STEP(vector, h)                                                                       \
+    _Pragma("GCC unroll 16") for (int i = 0; (h) < LANES && i < LANES; i++)                        \
+    {                                                                                              \
+        const vector##_index beyond = ((lane & (h)) != 0) & (LANES - (h));                         \
+        const vector one = rows[i], other = rows[(i + (h)) % LANES];                               \
+        if ((i & (h)) == 0) {                                                                      \
+            rows[i] = __builtin_shuffle(one, other, lane + beyond);                                \
+            rows[(i + (h)) % LANES] = __builtin_shuffle(one, other, lane + (h) + beyond);          \
+        }                                                                                          \
+    }
+
+/* Packs the transpose of whole blocks of rows of a whole panel; returns how many rows. */
+#define DEFINE_TURN(vector)                                                                        \
+    static size_t vector##_turn(real *packed, const real *b, size_t ldb, size_t k)                 \
+    {                                                                                              \
+        enum { LANES = sizeof(vector) / sizeof(real) };                                            \
+        size_t p = 0;                                                                              \
+        vector##_index lane;                                                                       \
+        for (int l = 0; l < LANES; l++)                                                            \
+            lane[l] = l;                                                                           \
+        for (; p + LANES <= k; p += LANES)                                                         \
+            for (size_t side = 0; side < COHORT_PANEL; side += LANES) {                            \
+                vector rows[LANES];                                                                \
+                _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) rows[i] =                 \
+                    *(const vector *)(b + (side + (size_t)i) * ldb + p);                           \
+                TURN_STEP(vector, 1)                                                               \
+                TURN_STEP(vector, 2)                                                               \
+                TURN_STEP(vector, 4)                                                               \
+                TURN_STEP(vector, 8)                                                               \
+                _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) *                         \
+                    (vector *)(packed + (p + (size_t)i) * COHORT_PANEL + side) = rows[i];          \
+            }                                                                                      \
+        return p;                                                                                  \
+    }
+
+#ifdef HAS_TARGETS
+#ifdef COHORT_DOUBLE
+typedef int64_t lane_index;
+#else
+typedef int32_t lane_index;
+#endif
+typedef lane_index narrow_index __attribute__((vector_size(32)));
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v3")
+DEFINE_TURN(narrow)
+#pragma GCC pop_options
+#endif
+
 #ifdef HAS_WIDE
 typedef real wide __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
-#ifdef COHORT_DOUBLE
-typedef int64_t turn_index __attribute__((vector_size(64)));
-#else
-typedef int32_t turn_index __attribute__((vector_size(64)));
-#endif
+typedef lane_index wide_index __attribute__((vector_size(64)));
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
 DEFINE_TILE(wide_tile_8, wide, 8)
@@ -136,43 +189,7 @@ COHORT_INLINE void wide_rows(real *c, size_t ldc, const real *a, size_t row, siz
         wide_tile_1(c + i * ldc, ldc, a + i * row, row, column, b, step, k, add);
 }
 
-/* Step H of turning a block: exchanges the bit H of the number of a row with that of an
- * element in it, for all rows. */
-#define TURN_STEP(h)                                                                               \
-    _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++)                                       \
-    {                                                                                              \
-        const turn_index beyond = ((lane & (h)) != 0) & (LANES - (h));                             \
-        const wide one = rows[i], other = rows[(i + (h)) % LANES];                                 \
-        if ((i & (h)) == 0) {                                                                      \
-            rows[i] = __builtin_shuffle(one, other, lane + beyond);                                \
-            rows[(i + (h)) % LANES] = __builtin_shuffle(one, other, lane + (h) + beyond);          \
-        }                                                                                          \
-    }
-
-/* Packs the transpose of whole blocks of rows of a whole panel; returns how many rows. */
-static size_t wide_turn(real *packed, const real *b, size_t ldb, size_t k)
-{
-    enum { LANES = 64 / sizeof(real) };
-    size_t p = 0;
-    turn_index lane;
-    for (int l = 0; l < LANES; l++)
-        lane[l] = l;
-    for (; p + LANES <= k; p += LANES)
-        for (size_t side = 0; side < COHORT_PANEL; side += LANES) {
-            wide rows[LANES];
-            _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) rows[i] =
-                *(const wide *)(b + (side + (size_t)i) * ldb + p);
-            TURN_STEP(1)
-            TURN_STEP(2)
-            TURN_STEP(4)
-#ifndef COHORT_DOUBLE
-            TURN_STEP(8)
-#endif
-            _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) *
-                (wide *)(packed + (p + (size_t)i) * COHORT_PANEL + side) = rows[i];
-        }
-    return p;
-}
+DEFINE_TURN(wide)
 
 static void wide_panel(real *c, size_t ldc, cohort_transpose trans, const real *a, size_t lda,
                        const real *b, size_t step, size_t m, size_t k, bool add)
@@ -211,6 +228,10 @@ void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size
 #ifdef HAS_WIDE
         if (width == COHORT_PANEL && __builtin_cpu_supports("x86-64-v4"))
             done = wide_turn(packed, b + first * ldb, ldb, k);
+#endif
+#ifdef HAS_TARGETS
+        if (done == 0 && width == COHORT_PANEL && __builtin_cpu_supports("x86-64-v3"))
+            done = narrow_turn(packed, b + first * ldb, ldb, k);
 #endif
         pack_columns(packed + done * COHORT_PANEL, b + first * ldb + done, ldb, k - done, width);
     }

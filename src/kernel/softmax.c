@@ -18,7 +18,7 @@ COHORT_INLINE real row_exp(real *y, const real *x, real shift, size_t width)
     real sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (size_t j = 0; j < width; j++) {
-        real value = cohort_exp(x[j] - shift);
+        real value = cohort_exp_down(x[j] - shift);
         y[j] = value;
         sum += value;
     }
@@ -79,7 +79,7 @@ COHORT_CLONES static double label_cross_entropy(real *dx, const real *x,
     } else {
 #pragma omp simd reduction(+ : sum)
         for (size_t j = 0; j < width; j++)
-            sum += cohort_exp(x[j] - shift);
+            sum += cohort_exp_down(x[j] - shift);
     }
     return target->weight * (log((double)sum) - (1 - target->smoothing) * own -
                              target->smoothing / (double)width * (double)total);
@@ -98,13 +98,13 @@ COHORT_CLONES static double values_cross_entropy(real *dx, const real *x,
         real wanted = values[j] * keep + share;
         mass += wanted;
         total += wanted * (x[j] - shift);
-        sum += cohort_exp(x[j] - shift);
+        sum += cohort_exp_down(x[j] - shift);
     }
     if (dx) {
         real weight = (real)(target->weight * scale), factor = weight * mass / sum;
 #pragma omp simd
         for (size_t j = 0; j < width; j++)
-            dx[j] = cohort_exp(x[j] - shift) * factor - (values[j] * keep + share) * weight;
+            dx[j] = cohort_exp_down(x[j] - shift) * factor - (values[j] * keep + share) * weight;
     }
     return target->weight * (log((double)sum) * (double)mass - (double)total);
 }

@@ -16,10 +16,14 @@
 
 /* Weights beyond FITS_REALS no longer stay in cache from product to product, and rows further
  * apart than FITS_COLUMNS fall on the same sets of it. */
-enum { FITS_REALS = 1 << 18, FITS_COLUMNS = 1024, TILE_ROWS = 4, GROUP = 4, BLOCK_ROWS = 64 };
+enum { FITS_REALS = 1 << 18, FITS_COLUMNS = 1024, TILE_ROWS = 4, GROUP = 4, BLOCK_ROWS = 96 };
 /* A panel of MANY_ROWS rows of dz stays in the first cache while MANY_WEIGHTS columns of x, of as
  * many rows, pass by in the second. */
-enum { MANY_ROWS = 256, MANY_WEIGHTS = 64 };
+enum { MANY_ROWS = 128, MANY_WEIGHTS = 96 };
+/* Those columns are copied to rows this far apart, an odd number of lines: a few columns of all
+ * rows then spread over all sets of the first cache. */
+enum { NEAR_STRIDE = MANY_WEIGHTS + COHORT_LINE_REALS };
+_Static_assert(NEAR_STRIDE / COHORT_LINE_REALS % 2 == 1, "an odd number of lines");
 static const double thread_operations = 1 << 21; /* multiply-adds worth more threads */
 
 bool cohort_thin_fits(size_t k, size_t n)
@@ -43,9 +47,17 @@ static size_t panels(size_t n)
     return (n + COHORT_PANEL - 1) / COHORT_PANEL;
 }
 
-size_t cohort_thin_forward_scratch(size_t k, size_t n)
+/* Whether so many rows pay for laying the weights out anew: columns of a panel far apart fall on
+ * few sets of the first cache. */
+static bool is_packed(size_t rows)
 {
-    return tail_columns(n) ? k * COHORT_PANEL : 0;
+    return rows >= MANY_ROWS;
+}
+
+size_t cohort_thin_forward_scratch(size_t rows, size_t k, size_t n)
+{
+    const size_t tail = tail_columns(n) ? k * COHORT_PANEL : 0;
+    return is_packed(rows) ? cohort_panel_count(k, n) : tail;
 }
 
 size_t cohort_thin_backward_scratch(size_t rows, size_t k, size_t n)
@@ -87,23 +99,38 @@ static void forward_piece(void *context, size_t piece)
     const size_t n = p->n, k = p->k, tail = tail_columns(n);
     const row_block at = piece_at(piece, p->rows, panels(n));
     const size_t first = at.panel * COHORT_PANEL;
+    const bool whole = at.panel < n / COHORT_PANEL;
     real *to = p->z + at.row * n + first;
     const real *from = p->x + at.row * k;
-    if (at.panel < n / COHORT_PANEL)
+    if (is_packed(p->rows))
+        cohort_panel_multiply(to, n, COHORT_PLAIN, from, k, p->scratch + first * k, k, at.rows,
+                              whole ? COHORT_PANEL : tail, k, false);
+    else if (whole)
         cohort_panel_product(to, n, from, k, p->w + first, n, at.rows, k);
     else
         cohort_panel_multiply(to, n, COHORT_PLAIN, from, k, p->scratch, k, at.rows, tail, k, false);
 }
 
-/* The last, narrower panel of weights is laid out with zeros beside it. */
+static void pack_panel(void *context, size_t panel)
+{
+    const product *p = context;
+    const size_t first = panel * COHORT_PANEL, left = p->n - first;
+    cohort_panel_pack(p->scratch + first * p->k, COHORT_PLAIN, p->w + first, p->n, p->k,
+                      left < COHORT_PANEL ? left : COHORT_PANEL);
+}
+
+/* The last, narrower panel of weights is laid out with zeros beside it in any case. */
 void cohort_thin_forward(real *z, const real *x, const real *w, size_t rows, size_t k, size_t n,
                          real *scratch)
 {
     const size_t tail = tail_columns(n);
     product p = {.z = z, .scratch = scratch, .x = x, .w = w, .rows = rows, .k = k, .n = n};
-    if (tail)
+    const int threads = use_threads(rows, k, n);
+    if (is_packed(rows))
+        cohort_parallel_each(panels(n), threads, pack_panel, &p);
+    else if (tail)
         cohort_panel_pack(scratch, COHORT_PLAIN, w + n - tail, n, k, tail);
-    cohort_parallel_each(piece_count(rows, panels(n)), use_threads(rows, k, n), forward_piece, &p);
+    cohort_parallel_each(piece_count(rows, panels(n)), threads, forward_piece, &p);
 }
 
 static void turn_panel(void *context, size_t panel)
@@ -350,10 +377,13 @@ static void pack_gradients(void *context, size_t panel)
 static void add_weights(void *context, size_t block)
 {
     const many *m = context;
-    const size_t first = block * MANY_WEIGHTS, left = m->k - first;
-    cohort_panel_multiply(m->dw + first * m->n, m->n, COHORT_TRANSPOSED, m->x + first, m->k,
-                          m->packed, m->rows, left < MANY_WEIGHTS ? left : MANY_WEIGHTS, m->n,
-                          m->rows, m->add);
+    const size_t first = block * MANY_WEIGHTS, left = m->k - first,
+                 width = left < MANY_WEIGHTS ? left : MANY_WEIGHTS;
+    real near[MANY_ROWS * NEAR_STRIDE];
+    for (size_t row = 0; row < m->rows; row++)
+        memcpy(near + row * NEAR_STRIDE, m->x + row * m->k + first, width * sizeof *near);
+    cohort_panel_multiply(m->dw + first * m->n, m->n, COHORT_TRANSPOSED, near, NEAR_STRIDE,
+                          m->packed, m->rows, width, m->n, m->rows, m->add);
 }
 
 void cohort_thin_weights_of_many(real *dw, const real *x, const real *dz, size_t rows, size_t k,

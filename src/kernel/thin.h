@@ -17,7 +17,7 @@
 bool cohort_thin_fits(size_t k, size_t n);
 
 /* Reals of SCRATCH (64-byte aligned) that each function wants for at most ROWS rows. */
-size_t cohort_thin_forward_scratch(size_t k, size_t n);
+size_t cohort_thin_forward_scratch(size_t rows, size_t k, size_t n);
 size_t cohort_thin_backward_scratch(size_t rows, size_t k, size_t n);
 
 /* z [rows][n] = x [rows][k] * w [k][n]. */

@@ -105,8 +105,8 @@ static cohort_status plan_products(attention_layer *layer, cohort_planner *plann
         forward = cohort_bf16_scratch(rows, inputs, width);
         backward = weights > data ? weights : data;
     } else if (layer->is_thin) {
-        const size_t joined = cohort_thin_forward_scratch(width, inputs),
-                     single = cohort_thin_forward_scratch(width, width);
+        const size_t joined = cohort_thin_forward_scratch(rows, width, inputs),
+                     single = cohort_thin_forward_scratch(rows, width, width);
         forward = joined > single ? joined : single;
         backward = cohort_thin_backward_scratch(rows, width, inputs);
     }

@@ -37,7 +37,8 @@ enum { PIECE_WEIGHTS = 1 << 19 };
 
 static cohort_status dense_plan_thin(dense_layer *layer, cohort_planner *planner)
 {
-    const size_t in = layer->in_count, units = layer->units;
+    const size_t in = layer->in_count, units = layer->units,
+                 rows = cohort_plan_batch(planner) * layer->steps;
     layer->is_thin = !layer->bf16 && cohort_thin_fits(in, units);
     layer->has_few_rows = layer->is_thin && cohort_plan_part(planner) * layer->steps <= FEW_ROWS;
     if (!layer->is_thin)
@@ -45,12 +46,11 @@ static cohort_status dense_plan_thin(dense_layer *layer, cohort_planner *planner
     if (layer->has_few_rows)
         cohort_plan_row_by_row(planner);
     COHORT_TRY(cohort_plan_buffer(planner, (void **)&layer->forward_scratch,
-                                  cohort_thin_forward_scratch(in, units), sizeof(real),
+                                  cohort_thin_forward_scratch(rows, in, units), sizeof(real),
                                   COHORT_LIVE_FORWARD));
-    return cohort_plan_buffer(
-        planner, (void **)&layer->backward_scratch,
-        cohort_thin_backward_scratch(cohort_plan_batch(planner) * layer->steps, in, units),
-        sizeof(real), COHORT_LIVE_BACKWARD);
+    return cohort_plan_buffer(planner, (void **)&layer->backward_scratch,
+                              cohort_thin_backward_scratch(rows, in, units), sizeof(real),
+                              COHORT_LIVE_BACKWARD);
 }
 
 /* The three products have the same sizes in another order. */

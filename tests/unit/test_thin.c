@@ -56,7 +56,9 @@ static void set_up(fixture *f, size_t k, size_t n)
     f->dw = noise(k * n, 6);
     f->db = noise(n, 7);
     f->scratch = noise(
-        larger(cohort_thin_forward_scratch(k, n), cohort_thin_backward_scratch(ROWS, k, n)) + 1, 8);
+        larger(cohort_thin_forward_scratch(ROWS, k, n), cohort_thin_backward_scratch(ROWS, k, n)) +
+            1,
+        8);
 }
 
 static void tear_down(fixture *f)
