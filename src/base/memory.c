@@ -17,12 +17,15 @@ cohort_status cohort_allocate(void **out, size_t count, size_t element_bytes)
         return COHORT_FAIL(COHORT_MEMORY, "cannot allocate %zu elements of %zu bytes", count,
                            element_bytes);
     const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : LINE;
-    void *memory = aligned_alloc(alignment, cohort_size_align(bytes ? bytes : 1, alignment));
+    const size_t whole = cohort_size_align(bytes ? bytes : 1, alignment);
+    void *memory = aligned_alloc(alignment, whole);
     if (!memory)
         return COHORT_FAIL(COHORT_MEMORY, "out of memory: %zu bytes asked", bytes);
     if (bytes >= HUGE_PAGE)
-        madvise(memory, cohort_size_align(bytes, alignment), MADV_HUGEPAGE);
-    memset(memory, 0, bytes);
+        madvise(memory, whole, MADV_HUGEPAGE);
+    /* Pages the kernel is asked for anew are zero, and cost nothing before they are used. */
+    if (bytes < HUGE_PAGE || madvise(memory, whole, MADV_DONTNEED) != 0)
+        memset(memory, 0, bytes);
     *out = memory;
     return COHORT_OK;
 }
