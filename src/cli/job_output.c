@@ -52,7 +52,11 @@ static void end_block(cohort_job_output *output)
     output->in_block = false;
     read_lost_rank(output);
     output->has_parted = output->has_parted || strstr(output->block.data, known[4]);
-    if (contains_any(output->block.data, known, sizeof known / sizeof *known)) {
+    /* A cause, unless ranks are being ended already: the session's folder goes first. */
+    const bool follows =
+        output->has_said && strstr(output->block.data, "A system call failed during "
+                                                       "shared memory init");
+    if (follows || contains_any(output->block.data, known, sizeof known / sizeof *known)) {
         output->block.length = 0;
     } else if (strstr(output->block.data, "failed to TCP connect to a peer")) {
         /* Follows from a lost rank, too, or tells of a wrong network: the end shows which. */
@@ -71,6 +75,7 @@ static bool is_noise(const char *line)
         "orte/util/show_help.c at line",
         "have sent help message help-mpi-api.txt / mpi-abort",
         "has sent help message help-mpi-api.txt / mpi-abort",
+        "help message help-opal-shmem-mmap.txt / sys call fail",
         "Set MCA parameter \"orte_base_help_aggregate\" to 0",
         "help message help-mpi-btl-tcp.txt / peer hung up",
         "help message help-mpi-btl-tcp.txt / client connect fail",
@@ -94,8 +99,10 @@ static bool tells_of_loss(const char *line)
 /* Where the launcher is slow to end a job, another host says what the first has said. */
 static bool is_repeated(const cohort_job_output *output)
 {
-    return output->named.length > 0 && output->named.length == output->line.length &&
-           memcmp(output->named.data, output->line.data, output->line.length) == 0;
+    const bool is_same = output->named.length > 0 && output->named.length == output->line.length &&
+                         memcmp(output->named.data, output->line.data, output->line.length) == 0;
+    /* A call of MPI that never ends is given up on by every rank in it (comm/lookout.h). */
+    return is_same || (output->has_said && strstr(output->line.data, " did not complete on rank "));
 }
 
 static bool is_frame(const char *line)

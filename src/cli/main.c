@@ -121,14 +121,17 @@ static int finish(cohort_comm *comm, cohort_status status)
     return comm || cohort_cli_is_speaker(NULL) ? code : 0;
 }
 
-/* MPI does not come back (comm/lookout.h). */
+/* MPI does not come back (comm/lookout.h), or has not come up. */
 static void end_at_once(const char *message, int is_speaker)
 {
-    const int code = cohort_status_exit_code(COHORT_PEER);
-    if (is_speaker)
+    const int code = cohort_status_exit_code(COHORT_PEER), rank = cohort_comm_launched_rank();
+    /* Under plain mpirun the first to end ends all: the message first. Where the speaker is the one
+     * that is stuck, the next in line speaks. */
+    const bool ends_all = !cohort_comm_launcher_recovers();
+    if (!is_speaker)
+        nanosleep(&(struct timespec){.tv_sec = ends_all && rank < 7 ? 5 * rank : 1}, NULL);
+    if (is_speaker || (ends_all && rank < 7))
         fprintf(stderr, "cohort: %s\n", message);
-    else /* under plain mpirun the first to end ends all: the message first */
-        sleep(1);
     if (getenv(COHORT_SUPERVISED))
         fprintf(stderr, COHORT_JOB_OUTCOME "%d\n", code);
     fflush(stderr);
@@ -140,6 +143,9 @@ static int run_parallel(const cohort_command *command, const cohort_options *opt
     cohort_comm *comm = NULL;
     cohort_lookout_set_action(end_at_once);
     cohort_status status = cohort_comm_start(&comm);
+    /* A rank that did not come cannot be waited for. */
+    if (status == COHORT_PEER && !comm)
+        end_at_once(cohort_error_message(), cohort_cli_is_speaker(NULL));
     if (status == COHORT_OK) {
         const bool verbose = cohort_options_given(options, "verbose");
         cohort_log_set_sink(print_message, comm, verbose ? COHORT_LOG_INFO : COHORT_LOG_WARNING);

@@ -34,6 +34,19 @@ static double start_timeout(void)
     return seconds;
 }
 
+static const double END_TIME = 30; /* seconds; however short comm.timeout is */
+
+/* comm.timeout, INFINITY for none. */
+static double patience(const cohort_comm *comm)
+{
+    return comm->timeout > 0 ? comm->timeout : INFINITY;
+}
+
+cohort_lookout_watch cohort_comm_enter_mpi(const cohort_comm *comm, const char *doing)
+{
+    return cohort_lookout_enter(doing, patience(comm));
+}
+
 /* What launchers tell a process: mpirun sets OMPI_…, PMIx hosts PMIX_RANK, other MPIs'
  * launchers PMI_…, srun SLURM_… (a batch script has SLURM_PROCID too, but no
  * SLURM_STEP_NUM_TASKS). */
@@ -328,10 +341,16 @@ cohort_status cohort_comm_split(cohort_comm **part, cohort_comm *comm, int colou
         return make(part, NULL, false);
     MPI_Comm ranks = MPI_COMM_NULL;
     COHORT_TRY(cohort_comm_barrier(comm)); /* what follows knows no deadline */
-    COHORT_TRY(cohort_comm_check(comm, MPI_Comm_split(comm->world, colour, comm->rank, &ranks),
-                                 "dividing the ranks"));
-    MPI_Comm_set_errhandler(ranks, MPI_ERRORS_RETURN);
-    const cohort_status status = make(part, &ranks, false);
+    const cohort_lookout_watch before = cohort_comm_enter_mpi(comm, "dividing the ranks");
+    const int divided = MPI_Comm_split(comm->world, colour, comm->rank, &ranks);
+    cohort_status status = cohort_comm_check(comm, divided, "dividing the ranks");
+    if (status == COHORT_OK) {
+        MPI_Comm_set_errhandler(ranks, MPI_ERRORS_RETURN);
+        status = make(part, &ranks, false);
+    }
+    cohort_lookout_leave(before);
+    if (divided != MPI_SUCCESS)
+        return status;
     MPI_Comm_free(&ranks);
     COHORT_TRY(cohort_comm_agree(comm, status));
     (*part)->whole = comm;
@@ -339,15 +358,8 @@ cohort_status cohort_comm_split(cohort_comm **part, cohort_comm *comm, int colou
     return COHORT_OK;
 }
 
-/* MPI's destructors are collective and know no deadline: with a rank missing they would
- * wait for ever, so first see that all have come. */
-static void close_mpi(cohort_comm *comm)
+static void end_mpi(cohort_comm *comm)
 {
-    cohort_lookout_end();
-    if (comm->is_abandoned || (comm->whole && comm->whole->is_broken))
-        return; /* the message of why stays */
-    if (comm->board && cohort_comm_barrier(comm) != COHORT_OK)
-        cohort_error_clear();                  /* told already: closing comes after the message */
     cohort_shared_destroy(comm->board_memory); /* leaves the window when ranks are missing */
     if (comm->is_broken || comm->lifeline != MPI_COMM_NULL)
         return;
@@ -359,6 +371,21 @@ static void close_mpi(cohort_comm *comm)
             MPI_Comm_free(all[i]);
     if (comm->started_mpi)
         MPI_Finalize();
+}
+
+/* MPI's destructors are collective and know no deadline: with a rank missing they would
+ * wait for ever, so first see that all have come. */
+static void close_mpi(cohort_comm *comm)
+{
+    cohort_lookout_end();
+    if (comm->is_abandoned || (comm->whole && comm->whole->is_broken))
+        return; /* the message of why stays */
+    if (comm->board && cohort_comm_barrier(comm) != COHORT_OK)
+        cohort_error_clear(); /* told already: closing comes after the message */
+    const cohort_lookout_watch before =
+        cohort_lookout_enter("ending", fmax(END_TIME, patience(comm)));
+    end_mpi(comm);
+    cohort_lookout_leave(before);
 }
 
 void cohort_comm_close(cohort_comm *comm)

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "comm/comm.h"
+#include "comm/lookout.h"
 
 enum {
     COHORT_HOST_BYTES = 64,
@@ -119,6 +120,12 @@ void cohort_launcher_release(void);
 /* When process PID of this host was started, in ticks since boot; 0 if it has ended (a zombie
  * counts). */
 uint64_t cohort_process_born(uint32_t pid);
+/* As in /proc/PID/stat ('T' = stopped); 'X' when there is none. */
+char cohort_process_state(uint32_t pid);
+
+/* Before a call of MPI that is collective and knows no deadline: this process ends when it takes
+ * longer than comm.timeout. Behind it cohort_lookout_leave. */
+cohort_lookout_watch cohort_comm_enter_mpi(const cohort_comm *comm, const char *doing);
 /* Whether the process of this node's rank has ended. */
 bool cohort_presence_is_dead(cohort_presence *presence);
 

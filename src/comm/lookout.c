@@ -79,6 +79,22 @@ static int ranks_here(void)
     return text ? atoi(text) : 0;
 }
 
+/* Appends the ranks of this host that are stopped to TEXT [bytes]; whether there are any. */
+static bool name_stopped(char *text, size_t bytes, const char *host)
+{
+    size_t length = 0;
+    text[0] = '\0';
+    if (sibling_count < ranks_here())
+        find_siblings();
+    for (int i = 0; i < sibling_count && length < bytes; i++) {
+        const char state = cohort_process_state(siblings[i].pid);
+        if (state == 'T' || state == 't')
+            length += (size_t)snprintf(text + length, bytes - length, "%srank %d on %s",
+                                       length ? ", " : "", siblings[i].rank, host);
+    }
+    return length > 0;
+}
+
 /* Of those known, the first that has died, or NULL; *lowest = the lowest that has not. */
 static const sibling *find_dead(int *lowest)
 {
@@ -118,12 +134,21 @@ static bool has_reason(char *message, size_t bytes, int *lowest)
             return true;
         }
     }
-    snprintf(message, bytes,
-             "%s did not complete on rank %d (%s) in time: a rank did not start or hosts cannot "
-             "reach each other; see the launcher's messages",
-             doing, cohort_comm_launched_rank(), host);
     *lowest = 0;
-    return now > deadline;
+    if (now <= deadline)
+        return false;
+    char stopped[200];
+    if (name_stopped(stopped, sizeof stopped, host))
+        snprintf(message, bytes,
+                 "%s did not complete on rank %d (%s) in time: %s: stopped by a signal; look "
+                 "there, and run the same command again",
+                 doing, cohort_comm_launched_rank(), host, stopped);
+    else
+        snprintf(message, bytes,
+                 "%s did not complete on rank %d (%s) in time: a rank did not start or hosts "
+                 "cannot reach each other; see the launcher's messages",
+                 doing, cohort_comm_launched_rank(), host);
+    return true;
 }
 
 static bool wait_a_moment(double seconds)
@@ -172,4 +197,32 @@ void cohort_lookout_end(void)
     pthread_mutex_unlock(&lock);
     pthread_join(thread, NULL);
     is_running = false;
+}
+
+cohort_lookout_watch cohort_lookout_enter(const char *what, double seconds)
+{
+    cohort_lookout_watch before = {.was_running = is_running};
+    if (!is_running) {
+        cohort_lookout_begin(what, seconds);
+        return before;
+    }
+    pthread_mutex_lock(&lock);
+    before.doing = doing;
+    before.deadline = deadline;
+    doing = what;
+    deadline = cohort_clock_seconds() + seconds;
+    pthread_mutex_unlock(&lock);
+    return before;
+}
+
+void cohort_lookout_leave(cohort_lookout_watch before)
+{
+    if (!before.was_running) {
+        cohort_lookout_end();
+        return;
+    }
+    pthread_mutex_lock(&lock);
+    doing = before.doing;
+    deadline = before.deadline;
+    pthread_mutex_unlock(&lock);
 }

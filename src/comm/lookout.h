@@ -4,14 +4,27 @@
 #ifndef COHORT_COMM_LOOKOUT_H
 #define COHORT_COMM_LOOKOUT_H
 
+#include <stdbool.h>
+
 /* Called in that thread when this rank must not wait any longer: it prints MESSAGE on the lowest
  * rank that is left and ends the process with exit code 5. Does not return. */
 typedef void cohort_lookout_action(const char *message, int is_speaker);
+
+/* What was watched before. */
+typedef struct cohort_lookout_watch {
+    bool was_running;
+    const char *doing;
+    double deadline;
+} cohort_lookout_watch;
 /* Without an action nothing is watched. Set by the program, before MPI is started. */
 void cohort_lookout_set_action(cohort_lookout_action *action);
 
 /* From now on, until end, for at most SECONDS. DOING: "start-up", static. */
 void cohort_lookout_begin(const char *doing, double seconds);
 void cohort_lookout_end(void);
+
+/* Brackets around one call that knows no deadline, also where something is being watched. */
+cohort_lookout_watch cohort_lookout_enter(const char *doing, double seconds);
+void cohort_lookout_leave(cohort_lookout_watch before);
 
 #endif

@@ -17,8 +17,10 @@ cohort_status cohort_reducer_mpi_open(cohort_reducer *reducer)
     if (comm->size == 1)
         return COHORT_OK;
     /* Its own communicator: other collectives between ready and finish cannot mix in. */
-    COHORT_TRY(cohort_comm_check(comm, MPI_Comm_dup(comm->world, &reducer->peers),
-                                 "preparing the gradient sum"));
+    const cohort_lookout_watch before = cohort_comm_enter_mpi(comm, "preparing the gradient sum");
+    const int made = MPI_Comm_dup(comm->world, &reducer->peers);
+    cohort_lookout_leave(before);
+    COHORT_TRY(cohort_comm_check(comm, made, "preparing the gradient sum"));
     MPI_Comm_set_errhandler(reducer->peers, MPI_ERRORS_RETURN);
     return COHORT_OK;
 }

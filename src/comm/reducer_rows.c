@@ -30,11 +30,13 @@ static cohort_status connect(cohort_reducer *reducer, cohort_rows_sum *sum)
     const bool owns = layout->local_rank < layout->owners;
     const size_t share = sum->table->row_count / layout->owners + 1;
     MPI_Comm peers;
-    COHORT_TRY(cohort_comm_check(reducer->comm,
-                                 MPI_Comm_split(reducer->comm->world,
-                                                owns ? (int)layout->local_rank : MPI_UNDEFINED,
-                                                reducer->comm->rank, &peers),
-                                 "preparing the gradient sum"));
+    const cohort_lookout_watch before =
+        cohort_comm_enter_mpi(reducer->comm, "preparing the gradient sum");
+    const int made =
+        MPI_Comm_split(reducer->comm->world, owns ? (int)layout->local_rank : MPI_UNDEFINED,
+                       reducer->comm->rank, &peers);
+    cohort_lookout_leave(before);
+    COHORT_TRY(cohort_comm_check(reducer->comm, made, "preparing the gradient sum"));
     sum->range = (cohort_slice){0, cohort_size_align(share * sum->table->width, LINE)};
     cohort_status status = owns ? COHORT_ALLOCATE(&sum->packed, sum->range.end) : COHORT_OK;
     const cohort_status opened =

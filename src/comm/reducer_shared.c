@@ -214,8 +214,10 @@ static cohort_status connect_windows(cohort_reducer *reducer)
     COHORT_TRY(cohort_comm_agree(comm, mine));
     MPI_Comm peers;
     int place = layout->local_rank < layout->owners ? (int)layout->local_rank : MPI_UNDEFINED;
-    COHORT_TRY(cohort_comm_check(comm, MPI_Comm_split(comm->world, place, comm->rank, &peers),
-                                 "preparing the gradient sum"));
+    const cohort_lookout_watch before = cohort_comm_enter_mpi(comm, "preparing the gradient sum");
+    const int made = MPI_Comm_split(comm->world, place, comm->rank, &peers);
+    cohort_lookout_leave(before);
+    COHORT_TRY(cohort_comm_check(comm, made, "preparing the gradient sum"));
     mine = cohort_exchange_open(&reducer->exchange, comm, peers, reducer->sums, reducer->slices,
                                 reducer->whole_count);
     return cohort_comm_agree(comm, mine);

@@ -70,7 +70,10 @@ cohort_status cohort_comm_allow_loss(cohort_comm *comm)
         return COHORT_OK;
     cohort_status status = COHORT_ALLOCATE(&comm->lifeline_rank, (size_t)comm->size);
     COHORT_TRY(cohort_comm_agree(comm, status));
-    COHORT_TRY(cohort_comm_check(comm, MPI_Comm_dup(comm->world, &comm->lifeline), "start-up"));
+    const cohort_lookout_watch before = cohort_comm_enter_mpi(comm, "start-up");
+    const int made = MPI_Comm_dup(comm->world, &comm->lifeline);
+    cohort_lookout_leave(before);
+    COHORT_TRY(cohort_comm_check(comm, made, "start-up"));
     MPI_Comm_set_errhandler(comm->lifeline, MPI_ERRORS_RETURN);
     for (int rank = 0; rank < comm->size; rank++)
         comm->lifeline_rank[rank] = rank;

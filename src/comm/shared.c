@@ -95,9 +95,11 @@ static cohort_status allocate_window(cohort_shared *shared, char **base, size_t 
     MPI_Aint size = comm->node_rank == 0 ? (MPI_Aint)(bytes + page) : 0;
     char *start;
     int unit;
-    COHORT_TRY(cohort_comm_check(
-        comm, MPI_Win_allocate_shared(size, 1, MPI_INFO_NULL, comm->node, &start, &shared->window),
-        "allocating shared memory"));
+    const cohort_lookout_watch before = cohort_comm_enter_mpi(comm, "allocating shared memory");
+    const int made =
+        MPI_Win_allocate_shared(size, 1, MPI_INFO_NULL, comm->node, &start, &shared->window);
+    cohort_lookout_leave(before);
+    COHORT_TRY(cohort_comm_check(comm, made, "allocating shared memory"));
     MPI_Win_set_errhandler(shared->window, MPI_ERRORS_RETURN);
     COHORT_TRY(cohort_comm_check(comm,
                                  MPI_Win_shared_query(shared->window, 0, &size, &unit, &start),
@@ -176,7 +178,10 @@ void cohort_shared_destroy(cohort_shared *shared)
         shared->generation == shared->comm->generation &&
         cohort_comm_node_barrier(shared->comm) == COHORT_OK) {
         MPI_Win_unlock_all(shared->window);
+        const cohort_lookout_watch before =
+            cohort_comm_enter_mpi(shared->comm, "giving shared memory back");
         MPI_Win_free(&shared->window);
+        cohort_lookout_leave(before);
     }
     cohort_free(shared->private_memory);
     cohort_free(shared);

@@ -154,14 +154,15 @@ cohort_status cohort_comm_check(cohort_comm *comm, int code, const char *what)
     return cohort_comm_break(comm);
 }
 
-uint64_t cohort_process_born(uint32_t pid)
+/* The state of process PID, 'X' when there is none, and when it began. */
+static char read_process(unsigned long long *born, uint32_t pid)
 {
     char path[48], text[1024] = "", state = 'X';
-    unsigned long long born = 0;
+    *born = 0;
     snprintf(path, sizeof path, "/proc/%u/stat", pid);
     FILE *file = fopen(path, "r");
     if (!file)
-        return 0;
+        return 'X';
     size_t length = fread(text, 1, sizeof text - 1, file);
     fclose(file);
     text[length] = '\0';
@@ -169,9 +170,22 @@ uint64_t cohort_process_born(uint32_t pid)
     if (!at || sscanf(at + 1,
                       " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
                       "%*s %llu",
-                      &state, &born) != 2)
-        return 0;
+                      &state, born) != 2)
+        return 'X';
+    return state;
+}
+
+uint64_t cohort_process_born(uint32_t pid)
+{
+    unsigned long long born;
+    const char state = read_process(&born, pid);
     return state == 'Z' || state == 'X' ? 0 : born;
+}
+
+char cohort_process_state(uint32_t pid)
+{
+    unsigned long long born;
+    return read_process(&born, pid);
 }
 
 bool cohort_presence_is_dead(cohort_presence *presence)

@@ -465,11 +465,20 @@ size_t cohort_job_use_threads(size_t wanted)
 
 size_t cohort_job_set_threads(cohort_comm *comm, size_t wanted)
 {
-    const size_t threads = cohort_job_use_threads(wanted);
+    const size_t threads = cohort_job_use_threads(wanted), allowed = affinity_cores();
     const size_t used = threads * (size_t)cohort_comm_node_size(comm);
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
-    if (online <= 0 || used <= (size_t)online)
+    if (online <= 0)
         return threads;
+    if (used <= (size_t)online) {
+        if (threads > allowed)
+            cohort_log(COHORT_LOG_WARNING,
+                       "the launcher bound each rank to %zu of this host's %ld cores, too few for "
+                       "%zu threads; bind it to more (mpirun --map-by slot:PE=%zu, srun "
+                       "--cpus-per-task %zu) or set train.threads to %zu",
+                       allowed, online, threads, threads, threads, allowed);
+        return threads;
+    }
     const long fair = online / cohort_comm_node_size(comm);
     if (threads == 1)
         cohort_log(COHORT_LOG_WARNING,

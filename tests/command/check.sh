@@ -58,6 +58,10 @@ if taskset -c 0 true 2>/dev/null && [ "$(nproc)" -gt 1 ]; then
     taskset -c 0 "$COHORT" check small.yaml --set train.threads=2 >out 2>err ||
         wrong "two threads on one core: $(cat err)"
     grep -q '^warning  cores .*--cpus-per-task=2' out || wrong "two threads on one core: $(cat out)"
+    taskset -c 0 "$COHORT" train small.yaml --run bound --quiet --set train.threads=2 \
+        --set train.max_steps=1 >out 2>err || wrong "training on one core: $(cat err)"
+    grep -q '^cohort: warning: the launcher bound each rank to 1 of .*set train.threads to 1$' err ||
+        wrong "training on one core: $(cat err)"
 fi
 
 # Recipe, data, network.

@@ -72,6 +72,20 @@ static void words_that_follow_from_a_loss_are_kept_back(void **state)
     check("[vm:00042] something a user must see\n", "[vm:00042] something a user must see\n");
 }
 
+#define STUCK                                                                                      \
+    "cohort: start-up did not complete on rank 0 (vm) in time: rank 2 on vm: stopped by a "        \
+    "signal\n"
+#define NO_FOLDER                                                                                  \
+    FRAME "A system call failed during shared memory initialization that should\n" FRAME
+
+static void a_call_that_never_ends_is_told_once(void **state)
+{
+    (void)state;
+    check(STUCK "cohort: start-up did not complete on rank 1 (vm) in time\n", STUCK);
+    check(STUCK NO_FOLDER, STUCK);
+    check(NO_FOLDER, NO_FOLDER); /* by itself it is a cause */
+}
+
 static void outcome_and_lost_rank_are_read(void **state)
 {
     (void)state;
@@ -93,6 +107,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lost_rank_is_named_once),
         cmocka_unit_test(words_that_follow_from_a_loss_are_kept_back),
+        cmocka_unit_test(a_call_that_never_ends_is_told_once),
         cmocka_unit_test(outcome_and_lost_rank_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
