@@ -121,16 +121,19 @@ static int finish(cohort_comm *comm, cohort_status status)
     return comm || cohort_cli_is_speaker(NULL) ? code : 0;
 }
 
+/* Ranks that speak when those before them are stuck, and the seconds each gives the one before. */
+enum { SPEAKERS = 7, TURN_SECONDS = 5 };
+
 /* MPI does not come back (comm/lookout.h), or has not come up. */
 static void end_at_once(const char *message, int is_speaker)
 {
     const int code = cohort_status_exit_code(COHORT_PEER), rank = cohort_comm_launched_rank();
     /* Under plain mpirun the first to end ends all: the message first. Where the speaker is the one
      * that is stuck, the next in line speaks. */
-    const bool ends_all = !cohort_comm_launcher_recovers();
+    const bool may_speak = !cohort_comm_launcher_recovers() && rank < SPEAKERS;
     if (!is_speaker)
-        nanosleep(&(struct timespec){.tv_sec = ends_all && rank < 7 ? 5 * rank : 1}, NULL);
-    if (is_speaker || (ends_all && rank < 7))
+        nanosleep(&(struct timespec){.tv_sec = may_speak ? TURN_SECONDS * rank : 1}, NULL);
+    if (is_speaker || may_speak)
         fprintf(stderr, "cohort: %s\n", message);
     if (getenv(COHORT_SUPERVISED))
         fprintf(stderr, COHORT_JOB_OUTCOME "%d\n", code);

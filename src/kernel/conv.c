@@ -647,7 +647,9 @@ bool cohort_conv_read_choice(unsigned *choice, const char *words)
 /* Measuring. */
 
 /* About TUNE_OPERATIONS are measured at a time: enough for the clock, and to be like a
- * step's. A way that takes TUNE_HOPELESS times as long as another is not run again. */
+ * step's. A way that takes TUNE_HOPELESS times as long as another, in two runs, is not run again.
+ * The rule's way always is: were it left out for runs that something disturbed, another would
+ * overrule it by chance, and a run would have other last bits than its like. */
 enum {
     TUNE_OPERATIONS = 20000000,
     TUNE_SAMPLES_LEAST = 4,
@@ -733,6 +735,7 @@ static void tune_direction(double *times, cohort_conv *probe, const tune_buffers
                            cohort_conv_direction direction, double seconds)
 {
     const double end = cohort_clock_cpu_seconds() + seconds;
+    const int rule = probe->ways[direction];
     double fastest = 0;
     for (int way = 0; way < COHORT_CONV_WAY_COUNT; way++) {
         if (!cohort_conv_can(probe, direction, (cohort_conv_way)way))
@@ -746,7 +749,9 @@ static void tune_direction(double *times, cohort_conv *probe, const tune_buffers
         if (round >= TUNE_ROUNDS_LEAST && cohort_clock_cpu_seconds() >= end)
             return;
         for (int way = 0; way < COHORT_CONV_WAY_COUNT; way++) {
-            if (times[way] == 0 || times[way] > TUNE_HOPELESS * fastest)
+            const bool is_hopeless =
+                round > 0 && way != rule && times[way] > TUNE_HOPELESS * fastest;
+            if (times[way] == 0 || is_hopeless)
                 continue;
             const double time = tune_time(probe, b, direction, way);
             times[way] = time < times[way] ? time : times[way];

@@ -1,26 +1,14 @@
 #!/bin/sh
 # A rank that is stopped inside a collective call of MPI without a deadline, at the start or at the
 # end: exit code 5 and one line that names it. STOP_INSIDE is the library that stops it.
-# shellcheck source=tests/command/lib.sh
-. "${SOURCE:?}/tests/command/lib.sh"
+# shellcheck source=tests/faults/small_run.sh
+. "${SOURCE:?}/tests/faults/small_run.sh"
 : "${STOP_INSIDE:?}"
-works 1 convert digits --train 40 --test 10 --output digits.h5
-cat >net.yaml <<'YAML'
-name: net
-data: {file: digits.h5, scale: 0.004}
-model:
-  - flatten
-  - dense: {units: 10}
-loss: cross_entropy
-optimizer: {type: sgd, lr: 0.01}
-train: {epochs: 1, global_batch_size: 20, threads: 1}
-comm: {timeout: 3}
-YAML
 # stopped CALL REDUCER
 stopped() {
     COHORT_FAULT_CALL=$1 timeout 100 "$SOURCE/launch/mpirun.sh" 3 \
         env LD_PRELOAD="$STOP_INSIDE" "$COHORT" train net.yaml --quiet --run "$1" \
-        --set comm.reducer="$2" >out 2>err
+        --set comm.reducer="$2" --set comm.timeout=3 >out 2>err
     got=$?
     [ $got = 5 ] || wrong "$1: exit code $got: $(cat err)"
     grep -v '^cohort: warning: ' err >said

@@ -15,6 +15,7 @@
 #define cohort_thin_forward narrow_forward
 #define cohort_thin_data narrow_data
 #define cohort_thin_weights narrow_weights
+#define cohort_thin_weights_of_many narrow_weights_of_many
 #define cohort_thin_bias narrow_bias
 #include "kernel/thin.c"
 #else
@@ -23,7 +24,8 @@
 
 static const size_t sizes[][2] = {{1, 1},    {7, 10},  {64, 16},   {33, 17},   {48, 32},
                                   {130, 33}, {17, 64}, {785, 128}, {100, 1000}};
-enum { SIZES = sizeof sizes / sizeof *sizes, ROWS = 37 };
+/* More rows than the products with many take another way for. */
+enum { SIZES = sizeof sizes / sizeof *sizes, ROWS = 133 };
 
 typedef struct fixture {
     size_t k, n;
@@ -147,6 +149,25 @@ static void check_parts(const fixture *f, size_t count)
     cohort_free(apart);
 }
 
+static void test_weights_of_many(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < SIZES; s++) {
+        fixture f;
+        set_up(&f, sizes[s][0], sizes[s][1]);
+        for (int add = 0; add < 2; add++)
+            cohort_thin_weights_of_many(f.dw, f.x, f.dz, ROWS, f.k, f.n, add, f.scratch);
+        for (size_t i = 0; i < f.k; i++)
+            for (size_t j = 0; j < f.n; j++) {
+                double sum = 0;
+                for (size_t r = 0; r < ROWS; r++)
+                    sum += (double)f.x[r * f.k + i] * (double)f.dz[r * f.n + j];
+                expect((double)f.dw[i * f.n + j], 2 * sum, ROWS);
+            }
+        tear_down(&f);
+    }
+}
+
 static void test_parts_in_order(void **state)
 {
     (void)state;
@@ -188,6 +209,7 @@ int main(void)
     omp_set_num_threads(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_definition),
+        cmocka_unit_test(test_weights_of_many),
         cmocka_unit_test(test_parts_in_order),
         cmocka_unit_test(test_rows_alone),
     };
