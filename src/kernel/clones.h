@@ -5,6 +5,7 @@
 
 /* Sanitizers instrument the resolvers, which run before their run-time is up. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(COHORT_SANITIZED)
+#define COHORT_HAVE_CLONES 1
 #define COHORT_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define COHORT_CLONES

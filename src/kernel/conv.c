@@ -132,16 +132,6 @@ static cohort_status create_dnnl(cohort_conv *conv)
     return conv_dnnl_create(&conv->dnnl, &conv->shape, samples, conv->threads);
 }
 
-/* Whether the tiles of the direct way fit the registers. */
-static bool has_wide_registers(void)
-{
-#if defined(__x86_64__) && defined(__GNUC__)
-    return __builtin_cpu_supports("avx512f");
-#else
-    return false;
-#endif
-}
-
 /* Whether the direct way would spend much on the frame of zeros around many channels. */
 static bool is_framed(const cohort_conv *conv)
 {
@@ -152,8 +142,9 @@ static bool is_framed(const cohort_conv *conv)
     return padded && conv->shape.in_channels * sizeof(real) >= 64;
 }
 
-/* What is fastest on most shapes, or nearly: direct, where its tiles fit the registers, but
- * for dx, where it meets padding most, and images of many channels that have padding. */
+/* What is fastest on most shapes, or nearly: direct, where its tiles are made for the registers,
+ * but for dx, where it meets padding most, and with AVX-512 images of many channels that have
+ * padding. */
 static void choose_by_rule(cohort_conv *conv)
 {
     static const cohort_conv_way orders[][COHORT_CONV_WAY_COUNT] = {
@@ -161,12 +152,14 @@ static void choose_by_rule(cohort_conv *conv)
         {COHORT_CONV_DNNL, COHORT_CONV_DIRECT, COHORT_CONV_GEMM},
         {COHORT_CONV_DNNL, COHORT_CONV_GEMM, COHORT_CONV_DIRECT},
     };
+    const conv_registers registers = conv_direct_registers();
     for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++) {
         const cohort_conv_direction direction = (cohort_conv_direction)d;
-        const bool framed = direction == COHORT_CONV_DATA || is_framed(conv);
-        const cohort_conv_way *order = !has_wide_registers() ? orders[2]
-                                       : framed              ? orders[1]
-                                                             : orders[0];
+        const bool pads =
+            direction == COHORT_CONV_DATA || (registers == CONV_WIDE && is_framed(conv));
+        const cohort_conv_way *order = registers == CONV_UNKNOWN ? orders[2]
+                                       : pads                    ? orders[1]
+                                                                 : orders[0];
         if (conv->dnnl && conv_dnnl_is_bf16(conv->dnnl, direction)) {
             conv->ways[d] = COHORT_CONV_DNNL;
             continue;
@@ -234,11 +227,12 @@ static size_t work_reals(const cohort_conv *conv)
     return line_reals(count);
 }
 
-/* The kernel as oneDNN wants it or, for the direct way back, turned. */
+/* The kernel as oneDNN or the direct way wants it. */
 static size_t shared_reals(const cohort_conv *conv)
 {
-    const size_t turned = conv->direct_data ? conv->sizes.kernel_count : 0;
-    return line_reals(larger(turned, conv->dnnl ? conv_dnnl_shared(conv->dnnl) : 0));
+    const bool is_packed = conv->direct_forward || conv->direct_data;
+    return line_reals(larger(is_packed ? conv->sizes.kernel_count : 0,
+                             conv->dnnl ? conv_dnnl_shared(conv->dnnl) : 0));
 }
 
 size_t cohort_conv_forward_scratch(const cohort_conv *conv)
@@ -324,6 +318,8 @@ void cohort_conv_forward(cohort_conv *conv, real *y, const real *x, const real *
     if (way == COHORT_CONV_DNNL && !conv_dnnl_begin(&job, conv->dnnl, COHORT_CONV_FORWARD, kernel,
                                                     plan.lane, batch, scratch, work, stride))
         way = COHORT_CONV_GEMM;
+    if (way == COHORT_CONV_DIRECT)
+        kernel = conv_direct_pack(conv->direct_forward, scratch, kernel);
 #pragma omp parallel for num_threads((int)threads) schedule(static)
     for (size_t lane = 0; lane < plan.lanes; lane++) {
         const size_t first = lane_begin(&plan, lane), count = lane_begin(&plan, lane + 1) - first;
@@ -513,11 +509,8 @@ static void choose_ways(conv_backward *b, cohort_conv *conv, real *shared)
     const conv_plan *plan = &b->plan;
     b->data_way = conv->ways[COHORT_CONV_DATA];
     b->weights_way = conv->ways[COHORT_CONV_WEIGHTS];
-    if (b->grads.x && b->data_way == COHORT_CONV_DIRECT) {
-        conv_direct_turn(shared, b->kernel, conv->shape.window.height * conv->shape.window.width,
-                         conv->shape.in_channels, conv->shape.out_channels);
-        b->turned = shared;
-    }
+    if (b->grads.x && b->data_way == COHORT_CONV_DIRECT)
+        b->turned = conv_direct_pack_turned(conv->direct_data, shared, b->kernel);
     if (b->grads.x && b->data_way == COHORT_CONV_DNNL &&
         !conv_dnnl_begin(&b->data_job, conv->dnnl, COHORT_CONV_DATA, b->kernel, plan->lane,
                          plan->batch, shared, b->work, b->stride))

@@ -11,30 +11,100 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/shape.h"
 #include "kernel/clones.h"
 
 enum {
-    LANES = 64 / sizeof(real),
     GROUP_BYTES = 128 * 1024, /* of images handled together: a part of L2 */
     GROUP_PIXELS = 512,       /* enough for full tiles */
     V_MAX = 4,
     POSITIONS_LEAST = 6, /* samples, to fill a tile */
-    ACCUMULATORS = 24    /* of the 32 registers; the rest hold operands */
+    PACKED_TAPS = 64,    /* with fewer, laying dy out anew costs more than it saves */
+    ACCUMULATORS = 24    /* at most, of 32 registers; the rest hold operands */
 };
 
-/* One AVX-512 register; less capable machines get several from the compiler. */
-typedef real lanes __attribute__((vector_size(64)));
-typedef real loose_lanes __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
-
-typedef int lane_bits __attribute__((vector_size(64)));
-
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(COHORT_NO_WIDE)
+#define HAS_WIDE 1
+#endif
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 
-/* Macros, since functions that pass such registers by value warn of their ABI. */
-#define LOAD(from) ((lanes)(*(const loose_lanes *)(from)))
-/* max(0, v), NaN kept: clears the bits of those below 0. */
-#define POSITIVE(v) ((lanes)((lane_bits)(v) & ~(lane_bits)((v) < 0)))
+/* What a forward tile needs. A pixel's window begins at x + offsets[pixel]. */
+typedef struct forward_args {
+    real *y; /* at the first channel of the block */
+    const real *x, *kernel, *bias;
+    const uint32_t *offsets;
+    size_t pixels, y_step;          /* from pixel to pixel of y */
+    size_t rows, run;               /* of the window */
+    size_t x_row;                   /* from window row to window row */
+    size_t kernel_row, kernel_step; /* the same of the kernel; from tap to tap */
+    bool relu;
+} forward_args;
+
+/* What a tile of the kernel's gradient needs. */
+typedef struct weights_args {
+    real *dkernel; /* at the first tap and channel of the tile */
+    const real *x, *dy;
+    const uint32_t *offsets;
+    size_t pixels, dy_step; /* from pixel to pixel of dy */
+    size_t channels;
+    bool add;
+} weights_args;
+
+typedef struct tile_choice {
+    size_t vectors, count; /* pixels or taps */
+    void (*forward)(const forward_args *);
+    void (*weights)(const weights_args *);
+} tile_choice;
+
+/* 32 registers of 64 bytes. */
+#ifdef HAS_WIDE
+#define TILE(name) wide_##name
+#define TILE_BYTES 64
+#define TILE_CLONES
+#define TILE_SHAPES(X) X(4, 6, 3, 2) X(2, 12, 6, 3) X(1, 24, 12, 6)
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4")
+#include "kernel/conv_tiles.h"
+#pragma GCC pop_options
+#endif
+
+/* 16 registers of 32 bytes. */
+#define TILE(name) narrow_##name
+#define TILE_BYTES 32
+#define TILE_CLONES COHORT_CLONES
+#define TILE_SHAPES(X) X(2, 6, 3, 2) X(1, 12, 6, 3)
+#include "kernel/conv_tiles.h"
+
+/* The tiles of this machine's registers. */
+typedef struct conv_tile_set {
+    size_t lanes, most_vectors, accumulators;
+    const tile_choice *choices; /* most vectors and then most pixels first */
+} conv_tile_set;
+
+conv_registers conv_direct_registers(void)
+{
+#ifdef HAS_WIDE
+    if (__builtin_cpu_supports("x86-64-v4"))
+        return CONV_WIDE;
+#endif
+#ifdef COHORT_HAVE_CLONES
+    if (__builtin_cpu_supports("x86-64-v3"))
+        return CONV_NARROW;
+#endif
+    return CONV_UNKNOWN;
+}
+
+static const conv_tile_set *tiles_here(void)
+{
+#ifdef HAS_WIDE
+    static const conv_tile_set wide = {wide_LANES, 4, 24, wide_choices};
+    if (conv_direct_registers() == CONV_WIDE)
+        return &wide;
+#endif
+    static const conv_tile_set narrow = {narrow_LANES, 2, 12, narrow_choices};
+    return &narrow;
+}
 
 /* Planning. */
 
@@ -45,7 +115,7 @@ static size_t least(size_t a, size_t b)
 
 static bool direct_fits(const conv_direct *d, size_t batch)
 {
-    return d->out_channels % LANES == 0 &&
+    return d->out_channels % d->tiles->lanes == 0 &&
            d->padded_height * d->padded_width * d->in_channels <= UINT32_MAX / (batch + 1);
 }
 
@@ -89,10 +159,23 @@ static void direct_fill_offsets(conv_direct *d)
         d->position_offsets[n] = (uint32_t)(n * d->in_count);
 }
 
-/* Vectors of channels to take at a time when COUNT are left. */
-static size_t next_vectors(size_t count)
+/* Vectors of channels to take at a time when so many CHANNELS are left. */
+static size_t next_vectors(const conv_direct *d, size_t channels)
 {
-    return count >= 4 ? 4 : count >= 2 ? 2 : 1;
+    const size_t count = channels / d->tiles->lanes;
+    size_t vectors = d->tiles->most_vectors;
+    while (vectors > 1 && vectors > count)
+        vectors /= 2;
+    return vectors;
+}
+
+/* The largest tile of VECTORS and at most LEFT pixels or taps. */
+static const tile_choice *next_tile(const conv_direct *d, size_t vectors, size_t left)
+{
+    const tile_choice *choice = d->tiles->choices;
+    while (choice->vectors != vectors || choice->count > left)
+        choice++;
+    return choice;
 }
 
 static void direct_measure(conv_direct *d, size_t batch)
@@ -100,7 +183,7 @@ static void direct_measure(conv_direct *d, size_t batch)
     const cohort_window *w = &d->window;
     const size_t high = (w->out_height - 1) * w->stride_y + w->height;
     const size_t wide = (w->out_width - 1) * w->stride_x + w->width;
-    const size_t vectors = next_vectors(d->out_channels / LANES);
+    const size_t vectors = next_vectors(d, d->out_channels);
     d->in_count = w->in_height * w->in_width * d->in_channels;
     d->pixels = w->out_height * w->out_width;
     d->run = w->width * d->in_channels;
@@ -115,7 +198,8 @@ static void direct_measure(conv_direct *d, size_t batch)
     d->group = least(group_of(framed * sizeof(real), 1, batch),
                      d->pixels < GROUP_PIXELS ? GROUP_PIXELS / d->pixels : 1);
     if (positions_pay(w))
-        d->position_group = group_of(d->in_count * sizeof(real), ACCUMULATORS / vectors, batch);
+        d->position_group =
+            group_of(d->in_count * sizeof(real), d->tiles->accumulators / vectors, batch);
 }
 
 cohort_status conv_direct_create(conv_direct **out, const cohort_window *w, size_t in_channels,
@@ -125,6 +209,7 @@ cohort_status conv_direct_create(conv_direct **out, const cohort_window *w, size
     cohort_status status;
     *out = NULL;
     COHORT_TRY(COHORT_ALLOCATE(&d, 1));
+    d->tiles = tiles_here();
     d->window = *w;
     d->in_channels = in_channels;
     d->out_channels = out_channels;
@@ -156,13 +241,70 @@ void conv_direct_destroy(conv_direct *d)
 size_t conv_direct_step(const conv_direct *d)
 {
     return d->position_group >= POSITIONS_LEAST
-               ? ACCUMULATORS / next_vectors(d->out_channels / LANES)
+               ? d->tiles->accumulators / next_vectors(d, d->out_channels)
                : d->group;
 }
 
-size_t conv_direct_work(const conv_direct *d)
+static size_t frame_reals(const conv_direct *d)
 {
     return d->padded ? d->group * d->padded_height * d->padded_width * d->in_channels : 0;
+}
+
+/* Whether tiles take all channels at a time. */
+static bool is_one_block(const conv_direct *d)
+{
+    return next_vectors(d, d->out_channels) * d->tiles->lanes == d->out_channels;
+}
+
+static bool packs_gradients(const conv_direct *d)
+{
+    return !is_one_block(d) && d->window.height * d->run >= PACKED_TAPS;
+}
+
+/* The frame, and a block of channels of a group's dy. */
+size_t conv_direct_work(const conv_direct *d)
+{
+    const size_t block = next_vectors(d, d->out_channels) * d->tiles->lanes;
+    return cohort_size_align(frame_reals(d), COHORT_LINE_REALS) +
+           (packs_gradients(d) ? d->group * d->pixels * block : 0);
+}
+
+/* STEP channels of ROWS rows, side by side: in cache they then fall on all sets. */
+static void pack_block(real *packed, const real *from, size_t rows, size_t channels, size_t step)
+{
+    for (size_t row = 0; row < rows; row++, packed += step, from += channels)
+        memcpy(packed, from, step * sizeof(real));
+}
+
+/* A block of channels of the kernel after the other, as tiles take them. */
+const real *conv_direct_pack(const conv_direct *d, real *packed, const real *kernel)
+{
+    const size_t channels = d->out_channels, taps = d->window.height * d->run;
+    if (is_one_block(d))
+        return kernel;
+    for (size_t c = 0; c < channels;) {
+        const size_t step = next_vectors(d, channels - c) * d->tiles->lanes;
+        pack_block(packed + c * taps, kernel + c, taps, channels, step);
+        c += step;
+    }
+    return packed;
+}
+
+const real *conv_direct_pack_turned(const conv_direct *d, real *packed, const real *kernel)
+{
+    const size_t window_pixels = d->window.height * d->window.width;
+    real *to = packed;
+    for (size_t c = 0; c < d->out_channels;) {
+        const size_t step = next_vectors(d, d->out_channels - c) * d->tiles->lanes;
+        for (size_t pixel = window_pixels; pixel-- > 0;) {
+            const real *from = kernel + (pixel * d->out_channels + c) * d->in_channels;
+            for (size_t i = 0; i < d->in_channels; i++)
+                for (size_t o = 0; o < step; o++)
+                    *to++ = from[o * d->in_channels + i];
+        }
+        c += step;
+    }
+    return packed;
 }
 
 /* COUNT samples of X into a frame of zeros that WORK holds already. */
@@ -184,107 +326,25 @@ static const real *frame_group(const conv_direct *d, real *work, const real *x, 
 static void frame_clear(const conv_direct *d, real *work)
 {
     if (d->padded)
-        memset(work, 0, conv_direct_work(d) * sizeof(real));
+        memset(work, 0, frame_reals(d) * sizeof(real));
 }
 
 /* Forward. */
 
-/* What a tile needs. A pixel's window begins at x + offsets[pixel]. */
-typedef struct forward_args {
-    real *y; /* at the first channel of the block */
-    const real *x, *kernel, *bias;
-    const uint32_t *offsets;
-    size_t pixels, y_step;    /* from pixel to pixel of y */
-    size_t rows, run;         /* of the window */
-    size_t x_row, kernel_row; /* from window row to window row */
-    size_t channels;
-    bool relu;
-} forward_args;
-
-INLINE void forward_tile(const forward_args *a, size_t pixel, const size_t P, const size_t V)
+/* All channels of the pixels of A, whose window begins at its tap FIRST. */
+static void forward_channels(const conv_direct *d, forward_args a, size_t first)
 {
-    lanes acc[ACCUMULATORS];
-    const real *x[ACCUMULATORS];
-    UNROLL
-    for (size_t p = 0; p < P; p++) {
-        x[p] = a->x + a->offsets[pixel + p];
-        UNROLL
-        for (size_t v = 0; v < V; v++)
-            acc[p * V + v] = a->bias ? LOAD(a->bias + v * LANES) : (lanes){0};
-    }
-    for (size_t ky = 0; ky < a->rows; ky++) {
-        const real *kernel = a->kernel + ky * a->kernel_row;
-        for (size_t j = 0; j < a->run; j++, kernel += a->channels) {
-            const size_t at = ky * a->x_row + j;
-            lanes weights[V_MAX];
-            UNROLL
-            for (size_t v = 0; v < V; v++)
-                weights[v] = LOAD(kernel + v * LANES);
-            UNROLL
-            for (size_t p = 0; p < P; p++) {
-                UNROLL
-                for (size_t v = 0; v < V; v++)
-                    acc[p * V + v] += weights[v] * x[p][at];
-            }
-        }
-    }
-    UNROLL
-    for (size_t p = 0; p < P; p++) {
-        UNROLL
-        for (size_t v = 0; v < V; v++) {
-            lanes sum = acc[p * V + v];
-            if (a->relu)
-                sum = POSITIVE(sum);
-            *(loose_lanes *)(a->y + (pixel + p) * a->y_step + v * LANES) = sum;
-        }
-    }
-}
-
-/* All tiles of P pixels; the last one is moved back to end with the group. */
-#define FORWARD_TILES(P, V)                                                                        \
-    COHORT_CLONES                                                                                  \
-    static void forward_tiles_##P##_##V(const forward_args *a)                                     \
-    {                                                                                              \
-        size_t pixel = 0;                                                                          \
-        for (; pixel + (P) <= a->pixels; pixel += (P))                                             \
-            forward_tile(a, pixel, P, V);                                                          \
-        if (pixel < a->pixels)                                                                     \
-            forward_tile(a, a->pixels - (P), P, V);                                                \
-    }
-FORWARD_TILES(6, 4)
-FORWARD_TILES(1, 4)
-FORWARD_TILES(12, 2)
-FORWARD_TILES(6, 2)
-FORWARD_TILES(1, 2)
-FORWARD_TILES(24, 1)
-FORWARD_TILES(6, 1)
-FORWARD_TILES(1, 1)
-
-typedef struct forward_choice {
-    size_t vectors, pixels;
-    void (*tiles)(const forward_args *);
-} forward_choice;
-
-/* Largest first. */
-static const forward_choice forward_choices[] = {
-    {4, 6, forward_tiles_6_4}, {4, 1, forward_tiles_1_4}, {2, 12, forward_tiles_12_2},
-    {2, 6, forward_tiles_6_2}, {2, 1, forward_tiles_1_2}, {1, 24, forward_tiles_24_1},
-    {1, 6, forward_tiles_6_1}, {1, 1, forward_tiles_1_1},
-};
-
-/* All channels of the pixels of A. */
-static void forward_channels(forward_args a)
-{
-    for (size_t done = 0; done < a.channels;) {
-        const size_t vectors = next_vectors((a.channels - done) / LANES);
-        const forward_choice *choice = forward_choices;
-        while (choice->vectors != vectors || choice->pixels > a.pixels)
-            choice++;
-        choice->tiles(&a);
-        const size_t step = vectors * LANES;
+    const real *kernel = a.kernel;
+    for (size_t done = 0; done < d->out_channels;) {
+        const size_t vectors = next_vectors(d, d->out_channels - done);
+        const size_t step = vectors * d->tiles->lanes;
+        a.kernel = kernel + first * step;
+        a.kernel_row = d->run * step;
+        a.kernel_step = step;
+        next_tile(d, vectors, a.pixels)->forward(&a);
         done += step;
         a.y += step;
-        a.kernel += step;
+        kernel += d->window.height * d->run * step;
         if (a.bias)
             a.bias += step;
     }
@@ -294,23 +354,22 @@ static void forward_channels(forward_args a)
 static void forward_positions(const conv_direct *d, forward_args a, size_t count)
 {
     const cohort_window *w = &d->window;
-    const real *const x = a.x, *const kernel = a.kernel;
+    const real *const x = a.x;
     a.offsets = d->position_offsets;
     a.pixels = count;
-    a.y_step = d->pixels * a.channels;
+    a.y_step = d->pixels * d->out_channels;
     a.x_row = w->in_width * d->in_channels;
     for (size_t oy = 0; oy < w->out_height; oy++)
-        for (size_t ox = 0; ox < w->out_width; ox++, a.y += a.channels) {
+        for (size_t ox = 0; ox < w->out_width; ox++, a.y += d->out_channels) {
             size_t top, bottom, left, right;
             cohort_window_taps(&top, &bottom, oy, w->stride_y, w->pad_top, w->height, w->in_height);
             cohort_window_taps(&left, &right, ox, w->stride_x, w->pad_left, w->width, w->in_width);
             const size_t iy = oy * w->stride_y + top - w->pad_top;
             const size_t ix = ox * w->stride_x + left - w->pad_left;
             a.x = x + (iy * w->in_width + ix) * d->in_channels;
-            a.kernel = kernel + top * a.kernel_row + left * d->in_channels * a.channels;
             a.rows = bottom - top;
             a.run = (right - left) * d->in_channels;
-            forward_channels(a);
+            forward_channels(d, a, top * d->run + left * d->in_channels);
         }
 }
 
@@ -320,11 +379,11 @@ static void forward_framed(const conv_direct *d, forward_args a, size_t count, r
     a.x = frame_group(d, work, a.x, count);
     a.offsets = d->offsets;
     a.pixels = count * d->pixels;
-    a.y_step = a.channels;
+    a.y_step = d->out_channels;
     a.x_row = d->padded_width * d->in_channels;
     a.rows = d->window.height;
     a.run = d->run;
-    forward_channels(a);
+    forward_channels(d, a, 0);
 }
 
 void conv_direct_forward(const conv_direct *d, real *y, const real *x, const real *kernel,
@@ -340,8 +399,6 @@ void conv_direct_forward(const conv_direct *d, real *y, const real *x, const rea
                                 .x = x + done * d->in_count,
                                 .kernel = kernel,
                                 .bias = bias,
-                                .kernel_row = d->run * d->out_channels,
-                                .channels = d->out_channels,
                                 .relu = relu};
         if (positions)
             forward_positions(d, a, count);
@@ -350,97 +407,7 @@ void conv_direct_forward(const conv_direct *d, real *y, const real *x, const rea
     }
 }
 
-/* Data. */
-
-/* turned[ky][kx][out][in] = kernel[height - 1 - ky][width - 1 - kx][in][out]. */
-void conv_direct_turn(real *turned, const real *kernel, size_t window_pixels, size_t in_channels,
-                      size_t out_channels)
-{
-    for (size_t pixel = 0; pixel < window_pixels; pixel++) {
-        const real *from = kernel + (window_pixels - 1 - pixel) * in_channels * out_channels;
-        for (size_t o = 0; o < out_channels; o++)
-            for (size_t i = 0; i < in_channels; i++)
-                *turned++ = from[i * out_channels + o];
-    }
-}
-
 /* Weights. */
-
-typedef struct weights_args {
-    real *dkernel; /* at the first tap and channel of the tile */
-    const real *x, *dy;
-    const uint32_t *offsets;
-    size_t pixels, channels;
-    bool add;
-} weights_args;
-
-INLINE void weights_tile(const weights_args *a, const size_t T, const size_t V)
-{
-    lanes acc[ACCUMULATORS];
-    UNROLL
-    for (size_t t = 0; t < T; t++) {
-        UNROLL
-        for (size_t v = 0; v < V; v++)
-            acc[t * V + v] = (lanes){0};
-    }
-    const real *dy = a->dy;
-    for (size_t pixel = 0; pixel < a->pixels; pixel++, dy += a->channels) {
-        const real *x = a->x + a->offsets[pixel];
-        lanes gradients[V_MAX];
-        UNROLL
-        for (size_t v = 0; v < V; v++)
-            gradients[v] = LOAD(dy + v * LANES);
-        UNROLL
-        for (size_t t = 0; t < T; t++) {
-            UNROLL
-            for (size_t v = 0; v < V; v++)
-                acc[t * V + v] += gradients[v] * x[t];
-        }
-    }
-    UNROLL
-    for (size_t t = 0; t < T; t++) {
-        UNROLL
-        for (size_t v = 0; v < V; v++) {
-            loose_lanes *to = (loose_lanes *)(a->dkernel + t * a->channels + v * LANES);
-            if (a->add)
-                *to += acc[t * V + v];
-            else
-                *to = acc[t * V + v];
-        }
-    }
-}
-
-#define WEIGHTS_TILE(T, V)                                                                         \
-    COHORT_CLONES                                                                                  \
-    static void weights_tile_##T##_##V(const weights_args *a)                                      \
-    {                                                                                              \
-        weights_tile(a, T, V);                                                                     \
-    }
-WEIGHTS_TILE(6, 4)
-WEIGHTS_TILE(3, 4)
-WEIGHTS_TILE(1, 4)
-WEIGHTS_TILE(12, 2)
-WEIGHTS_TILE(6, 2)
-WEIGHTS_TILE(3, 2)
-WEIGHTS_TILE(1, 2)
-WEIGHTS_TILE(24, 1)
-WEIGHTS_TILE(12, 1)
-WEIGHTS_TILE(6, 1)
-WEIGHTS_TILE(3, 1)
-WEIGHTS_TILE(1, 1)
-
-typedef struct weights_choice {
-    size_t vectors, taps;
-    void (*tile)(const weights_args *);
-} weights_choice;
-
-/* Largest first. */
-static const weights_choice weights_choices[] = {
-    {4, 6, weights_tile_6_4},   {4, 3, weights_tile_3_4},   {4, 1, weights_tile_1_4},
-    {2, 12, weights_tile_12_2}, {2, 6, weights_tile_6_2},   {2, 3, weights_tile_3_2},
-    {2, 1, weights_tile_1_2},   {1, 24, weights_tile_24_1}, {1, 12, weights_tile_12_1},
-    {1, 6, weights_tile_6_1},   {1, 3, weights_tile_3_1},   {1, 1, weights_tile_1_1},
-};
 
 /* Counts tiles, to take those of one slice alone. */
 typedef struct tile_range {
@@ -448,17 +415,15 @@ typedef struct tile_range {
 } tile_range;
 
 /* The taps [0, run) of one row of the window. */
-static void weights_row(weights_args a, size_t run, size_t vectors, tile_range *range)
+static void weights_row(const conv_direct *d, weights_args a, size_t vectors, tile_range *range)
 {
-    const weights_choice *choice = weights_choices;
-    for (; run > 0; range->at++) {
-        while (choice->vectors != vectors || choice->taps > run)
-            choice++;
+    for (size_t run = d->run; run > 0; range->at++) {
+        const tile_choice *tile = next_tile(d, vectors, run);
         if (range->at >= range->begin && range->at < range->end)
-            choice->tile(&a);
-        a.x += choice->taps;
-        a.dkernel += choice->taps * a.channels;
-        run -= choice->taps;
+            tile->weights(&a);
+        a.x += tile->count;
+        a.dkernel += tile->count * a.channels;
+        run -= tile->count;
     }
 }
 
@@ -466,12 +431,10 @@ size_t conv_direct_weight_tiles(const conv_direct *d)
 {
     size_t tiles = 0;
     for (size_t c = 0; c < d->out_channels;) {
-        const size_t vectors = next_vectors((d->out_channels - c) / LANES);
-        const weights_choice *choice = weights_choices;
-        for (size_t run = d->run; run > 0; run -= choice->taps, tiles += d->window.height)
-            while (choice->vectors != vectors || choice->taps > run)
-                choice++;
-        c += vectors * LANES;
+        const size_t vectors = next_vectors(d, d->out_channels - c);
+        for (size_t run = d->run; run > 0; tiles += d->window.height)
+            run -= next_tile(d, vectors, run)->count;
+        c += vectors * d->tiles->lanes;
     }
     return tiles;
 }
@@ -480,6 +443,7 @@ void conv_direct_weights(const conv_direct *d, real *dkernel, const real *x, con
                          size_t samples, bool add, real *work, size_t begin, size_t end)
 {
     const size_t channels = d->out_channels, pitch = d->padded_width * d->in_channels;
+    real *const block = work + cohort_size_align(frame_reals(d), COHORT_LINE_REALS);
     frame_clear(d, work);
     for (size_t done = 0; done < samples; done += d->group) {
         const size_t count = least(samples - done, d->group);
@@ -490,14 +454,20 @@ void conv_direct_weights(const conv_direct *d, real *dkernel, const real *x, con
                           .add = add || done > 0};
         tile_range range = {.begin = begin, .end = end};
         for (size_t c = 0; c < channels;) {
-            const size_t vectors = next_vectors((channels - c) / LANES);
+            const size_t vectors = next_vectors(d, channels - c);
             a.dy = dy + done * d->pixels * channels + c;
+            a.dy_step = channels;
+            if (packs_gradients(d)) {
+                a.dy_step = vectors * d->tiles->lanes;
+                pack_block(block, a.dy, a.pixels, channels, a.dy_step);
+                a.dy = block;
+            }
             for (size_t ky = 0; ky < d->window.height; ky++) {
                 a.x = images + ky * pitch;
                 a.dkernel = dkernel + ky * d->run * channels + c;
-                weights_row(a, d->run, vectors, &range);
+                weights_row(d, a, vectors, &range);
             }
-            c += vectors * LANES;
+            c += vectors * d->tiles->lanes;
         }
     }
 }

@@ -20,6 +20,7 @@ typedef struct conv_sizes {
 
 /* A direct pass. */
 typedef struct conv_direct {
+    const struct conv_tile_set *tiles; /* for this machine's registers */
     cohort_window window;
     size_t in_channels, out_channels;
     size_t in_count, pixels, run; /* of a sample; output pixels; window width * in_channels */
@@ -58,6 +59,10 @@ void conv_gemm_data(const cohort_conv *conv, real *dx, const real *dy, const rea
 void conv_gemm_weights(const cohort_conv *conv, real *dkernel, const real *x, const real *dy,
                        size_t samples, bool add, real *work);
 
+/* The registers that the direct way's tiles are made for; unknown ones make it slow. */
+typedef enum conv_registers { CONV_UNKNOWN, CONV_NARROW, CONV_WIDE } conv_registers;
+conv_registers conv_direct_registers(void);
+
 /* direct. *out = NULL where the shape does not suit it (out_channels not a multiple of a
  * vector). The data direction is a forward one over dy with the turned kernel. */
 COHORT_NODISCARD cohort_status conv_direct_create(conv_direct **out, const cohort_window *w,
@@ -65,12 +70,14 @@ COHORT_NODISCARD cohort_status conv_direct_create(conv_direct **out, const cohor
                                                   size_t batch);
 void conv_direct_destroy(conv_direct *d);
 size_t conv_direct_work(const conv_direct *d);
+/* The kernel [height][width][in][out] as conv_direct_forward wants it, and [height][width][out][in]
+ * turned around for the way back: in PACKED, as many reals, or the kernel itself. */
+const real *conv_direct_pack(const conv_direct *d, real *packed, const real *kernel);
+const real *conv_direct_pack_turned(const conv_direct *d, real *packed, const real *kernel);
 /* Forward handles samples by multiples of this with least loss. */
 size_t conv_direct_step(const conv_direct *d);
 void conv_direct_forward(const conv_direct *d, real *y, const real *x, const real *kernel,
                          const real *bias, bool relu, size_t samples, real *work);
-void conv_direct_turn(real *turned, const real *kernel, size_t window_pixels, size_t in_channels,
-                      size_t out_channels);
 /* The tiles [begin, end) alone of conv_direct_weight_tiles. */
 void conv_direct_weights(const conv_direct *d, real *dkernel, const real *x, const real *dy,
                          size_t samples, bool add, real *work, size_t begin, size_t end);

@@ -27,6 +27,7 @@ static const conv_case cases[] = {
     {9, 8, 16, 16, {3, 3}, {1, 1}, true, false},   {8, 9, 16, 32, {3, 3}, {2, 2}, true, true},
     {8, 8, 16, 32, {1, 1}, {2, 2}, true, false},   {7, 7, 48, 80, {3, 3}, {1, 1}, true, true},
     {10, 4, 3, 16, {5, 3}, {1, 1}, true, false},   {6, 6, 16, 24, {2, 2}, {1, 1}, true, true},
+    {7, 6, 40, 24, {3, 2}, {1, 1}, true, true},
 };
 enum { CASE_COUNT = sizeof cases / sizeof cases[0], MOST_BATCH = 5 };
 

@@ -1,0 +1,141 @@
+/* The register tiles of the direct way, for one width of registers. Included once for each, with
+ *
+ *   TILE(name)    the name that belongs to the width
+ *   TILE_BYTES    of a register
+ *   TILE_CLONES   the attribute of what is not inlined
+ *   TILE_SHAPES   X(vectors, many, fewer, few): at most 4 vectors of channels, with most first
+ *
+ * A tile has MANY, FEWER, FEW or one pixel (forward) or tap (weights), each with the VECTORS. */
+
+typedef real TILE(lanes) __attribute__((vector_size(TILE_BYTES)));
+typedef real TILE(loose) __attribute__((vector_size(TILE_BYTES), aligned(sizeof(real)), may_alias));
+#ifdef COHORT_DOUBLE
+typedef int64_t TILE(bits) __attribute__((vector_size(TILE_BYTES)));
+#else
+typedef int32_t TILE(bits) __attribute__((vector_size(TILE_BYTES)));
+#endif
+enum { TILE(LANES) = TILE_BYTES / sizeof(real) };
+
+/* Macros, since functions that pass such registers by value warn of their ABI. */
+#define LOAD(from) ((TILE(lanes))(*(const TILE(loose) *)(from)))
+/* max(0, v), NaN kept: clears the bits of those below 0. */
+#define POSITIVE(v) ((TILE(lanes))((TILE(bits))(v) & ~(TILE(bits))((v) < 0)))
+
+INLINE void TILE(forward)(const forward_args *a, size_t pixel, const size_t P, const size_t V)
+{
+    TILE(lanes) acc[ACCUMULATORS];
+    const real *x[ACCUMULATORS];
+    UNROLL
+    for (size_t p = 0; p < P; p++) {
+        x[p] = a->x + a->offsets[pixel + p];
+        UNROLL
+        for (size_t v = 0; v < V; v++)
+            acc[p * V + v] = a->bias ? LOAD(a->bias + v * TILE(LANES)) : (TILE(lanes)){0};
+    }
+    for (size_t ky = 0; ky < a->rows; ky++) {
+        const real *kernel = a->kernel + ky * a->kernel_row;
+        for (size_t j = 0; j < a->run; j++, kernel += a->kernel_step) {
+            const size_t at = ky * a->x_row + j;
+            TILE(lanes) weights[V_MAX];
+            UNROLL
+            for (size_t v = 0; v < V; v++)
+                weights[v] = LOAD(kernel + v * TILE(LANES));
+            UNROLL
+            for (size_t p = 0; p < P; p++) {
+                UNROLL
+                for (size_t v = 0; v < V; v++)
+                    acc[p * V + v] += weights[v] * x[p][at];
+            }
+        }
+    }
+    UNROLL
+    for (size_t p = 0; p < P; p++) {
+        UNROLL
+        for (size_t v = 0; v < V; v++) {
+            TILE(lanes) sum = acc[p * V + v];
+            if (a->relu)
+                sum = POSITIVE(sum);
+            *(TILE(loose) *)(a->y + (pixel + p) * a->y_step + v * TILE(LANES)) = sum;
+        }
+    }
+}
+
+INLINE void TILE(weights)(const weights_args *a, const size_t T, const size_t V)
+{
+    TILE(lanes) acc[ACCUMULATORS];
+    UNROLL
+    for (size_t t = 0; t < T; t++) {
+        UNROLL
+        for (size_t v = 0; v < V; v++)
+            acc[t * V + v] = (TILE(lanes)){0};
+    }
+    const real *dy = a->dy;
+    for (size_t pixel = 0; pixel < a->pixels; pixel++, dy += a->dy_step) {
+        const real *x = a->x + a->offsets[pixel];
+        TILE(lanes) gradients[V_MAX];
+        UNROLL
+        for (size_t v = 0; v < V; v++)
+            gradients[v] = LOAD(dy + v * TILE(LANES));
+        UNROLL
+        for (size_t t = 0; t < T; t++) {
+            UNROLL
+            for (size_t v = 0; v < V; v++)
+                acc[t * V + v] += gradients[v] * x[t];
+        }
+    }
+    UNROLL
+    for (size_t t = 0; t < T; t++) {
+        UNROLL
+        for (size_t v = 0; v < V; v++) {
+            TILE(loose) *to = (TILE(loose) *)(a->dkernel + t * a->channels + v * TILE(LANES));
+            if (a->add)
+                *to += acc[t * V + v];
+            else
+                *to = acc[t * V + v];
+        }
+    }
+}
+
+/* All tiles of P pixels; the last one is moved back to end with the group. */
+#define DEFINE_FORWARD(P, V)                                                                       \
+    TILE_CLONES static void TILE(forward_##P##_##V)(const forward_args *a)                         \
+    {                                                                                              \
+        size_t pixel = 0;                                                                          \
+        for (; pixel + (P) <= a->pixels; pixel += (P))                                             \
+            TILE(forward)(a, pixel, P, V);                                                         \
+        if (pixel < a->pixels)                                                                     \
+            TILE(forward)(a, a->pixels - (P), P, V);                                               \
+    }
+#define DEFINE_WEIGHTS(T, V)                                                                       \
+    TILE_CLONES static void TILE(weights_##T##_##V)(const weights_args *a)                         \
+    {                                                                                              \
+        TILE(weights)(a, T, V);                                                                    \
+    }
+#define DEFINE_SHAPE(V, MANY, FEWER, FEW)                                                          \
+    DEFINE_FORWARD(MANY, V)                                                                        \
+    DEFINE_FORWARD(FEWER, V)                                                                       \
+    DEFINE_FORWARD(FEW, V)                                                                         \
+    DEFINE_FORWARD(1, V)                                                                           \
+    DEFINE_WEIGHTS(MANY, V)                                                                        \
+    DEFINE_WEIGHTS(FEWER, V)                                                                       \
+    DEFINE_WEIGHTS(FEW, V)                                                                         \
+    DEFINE_WEIGHTS(1, V)
+TILE_SHAPES(DEFINE_SHAPE)
+
+#define LIST_SHAPE(V, MANY, FEWER, FEW)                                                            \
+    {V, MANY, TILE(forward_##MANY##_##V), TILE(weights_##MANY##_##V)},                             \
+        {V, FEWER, TILE(forward_##FEWER##_##V), TILE(weights_##FEWER##_##V)},                      \
+        {V, FEW, TILE(forward_##FEW##_##V), TILE(weights_##FEW##_##V)},                            \
+        {V, 1, TILE(forward_1_##V), TILE(weights_1_##V)},
+static const tile_choice TILE(choices)[] = {TILE_SHAPES(LIST_SHAPE)};
+
+#undef LIST_SHAPE
+#undef DEFINE_SHAPE
+#undef DEFINE_WEIGHTS
+#undef DEFINE_FORWARD
+#undef POSITIVE
+#undef LOAD
+#undef TILE
+#undef TILE_BYTES
+#undef TILE_CLONES
+#undef TILE_SHAPES
