@@ -56,6 +56,8 @@ COHORT_CLONES void cohort_dropout_apply(real *y, const real *x, const uint8_t *k
                                         size_t count)
 {
 #pragma omp simd
-    for (size_t i = 0; i < count; i++)
-        y[i] = keep[i] ? x[i] * factor : 0;
+    for (size_t i = 0; i < count; i++) {
+        const real kept = x[i] * factor; /* in any case: a selection then, and not a branch */
+        y[i] = keep[i] ? kept : 0;
+    }
 }

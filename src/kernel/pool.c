@@ -166,8 +166,10 @@ static void max_back_add(real *restrict dx, const real *restrict dy,
                          const uint16_t *restrict winners, uint16_t tap, size_t channels)
 {
 #pragma omp simd
-    for (size_t c = 0; c < channels; c++)
-        dx[c] += winners[c] == tap ? dy[c] : 0;
+    for (size_t c = 0; c < channels; c++) {
+        const real gradient = dy[c]; /* read in any case: without masks, and without branches */
+        dx[c] += winners[c] == tap ? gradient : 0;
+    }
 }
 
 static void max_back_sample(real *dx, const cohort_pool *pool, const real *dy,
@@ -196,10 +198,14 @@ static void max_back_row_2x2(real *restrict upper, real *restrict lower, const r
 #pragma omp simd
         for (size_t c = 0; c < channels; c++) {
             const int32_t winner = winners[c];
-            upper[c] = winner == 0 ? dy[c] : 0;
-            upper_right[c] = winner == 1 ? dy[c] : 0;
-            lower[c] = winner == 2 ? dy[c] : 0;
-            lower_right[c] = winner == 3 ? dy[c] : 0;
+            const real gradient = dy[c];
+            /* All before the first is stored: a selection then, and not a branch. */
+            const real first = winner == 0 ? gradient : 0, second = winner == 1 ? gradient : 0;
+            const real third = winner == 2 ? gradient : 0, fourth = winner == 3 ? gradient : 0;
+            upper[c] = first;
+            upper_right[c] = second;
+            lower[c] = third;
+            lower_right[c] = fourth;
         }
         upper += 2 * channels;
         lower += 2 * channels;
