@@ -41,12 +41,13 @@ static size_t least(size_t a, size_t b)
 
 static bool conv_measure_sizes(cohort_conv *conv)
 {
-    const cohort_window *w = &conv->shape.window;
+    const cohort_window *w = &conv->shape.window, *kept = conv->pools ? &conv->shape.pool : w;
     conv_sizes *s = &conv->sizes;
     size_t in_pixels, taps;
     return cohort_size_multiply(&in_pixels, w->in_height, w->in_width) &&
            cohort_size_multiply(&s->in_count, in_pixels, conv->shape.in_channels) &&
            cohort_size_multiply(&s->pixels, w->out_height, w->out_width) &&
+           cohort_size_multiply(&s->kept_pixels, kept->out_height, kept->out_width) &&
            cohort_size_multiply(&s->out_count, s->pixels, conv->shape.out_channels) &&
            cohort_size_multiply(&taps, w->height, w->width) &&
            cohort_size_multiply(&s->taps, taps, conv->shape.in_channels) &&
@@ -181,6 +182,8 @@ cohort_status cohort_conv_create(cohort_conv **out, const cohort_conv_shape *sha
     conv->threads = (size_t)omp_get_max_threads();
     conv->training = training;
     conv->needs_dx = needs_dx;
+    conv->pools = shape->pool.height > 0;
+    conv->pool = (cohort_pool){shape->pool, shape->out_channels};
     cohort_status status = COHORT_OK;
     COHORT_REQUIRE_DONE(status, conv_measure_sizes(conv), COHORT_MEMORY,
                         "a convolution of more elements than an address can hold; make it smaller");
@@ -235,16 +238,32 @@ static size_t shared_reals(const cohort_conv *conv)
                              conv->dnnl ? conv_dnnl_shared(conv->dnnl) : 0));
 }
 
+/* What a lane makes before it is pooled. */
+static size_t lane_reals(const cohort_conv *conv, cohort_conv_direction direction)
+{
+    const conv_plan plan = plan_pass(conv, direction, conv->batch);
+    return conv->pools ? line_reals(least(plan.lane, conv->batch) * conv->sizes.out_count) : 0;
+}
+
+/* The gradients of what was pooled: of the lanes at work, or of the whole batch. */
+static size_t unpooled_reals(const cohort_conv *conv)
+{
+    const size_t lanes = conv->threads * lane_reals(conv, COHORT_CONV_WEIGHTS);
+    return conv->pools ? larger(lanes, line_reals(conv->batch * conv->sizes.out_count)) : 0;
+}
+
 size_t cohort_conv_forward_scratch(const cohort_conv *conv)
 {
-    return shared_reals(conv) + conv->threads * work_reals(conv);
+    return shared_reals(conv) +
+           conv->threads * (work_reals(conv) + lane_reals(conv, COHORT_CONV_FORWARD));
 }
 
 size_t cohort_conv_backward_scratch(const cohort_conv *conv)
 {
-    return cohort_conv_forward_scratch(conv) +
+    return shared_reals(conv) + conv->threads * work_reals(conv) +
            most_lanes(conv, conv->batch) * line_reals(conv->shape.out_channels) +
-           most_parts(conv, conv->batch) * line_reals(conv->sizes.kernel_count);
+           most_parts(conv, conv->batch) * line_reals(conv->sizes.kernel_count) +
+           unpooled_reals(conv);
 }
 
 /* All threads or one: OpenMP ends the threads that a smaller team leaves out. */
@@ -306,14 +325,17 @@ static void backward_finish(real *restrict dy, real *restrict dbias, const real 
     }
 }
 
-void cohort_conv_forward(cohort_conv *conv, real *y, const real *x, const real *kernel,
-                         const real *bias, size_t batch, real *scratch)
+void cohort_conv_forward(cohort_conv *conv, real *y, uint16_t *winners, const real *x,
+                         const real *kernel, const real *bias, size_t batch, real *scratch)
 {
     const conv_sizes *s = &conv->sizes;
+    const size_t kept = s->kept_pixels * conv->shape.out_channels;
     const conv_plan plan = plan_pass(conv, COHORT_CONV_FORWARD, batch);
     const size_t threads = use_threads(conv, plan.lanes), stride = work_reals(conv);
     cohort_conv_way way = conv->ways[COHORT_CONV_FORWARD];
     real *const work = scratch + shared_reals(conv);
+    real *const images = work + conv->threads * stride; /* before they are pooled */
+    const size_t image = lane_reals(conv, COHORT_CONV_FORWARD);
     conv_dnnl_job job;
     if (way == COHORT_CONV_DNNL && !conv_dnnl_begin(&job, conv->dnnl, COHORT_CONV_FORWARD, kernel,
                                                     plan.lane, batch, scratch, work, stride))
@@ -324,13 +346,17 @@ void cohort_conv_forward(cohort_conv *conv, real *y, const real *x, const real *
     for (size_t lane = 0; lane < plan.lanes; lane++) {
         const size_t first = lane_begin(&plan, lane), count = lane_begin(&plan, lane + 1) - first;
         const size_t thread = (size_t)omp_get_thread_num();
-        real *const to = y + first * s->out_count, *const mine = work + thread * stride;
+        real *const kept_at = y + first * kept, *const mine = work + thread * stride;
+        real *const to = conv->pools ? images + thread * image : kept_at;
         const real *const from = x + first * s->in_count;
         if (way == COHORT_CONV_DIRECT)
             conv_direct_forward(conv->direct_forward, to, from, kernel, bias, conv->shape.relu,
                                 count, mine);
         else if (way != COHORT_CONV_DNNL || !conv_dnnl_forward(&job, to, from, bias, count, thread))
             conv_gemm_forward(conv, to, from, kernel, bias, count, mine);
+        if (conv->pools)
+            cohort_max_pool_forward(kept_at, winners ? winners + first * kept : NULL, &conv->pool,
+                                    to, count);
     }
 }
 
@@ -340,6 +366,7 @@ typedef struct conv_backward {
     cohort_conv_grads grads;
     real *dy;
     const real *x, *y, *kernel;
+    const uint16_t *winners;
     conv_plan plan;
     cohort_conv_way data_way, weights_way;
     conv_dnnl_job data_job, weights_job;
@@ -348,21 +375,37 @@ typedef struct conv_backward {
     real *work;                    /* [threads] */
     size_t stride;                 /* of it */
     bool sliced;                   /* one part, of which threads take tiles */
+    /* With a pool: the gradient of the image before it, and whether the whole batch's is
+     * there at a time; else a lane's of each thread. */
+    real *unpooled;
+    bool is_whole;
 } conv_backward;
 
-static void finish_lane(const conv_backward *b, size_t lane)
+/* The gradient of what the convolution made in LANE: dy, but for a pool. */
+static real *lane_dy(const conv_backward *b, size_t lane, size_t thread)
+{
+    const size_t at = lane_begin(&b->plan, lane) * b->conv->sizes.out_count;
+    if (!b->conv->pools)
+        return b->dy + at;
+    return b->unpooled + (b->is_whole ? at : thread * lane_reals(b->conv, COHORT_CONV_WEIGHTS));
+}
+
+static void finish_lane(const conv_backward *b, size_t lane, size_t thread)
 {
     const cohort_conv *conv = b->conv;
     const conv_sizes *s = &conv->sizes;
     const size_t channels = conv->shape.out_channels, first = lane_begin(&b->plan, lane);
     const size_t count = lane_begin(&b->plan, lane + 1) - first;
+    const size_t kept = first * s->kept_pixels * channels;
     real *sums = b->grads.bias ? b->bias_sums + lane * line_reals(channels) : NULL;
     if (sums)
         memset(sums, 0, channels * sizeof(real));
     if (sums || conv->shape.relu)
-        backward_finish(b->dy + first * s->out_count, sums,
-                        conv->shape.relu ? b->y + first * s->out_count : NULL, conv->shape.relu,
-                        count * s->pixels, channels);
+        backward_finish(b->dy + kept, sums, conv->shape.relu ? b->y + kept : NULL, conv->shape.relu,
+                        count * s->kept_pixels, channels);
+    if (conv->pools)
+        cohort_max_pool_backward(lane_dy(b, lane, thread), &conv->pool, b->dy + kept,
+                                 b->winners + kept, count);
 }
 
 static void data_lane(const conv_backward *b, size_t lane, size_t thread)
@@ -372,7 +415,7 @@ static void data_lane(const conv_backward *b, size_t lane, size_t thread)
     const size_t count = lane_begin(&b->plan, lane + 1) - first;
     real *const dx = b->grads.x + first * conv->sizes.in_count;
     real *const work = b->work + thread * b->stride;
-    const real *const dy = b->dy + first * conv->sizes.out_count;
+    const real *const dy = lane_dy(b, lane, thread);
     if (b->data_way == COHORT_CONV_DIRECT)
         conv_direct_forward(conv->direct_data, dx, dy, b->turned, NULL, false, count, work);
     else if (b->data_way != COHORT_CONV_DNNL ||
@@ -398,7 +441,7 @@ static void weights_lane(const conv_backward *b, size_t lane, size_t thread, siz
     const size_t count = lane_begin(&b->plan, lane + 1) - first;
     const bool add = lane % b->plan.part_lanes > 0 || (part == 0 && b->grads.add);
     const real *const x = b->x + first * conv->sizes.in_count;
-    const real *const dy = b->dy + first * conv->sizes.out_count;
+    const real *const dy = lane_dy(b, lane, thread);
     real *const work = b->work + thread * b->stride, *const sum = part_sum(b, part);
     if (b->weights_way == COHORT_CONV_DIRECT)
         conv_direct_weights(conv->direct_forward, sum, x, dy, count, add, work, begin, end);
@@ -417,7 +460,8 @@ static void weights_part_dnnl(const conv_backward *b, size_t part, size_t thread
     const conv_sizes *s = &b->conv->sizes;
     const size_t first = lane_begin(&b->plan, part_begin(&b->plan, part));
     const size_t count = lane_begin(&b->plan, part_begin(&b->plan, part + 1)) - first;
-    const real *const x = b->x + first * s->in_count, *const dy = b->dy + first * s->out_count;
+    const real *const x = b->x + first * s->in_count;
+    const real *const dy = lane_dy(b, part_begin(&b->plan, part), thread);
     if (!conv_dnnl_weights(&b->weights_job, part_sum(b, part), x, dy, count, thread))
         conv_gemm_weights(b->conv, part_sum(b, part), x, dy, count, false,
                           b->work + thread * b->stride);
@@ -439,7 +483,7 @@ static void whole_part(const conv_backward *b, size_t part, size_t thread)
 {
     const size_t end = part_begin(&b->plan, part + 1);
     for (size_t lane = part_begin(&b->plan, part); lane < end; lane++) {
-        finish_lane(b, lane);
+        finish_lane(b, lane, thread);
         if (b->grads.kernel && b->weights_way != COHORT_CONV_DNNL)
             weights_lane(b, lane, thread, 0, SIZE_MAX);
         if (b->grads.x)
@@ -450,11 +494,13 @@ static void whole_part(const conv_backward *b, size_t part, size_t thread)
 }
 
 /* The order of sums is that of whole_part: lanes within parts. */
-static void backward_threads(const conv_backward *b)
+static void backward_threads(conv_backward *b)
 {
     const conv_plan *plan = &b->plan;
     const size_t threads = use_threads(b->conv, larger(plan->lanes, b->sliced ? SLICE_TILES : 1));
-    if (threads <= 1 || (!b->sliced && plan->parts >= threads)) {
+    const bool at_once = threads <= 1 || (!b->sliced && plan->parts >= threads);
+    b->is_whole = !at_once || b->weights_way == COHORT_CONV_DNNL;
+    if (at_once) {
 #pragma omp parallel for num_threads((int)threads) schedule(static)
         for (size_t part = 0; part < plan->parts; part++)
             whole_part(b, part, (size_t)omp_get_thread_num());
@@ -462,7 +508,7 @@ static void backward_threads(const conv_backward *b)
     }
 #pragma omp parallel for num_threads((int)threads) schedule(static)
     for (size_t lane = 0; lane < plan->lanes; lane++) {
-        finish_lane(b, lane);
+        finish_lane(b, lane, (size_t)omp_get_thread_num());
         if (b->grads.x)
             data_lane(b, lane, (size_t)omp_get_thread_num());
     }
@@ -528,8 +574,8 @@ static void choose_ways(conv_backward *b, cohort_conv *conv, real *shared)
 }
 
 void cohort_conv_backward(cohort_conv *conv, const cohort_conv_grads *grads, real *dy,
-                          const real *x, const real *y, const real *kernel, size_t batch,
-                          real *scratch)
+                          const real *x, const real *y, const uint16_t *winners, const real *kernel,
+                          size_t batch, real *scratch)
 {
     if (batch == 0) {
         if (grads->kernel && !grads->add)
@@ -543,6 +589,7 @@ void cohort_conv_backward(cohort_conv *conv, const cohort_conv_grads *grads, rea
                        .dy = dy,
                        .x = x,
                        .y = y,
+                       .winners = winners,
                        .kernel = kernel,
                        .plan = plan_pass(conv, COHORT_CONV_WEIGHTS, batch),
                        .stride = work_reals(conv)};
@@ -550,6 +597,7 @@ void cohort_conv_backward(cohort_conv *conv, const cohort_conv_grads *grads, rea
     b.kernel_sums =
         b.bias_sums + most_lanes(conv, conv->batch) * line_reals(conv->shape.out_channels);
     b.work = b.kernel_sums + most_parts(conv, conv->batch) * line_reals(conv->sizes.kernel_count);
+    b.unpooled = b.work + conv->threads * b.stride;
     choose_ways(&b, conv, scratch);
     backward_threads(&b);
     add_sums(&b);
@@ -695,7 +743,7 @@ static void tune_once(cohort_conv *conv, const tune_buffers *b, cohort_conv_dire
     cohort_conv_grads grads = {0};
     switch (direction) {
     case COHORT_CONV_FORWARD:
-        cohort_conv_forward(conv, b->y, b->x, b->kernel, NULL, conv->batch, b->scratch);
+        cohort_conv_forward(conv, b->y, NULL, b->x, b->kernel, NULL, conv->batch, b->scratch);
         return;
     case COHORT_CONV_DATA:
         grads.x = b->dx;
@@ -703,7 +751,7 @@ static void tune_once(cohort_conv *conv, const tune_buffers *b, cohort_conv_dire
     default:
         grads.kernel = b->dkernel;
     }
-    cohort_conv_backward(conv, &grads, b->dy, b->x, b->y, b->kernel, conv->batch, b->scratch);
+    cohort_conv_backward(conv, &grads, b->dy, b->x, b->y, NULL, b->kernel, conv->batch, b->scratch);
 }
 
 static bool tune_wants(const cohort_conv *conv, cohort_conv_direction direction)
@@ -794,9 +842,11 @@ cohort_status cohort_conv_tune(cohort_conv *conv, double seconds, double gain,
     const int threads = omp_get_max_threads();
     cohort_conv *probe = NULL;
     *times = (cohort_conv_times){0};
+    cohort_conv_shape shape = conv->shape;
+    shape.pool = (cohort_window){0};
     omp_set_num_threads(1);
-    cohort_status status = cohort_conv_create(&probe, &conv->shape, tune_samples(conv),
-                                              conv->training, conv->needs_dx);
+    cohort_status status =
+        cohort_conv_create(&probe, &shape, tune_samples(conv), conv->training, conv->needs_dx);
     if (status == COHORT_OK)
         status = tune_probe(times, probe, seconds);
     omp_set_num_threads(threads);

@@ -22,6 +22,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/real.h"
 #include "base/status.h"
@@ -46,6 +47,9 @@ typedef struct cohort_conv_shape {
     cohort_window window;
     size_t in_channels, out_channels;
     bool relu; /* y = max(0, .) in the same pass */
+    /* Where its height is not 0: y is the largest of each such window over the image that the
+     * convolution makes, which is not kept. */
+    cohort_window pool;
     bool bf16; /* the dnnl way rounds its operands to bfloat16, where oneDNN is fast at it, and
                   is the one taken then; for CPUs with cohort_bf16_available */
 } cohort_conv_shape;
@@ -64,12 +68,12 @@ void cohort_conv_destroy(cohort_conv *conv);
 size_t cohort_conv_forward_scratch(const cohort_conv *conv);
 size_t cohort_conv_backward_scratch(const cohort_conv *conv);
 
-/* Y [batch][out_height][out_width][out] from X [batch][in_height][in_width][in]; BIAS
- * [out] or NULL. SCRATCH 64-byte aligned. Allocates nothing, but that the
- * dnnl way prepares itself on the first pass of each batch size that was not planned (the
- * short last batch of an epoch). */
-void cohort_conv_forward(cohort_conv *conv, real *y, const real *x, const real *kernel,
-                         const real *bias, size_t batch, real *scratch);
+/* Y [batch][out_height][out_width][out] (of the pool, where there is one; WINNERS is then as in
+ * cohort_max_pool_forward) from X [batch][in_height][in_width][in]; BIAS [out] or NULL. SCRATCH
+ * 64-byte aligned. Allocates nothing, but that the dnnl way prepares itself on the first pass of
+ * each batch size that was not planned (the short last batch of an epoch). */
+void cohort_conv_forward(cohort_conv *conv, real *y, uint16_t *winners, const real *x,
+                         const real *kernel, const real *bias, size_t batch, real *scratch);
 
 /* Where backward writes; any may be NULL and is then not computed. */
 typedef struct cohort_conv_grads {
@@ -79,10 +83,10 @@ typedef struct cohort_conv_grads {
 } cohort_conv_grads;
 
 /* GRADS from DY, the gradient of Y. DY is multiplied by the activation's derivative in
- * place. Y is read for that alone and may be NULL without relu. */
+ * place. Y is read for that alone and may be NULL without relu; WINNERS may without a pool. */
 void cohort_conv_backward(cohort_conv *conv, const cohort_conv_grads *grads, real *dy,
-                          const real *x, const real *y, const real *kernel, size_t batch,
-                          real *scratch);
+                          const real *x, const real *y, const uint16_t *winners, const real *kernel,
+                          size_t batch, real *scratch);
 
 /* The way of each direction as one small number, to be told to other ranks and kept
  * with a run (results of the ways differ in the last bits). */
@@ -108,10 +112,10 @@ typedef struct cohort_conv_times {
     double seconds[COHORT_CONV_DIRECTION_COUNT][COHORT_CONV_WAY_COUNT];
 } cohort_conv_times;
 
-/* Measures every way of every direction wanted on a few made-up images, for about SECONDS of
- * CPU in all on one thread, whatever threads and batch CONV has. In each direction the
- * fastest way is taken if it is at least GAIN (1 or more) times as fast as the one taken
- * so far. Results to TIMES. COHORT_MEMORY. */
+/* Measures every way of every direction wanted (without the pool) on a few made-up images, for
+ * about SECONDS of CPU in all on one thread, whatever threads and batch CONV has. In each direction
+ * the fastest way is taken if it is at least GAIN (1 or more) times as fast as the one taken so
+ * far. Results to TIMES. COHORT_MEMORY. */
 COHORT_NODISCARD cohort_status cohort_conv_tune(cohort_conv *conv, double seconds, double gain,
                                                 cohort_conv_times *times);
 /* Whether A and B are alike for cohort_conv_tune: times of one are those of the other. */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "kernel/conv.h"
+#include "kernel/pool.h"
 
 #if defined(COHORT_HAVE_DNNL) && !defined(COHORT_DOUBLE)
 #define CONV_DNNL
@@ -14,6 +15,7 @@
 typedef struct conv_sizes {
     size_t in_count, out_count; /* of one sample */
     size_t pixels;              /* output pixels of one sample */
+    size_t kept_pixels;         /* the same of y, after the pool if there is one */
     size_t taps;                /* window height * width * in_channels */
     size_t kernel_count;        /* taps * out_channels */
 } conv_sizes;
@@ -42,6 +44,8 @@ struct cohort_conv {
     conv_sizes sizes;
     size_t batch, threads;
     bool training, needs_dx;
+    bool pools;
+    cohort_pool pool;
     cohort_conv_way ways[COHORT_CONV_DIRECTION_COUNT];
     size_t group;                              /* samples whose x, y and dy stay in cache */
     conv_direct *direct_forward, *direct_data; /* NULL: not available */

@@ -129,8 +129,8 @@ struct cohort_layer_type {
      * out. The container books y and dy. */
     cohort_status (*plan)(cohort_layer *layer, cohort_planner *planner, cohort_flow *flow);
     /* Asked before `plan`: whether this layer will do the work of NEXT, the one after it, too
-     * (its y is then NEXT's y, its dy NEXT's dy, and NEXT is not run). NULL: never. */
-    bool (*absorb)(cohort_layer *layer, const cohort_layer_type *next);
+     * (its y is then NEXT's y, its dy NEXT's dy, and NEXT is planned but not run). NULL: never. */
+    bool (*absorb)(cohort_layer *layer, const cohort_variant *next);
     /* y from x. */
     void (*forward)(cohort_layer *layer, const cohort_pass *pass);
     /* dx (set; skip it when NULL) and parameter gradients from dy. May use dy as scratch. */
@@ -188,6 +188,10 @@ COHORT_NODISCARD cohort_status cohort_plan_state(cohort_planner *planner, real *
 COHORT_NODISCARD cohort_status cohort_plan_buffer(cohort_planner *planner, void **where,
                                                   size_t count, size_t element_bytes,
                                                   cohort_lifetime lifetime);
+/* Of a layer that absorbs the next: y and dy have SHAPE, the next one's, and not that of *flow. */
+void cohort_plan_output(cohort_planner *planner, const cohort_shape *shape);
+/* Whether the layer before does this one's work: nothing needs to be booked for it. */
+bool cohort_plan_is_absorbed(const cohort_planner *planner);
 /* backward reads x / y. */
 void cohort_plan_keep_input(cohort_planner *planner);
 void cohort_plan_keep_output(cohort_planner *planner);

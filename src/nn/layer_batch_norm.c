@@ -61,10 +61,10 @@ static cohort_status book_buffers(batch_norm_layer *layer, cohort_planner *plann
     return COHORT_OK;
 }
 
-static bool batch_norm_absorb(cohort_layer *base, const cohort_layer_type *next)
+static bool batch_norm_absorb(cohort_layer *base, const cohort_variant *next)
 {
     batch_norm_layer *layer = (batch_norm_layer *)base;
-    layer->relu = next == &cohort_layer_relu;
+    layer->relu = next->table == &cohort_layer_relu.keys;
     return layer->relu;
 }
 

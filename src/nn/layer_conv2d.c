@@ -1,10 +1,13 @@
 /* Convolution of images, as Keras's Conv2D: y = activation(x * kernel + bias).
  *
  * x [batch][height][width][in], kernel [kh][kw][in][filters], bias [filters], starts
- * at 0. Padding as in TensorFlow (an odd zero goes to the bottom and the right). */
+ * at 0. Padding as in TensorFlow (an odd zero goes to the bottom and the right). A max_pool2d
+ * behind it is computed here, from images in cache that are not kept. */
 #include "kernel/activation.h"
 #include "kernel/conv.h"
 #include "nn/layer_image.h"
+
+extern const cohort_layer_type cohort_layer_max_pool2d;
 
 typedef struct conv2d_config {
     cohort_layer_common common;
@@ -20,6 +23,8 @@ typedef struct conv2d_layer {
     cohort_conv *conv;
     cohort_activation activation; /* applied here; linear when the kernel applies it */
     size_t pixels, filters;       /* of an output sample */
+    const cohort_variant *pool;   /* absorbed; NULL if none */
+    uint16_t *winners;            /* of the pool, kept */
     real *preactivation;          /* kept, where the derivative is taken from it */
     real *forward_scratch, *backward_scratch;
 } conv2d_layer;
@@ -61,6 +66,35 @@ static cohort_status conv2d_plan_memory(conv2d_layer *layer, cohort_planner *pla
                               COHORT_LIVE_FORWARD);
 }
 
+static bool conv2d_absorb(cohort_layer *base, const cohort_variant *next)
+{
+    const conv2d_config *config = base->config;
+    const bool in_kernel = config->activation == COHORT_RELU || config->activation == COHORT_LINEAR;
+    ((conv2d_layer *)base)->pool =
+        in_kernel && next->table == &cohort_layer_max_pool2d.keys ? next : NULL;
+    return ((conv2d_layer *)base)->pool != NULL;
+}
+
+/* A pool that does not fit is refused by its own plan. */
+static cohort_status conv2d_plan_pool(conv2d_layer *layer, cohort_planner *planner,
+                                      cohort_conv_shape *shape)
+{
+    const cohort_window *w = &shape->window;
+    if (!layer->pool ||
+        !cohort_layer_max_pool_window(&shape->pool, layer->pool, w->out_height, w->out_width)) {
+        shape->pool = (cohort_window){0};
+        return COHORT_OK;
+    }
+    const cohort_shape kept =
+        cohort_shape_of(shape->pool.out_height, shape->pool.out_width, shape->out_channels);
+    cohort_plan_output(planner, &kept);
+    if (!cohort_plan_is_training(planner))
+        return COHORT_OK;
+    return cohort_plan_buffer(planner, (void **)&layer->winners,
+                              cohort_plan_batch(planner) * cohort_shape_count(&kept),
+                              sizeof *layer->winners, COHORT_LIVE_KEPT);
+}
+
 static cohort_status conv2d_plan(cohort_layer *base, cohort_planner *planner, cohort_flow *flow)
 {
     conv2d_layer *layer = (conv2d_layer *)base;
@@ -75,6 +109,7 @@ static cohort_status conv2d_plan(cohort_layer *base, cohort_planner *planner, co
     layer->activation = shape.relu ? COHORT_LINEAR : (cohort_activation)config->activation;
     layer->pixels = shape.window.out_height * shape.window.out_width;
     layer->filters = config->filters;
+    COHORT_TRY(conv2d_plan_pool(layer, planner, &shape));
     COHORT_TRY(conv2d_plan_params(layer, planner, &shape));
     COHORT_TRY(cohort_conv_create(&layer->conv, &shape, cohort_plan_batch(planner),
                                   cohort_plan_is_training(planner), cohort_plan_needs_dx(planner)));
@@ -85,8 +120,8 @@ static void conv2d_forward(cohort_layer *base, const cohort_pass *pass)
 {
     const conv2d_layer *layer = (const conv2d_layer *)base;
     real *z = layer->preactivation ? layer->preactivation : base->y;
-    cohort_conv_forward(layer->conv, z, base->x, layer->kernel.value, layer->bias.value,
-                        pass->batch, layer->forward_scratch);
+    cohort_conv_forward(layer->conv, z, layer->winners, base->x, layer->kernel.value,
+                        layer->bias.value, pass->batch, layer->forward_scratch);
     if (layer->activation != COHORT_LINEAR)
         cohort_activation_forward(layer->activation, REAL(COHORT_LEAKY_SLOPE), base->y, z,
                                   pass->batch * layer->pixels, layer->filters);
@@ -103,8 +138,8 @@ static void conv2d_backward(cohort_layer *base, const cohort_pass *pass)
                                      .bias = layer->bias.grad,
                                      .x = base->dx,
                                      .add = pass->accumulate};
-    cohort_conv_backward(layer->conv, &grads, base->dy, base->x, base->y, layer->kernel.value,
-                         pass->batch, layer->backward_scratch);
+    cohort_conv_backward(layer->conv, &grads, base->dy, base->x, base->y, layer->winners,
+                         layer->kernel.value, pass->batch, layer->backward_scratch);
 }
 
 static void conv2d_destroy(cohort_layer *base)
@@ -222,6 +257,7 @@ const cohort_layer_type cohort_layer_conv2d = {
              .key_count = sizeof conv2d_keys / sizeof *conv2d_keys},
     .layer_bytes = sizeof(conv2d_layer),
     .plan = conv2d_plan,
+    .absorb = conv2d_absorb,
     .forward = conv2d_forward,
     .backward = conv2d_backward,
     .destroy = conv2d_destroy,

@@ -17,4 +17,9 @@ COHORT_NODISCARD cohort_status cohort_layer_plan_window(cohort_window *window,
                                                         cohort_flow *flow, const size_t size[2],
                                                         const size_t strides[2], int padding);
 
+/* *window = that of POOL, a layer of a recipe, over an image of HEIGHT x WIDTH; false if it is no
+ * max_pool2d or does not fit. */
+bool cohort_layer_max_pool_window(cohort_window *window, const cohort_variant *pool, size_t height,
+                                  size_t width);
+
 #endif

@@ -17,13 +17,19 @@ typedef struct pool2d_layer {
     uint16_t *winners; /* of max_pool2d, kept; NULL in a model that is not trained */
 } pool2d_layer;
 
+static void pool2d_strides(size_t strides[2], const pool2d_config *config)
+{
+    for (int i = 0; i < 2; i++)
+        strides[i] = config->strides[i] ? config->strides[i] : config->size[i];
+}
+
 static cohort_status pool2d_plan(cohort_layer *base, cohort_planner *planner, cohort_flow *flow)
 {
     pool2d_layer *layer = (pool2d_layer *)base;
     const pool2d_config *config = base->config;
+    size_t strides[2];
     (void)planner;
-    const size_t strides[2] = {config->strides[0] ? config->strides[0] : config->size[0],
-                               config->strides[1] ? config->strides[1] : config->size[1]};
+    pool2d_strides(strides, config);
     COHORT_TRY(cohort_layer_plan_window(&layer->pool.window, base, flow, config->size, strides,
                                         config->padding));
     layer->pool.channels = flow->shape.dims[2];
@@ -38,7 +44,7 @@ static cohort_status max_pool2d_plan(cohort_layer *base, cohort_planner *planner
     COHORT_REQUIRE(window->height * window->width <= COHORT_POOL_TAPS, COHORT_USAGE,
                    "line %d: %s: a window of %zux%zu is more than %d pixels; make it smaller",
                    base->line, base->path, window->height, window->width, COHORT_POOL_TAPS);
-    if (!cohort_plan_is_training(planner))
+    if (!cohort_plan_is_training(planner) || cohort_plan_is_absorbed(planner))
         return COHORT_OK;
     return cohort_plan_buffer(planner, (void **)&layer->winners,
                               cohort_plan_batch(planner) * cohort_shape_count(&flow->shape),
@@ -110,3 +116,16 @@ static const cohort_key pool2d_keys[] = {
 
 POOL_LAYER(max_pool2d, "the largest value of each window of an image", max_pool2d_plan);
 POOL_LAYER(average_pool2d, "the mean of each window of an image", pool2d_plan);
+
+bool cohort_layer_max_pool_window(cohort_window *window, const cohort_variant *pool, size_t height,
+                                  size_t width)
+{
+    size_t strides[2];
+    if (pool->table != &cohort_layer_max_pool2d.keys)
+        return false;
+    const pool2d_config *config = pool->config;
+    pool2d_strides(strides, config);
+    return cohort_window_plan(window, height, width, config->size, strides,
+                              config->padding == COHORT_PADDING_SAME) &&
+           window->height * window->width <= COHORT_POOL_TAPS;
+}

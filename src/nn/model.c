@@ -468,7 +468,7 @@ const cohort_shape *cohort_model_shape_behind(const cohort_model *model, const c
 {
     for (size_t i = 0; i < model->planner.note_count; i++)
         if (model->planner.notes[i].layer == layer)
-            return &model->planner.notes[i].out.shape;
+            return &model->planner.notes[i].y;
     return &model->output_shape;
 }
 

@@ -89,7 +89,8 @@ real *cohort_model_state(cohort_model *model);
 cohort_tensors cohort_model_param_tensors(const cohort_model *model);
 cohort_tensors cohort_model_state_tensors(const cohort_model *model);
 
-/* The shape of what LAYER of this model gives out, without the batch. */
+/* The shape of LAYER's y, without the batch: what it gives out, or, where it does the work of the
+ * layer behind it too, that one. */
 const cohort_shape *cohort_model_shape_behind(const cohort_model *model, const cohort_layer *layer);
 /* The shape of one output, without the batch. */
 const cohort_shape *cohort_model_output_shape(const cohort_model *model);

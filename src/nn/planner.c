@@ -114,6 +114,16 @@ void cohort_plan_alias(cohort_planner *planner)
     planner->at.is_alias = true;
 }
 
+void cohort_plan_output(cohort_planner *planner, const cohort_shape *shape)
+{
+    planner->at.y = *shape;
+}
+
+bool cohort_plan_is_absorbed(const cohort_planner *planner)
+{
+    return planner->at.is_absorbed;
+}
+
 /* Appends a tensor of the layer under way to a list; *reals is the vector's size so far. */
 static cohort_status add_tensor(cohort_planner *planner, cohort_tensor **tensors, size_t *count,
                                 size_t *capacity, size_t *reals, const char *name,
@@ -223,10 +233,10 @@ static cohort_status name_layer(char **path, const cohort_planner *planner, cons
 }
 
 /* Books y and dy of the layer under way, which lives from tick BEGIN to END. */
-static cohort_status book_output(cohort_edge *out, cohort_planner *planner, const cohort_flow *flow,
-                                 int begin, int end)
+static cohort_status book_output(cohort_edge *out, cohort_planner *planner,
+                                 const cohort_shape *shape, int begin, int end)
 {
-    size_t count = cohort_shape_count(&flow->shape), bytes = 0;
+    size_t count = cohort_shape_count(shape), bytes = 0;
     COHORT_REQUIRE(cohort_size_multiply(&bytes, count, planner->batch) &&
                        cohort_size_multiply(&bytes, bytes, sizeof(real)),
                    COHORT_MEMORY, "line %d: the output of %s is too large", planner->at.layer->line,
@@ -262,6 +272,7 @@ static cohort_status plan_layer(cohort_edge *edge, bool *called, cohort_planner 
                               .in = *edge,
                               .tick = begin,
                               .is_frozen = outer.is_frozen || is_frozen(planner, layer->path),
+                              .is_absorbed = absorbed,
                               .depth = outer.depth + 1};
     layer->params_offset = planner->params_reals;
     COHORT_TRY(GROW(planner->notes, planner->note_count, planner->note_capacity));
@@ -274,6 +285,7 @@ static cohort_status plan_layer(cohort_edge *edge, bool *called, cohort_planner 
     for (size_t i = params_before; i < planner->param_count; i++)
         planner->notes[note].parameter_count += planner->params[i].count;
     planner->notes[note].out = *flow;
+    planner->notes[note].y = planner->at.y.dim_count ? planner->at.y : flow->shape;
     planner->masked |= flow->masked;
     if (flow->vocabulary > planner->vocabulary)
         planner->vocabulary = flow->vocabulary;
@@ -291,7 +303,7 @@ static cohort_status plan_layer(cohort_edge *edge, bool *called, cohort_planner 
     *called = !own.is_alias;
     cohort_edge out = *edge;
     if (!own.is_alias) {
-        COHORT_TRY(book_output(&out, planner, flow, begin, end));
+        COHORT_TRY(book_output(&out, planner, &planner->notes[note].y, begin, end));
         if (own.keeps_output && planner->training)
             cohort_planner_use(planner, out.value, -begin);
     }
@@ -324,8 +336,7 @@ cohort_status cohort_planner_sequence(cohort_planner *planner, cohort_sequence *
         layer->index = planner->layer_count++;
         layer->path = path;
         sequence->layers[sequence->count] = layer;
-        const cohort_layer_type *next =
-            i + 1 < layers->count ? (const cohort_layer_type *)layers->items[i + 1].table : NULL;
+        const cohort_variant *next = i + 1 < layers->count ? &layers->items[i + 1] : NULL;
         const bool absorbs = next && type->absorb && type->absorb(layer, next);
         COHORT_TRY(
             plan_layer(&edge, &sequence->called[sequence->count], planner, layer, absorbed, flow));

@@ -47,6 +47,7 @@ struct cohort_sequence {
 typedef struct cohort_layer_note {
     const cohort_layer *layer;
     cohort_flow in, out;
+    cohort_shape y; /* what the layer's y holds: `out`, unless it absorbs the next */
     size_t parameter_count;
     unsigned depth;
 } cohort_layer_note;
@@ -63,7 +64,8 @@ typedef struct cohort_plan_context {
     cohort_layer *layer;
     cohort_edge in;
     int tick; /* of its forward */
-    bool keeps_input, keeps_output, is_alias, is_frozen, is_row_by_row;
+    bool keeps_input, keeps_output, is_absorbed, is_alias, is_frozen, is_row_by_row;
+    cohort_shape y; /* of no dimensions: what *flow says */
     unsigned depth;
     cohort_edge nested[NESTED_MAX]; /* what comes out of its lists */
     size_t nested_count;

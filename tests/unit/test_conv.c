@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "kernel/bf16.h"
 #include "kernel/conv.h"
+#include "kernel/pool.h"
 
 typedef struct conv_case {
     size_t height, width, in, filters;
@@ -172,13 +173,13 @@ static void check_case(const conv_case *c, size_t index, size_t batch, cohort_co
     for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++)
         choice = cohort_conv_choice_with(choice, (cohort_conv_direction)d, way);
     cohort_conv_choose(f.conv, choice);
-    cohort_conv_forward(f.conv, f.y, f.x, f.kernel, f.bias, batch, f.scratch);
+    cohort_conv_forward(f.conv, f.y, NULL, f.x, f.kernel, f.bias, batch, f.scratch);
     real *dy = reals(f.y_count);
     memcpy(dy, f.dy, f.y_count * sizeof *dy);
     cohort_conv_grads grads = {.kernel = f.dkernel, .bias = f.dbias, .x = f.dx};
     for (size_t i = 0; i < f.kernel_count; i++)
         f.dkernel[i] = NAN; /* set, not added to */
-    cohort_conv_backward(f.conv, &grads, dy, f.x, f.y, f.kernel, batch, f.scratch);
+    cohort_conv_backward(f.conv, &grads, dy, f.x, f.y, NULL, f.kernel, batch, f.scratch);
     reference(&f, f.dy, 0);
     expect_close("y", index, f.y, f.want_y, f.y_count);
     expect_close("dx", index, f.dx, f.want_dx, f.x_count);
@@ -192,7 +193,7 @@ static void check_case(const conv_case *c, size_t index, size_t batch, cohort_co
         f.dbias[i] = REAL(0.5);
     grads.add = true;
     grads.x = NULL;
-    cohort_conv_backward(f.conv, &grads, dy, f.x, f.y, f.kernel, batch, f.scratch);
+    cohort_conv_backward(f.conv, &grads, dy, f.x, f.y, NULL, f.kernel, batch, f.scratch);
     reference(&f, f.dy, 0.5);
     expect_close("dkernel added", index, f.dkernel, f.want_dkernel, f.kernel_count);
     expect_close("dbias added", index, f.dbias, f.want_dbias, c->filters);
@@ -236,6 +237,80 @@ static void test_threads(void **state)
     omp_set_num_threads(1);
 }
 
+/* F's convolution again, with a pool of SIZE moved by STRIDE: what it gives must be what
+ * convolution and pool give one after the other. */
+static void check_pooled(fixture *f, size_t index, size_t size, size_t stride, bool same)
+{
+    const cohort_window *w = &f->shape.window;
+    const size_t sizes[2] = {size, size}, strides[2] = {stride, stride};
+    const size_t filters = f->shape.out_channels;
+    const unsigned choice = cohort_conv_choice(f->conv);
+    cohort_conv_shape shape = f->shape;
+    cohort_conv *conv;
+    assert_true(cohort_window_plan(&shape.pool, w->out_height, w->out_width, sizes, strides, same));
+    const cohort_pool pool = {shape.pool, filters};
+    const size_t count = f->batch * shape.pool.out_height * shape.pool.out_width * filters;
+    real *y = reals(count), *want_y = reals(count), *dy = noise(count, 8), *own = noise(count, 8);
+    real *dx = noise(f->x_count, 5), *dkernel = reals(f->kernel_count), *dbias = reals(filters);
+    uint16_t *winners, *want_winners;
+    assert_ok(COHORT_ALLOCATE(&winners, count));
+    assert_ok(COHORT_ALLOCATE(&want_winners, count));
+
+    cohort_conv_grads grads = {.kernel = f->dkernel, .bias = f->dbias, .x = f->dx};
+    cohort_conv_forward(f->conv, f->y, NULL, f->x, f->kernel, f->bias, f->batch, f->scratch);
+    cohort_max_pool_forward(want_y, want_winners, &pool, f->y, f->batch);
+    cohort_max_pool_backward(f->dy, &pool, dy, want_winners, f->batch);
+    cohort_conv_backward(f->conv, &grads, f->dy, f->x, f->y, NULL, f->kernel, f->batch, f->scratch);
+
+    assert_ok(cohort_conv_create(&conv, &shape, f->batch, true, true));
+    cohort_conv_choose(conv, choice);
+    real *forward = noise(cohort_conv_forward_scratch(conv), 6);
+    real *backward = noise(cohort_conv_backward_scratch(conv), 6);
+    grads = (cohort_conv_grads){.kernel = dkernel, .bias = dbias, .x = dx};
+    cohort_conv_forward(conv, y, winners, f->x, f->kernel, f->bias, f->batch, forward);
+    assert_memory_equal(y, want_y, count * sizeof *y);
+    assert_memory_equal(winners, want_winners, count * sizeof *winners);
+    cohort_conv_backward(conv, &grads, own, f->x, y, winners, f->kernel, f->batch, backward);
+    assert_memory_equal(dx, f->dx, f->x_count * sizeof *dx);
+    assert_memory_equal(dkernel, f->dkernel, f->kernel_count * sizeof *dkernel);
+    for (size_t i = 0; i < filters; i++)
+        f->want_dbias[i] = (double)f->dbias[i];
+    expect_close("dbias", index, dbias, f->want_dbias, filters);
+
+    memset(want_y, 0, count * sizeof *y);
+    cohort_conv_forward(conv, want_y, NULL, f->x, f->kernel, f->bias, f->batch, forward);
+    assert_memory_equal(y, want_y, count * sizeof *y); /* as where nothing is trained */
+    real *all[] = {y, want_y, dy, own, dx, dkernel, dbias, forward, backward};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        cohort_free(all[i]);
+    cohort_free(winners);
+    cohort_free(want_winners);
+    cohort_conv_destroy(conv);
+}
+
+static void test_pooled(void **state)
+{
+    static const size_t which[] = {1, 2, 9, 11, 12, 14};
+    (void)state;
+    for (int threads = 1; threads <= 3; threads++)
+        for (size_t i = 0; i < sizeof which / sizeof *which; i++)
+            for (int way = 0; way < COHORT_CONV_WAY_COUNT; way++)
+                for (int overlap = 0; overlap < 2; overlap++) {
+                    fixture f;
+                    unsigned choice = 0;
+                    omp_set_num_threads(threads);
+                    /* Of many small images: more lanes than threads. */
+                    fixture_make(&f, &cases[which[i]], which[i] == 14 ? 40 : MOST_BATCH);
+                    for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++)
+                        choice = cohort_conv_choice_with(choice, (cohort_conv_direction)d,
+                                                         (cohort_conv_way)way);
+                    cohort_conv_choose(f.conv, choice);
+                    check_pooled(&f, which[i], overlap ? 3 : 2, overlap ? 1 : 2, overlap);
+                    fixture_free(&f);
+                }
+    omp_set_num_threads(1);
+}
+
 /* A short last batch and an empty one through a larger plan. */
 static void test_smaller_batches(void **state)
 {
@@ -254,8 +329,8 @@ static void test_smaller_batches(void **state)
         f.x_count = f.x_count / f.batch * 2;
         f.batch = 2;
         for (int again = 0; again < 2; again++) {
-            cohort_conv_forward(f.conv, f.y, f.x, f.kernel, f.bias, 2, f.scratch);
-            cohort_conv_backward(f.conv, &grads, f.dy, f.x, f.y, f.kernel, 2, f.scratch);
+            cohort_conv_forward(f.conv, f.y, NULL, f.x, f.kernel, f.bias, 2, f.scratch);
+            cohort_conv_backward(f.conv, &grads, f.dy, f.x, f.y, NULL, f.kernel, 2, f.scratch);
         }
         assert_true(f.y[2 * sample] == 0);
         reference(&f, f.dy, 0);
@@ -263,11 +338,11 @@ static void test_smaller_batches(void **state)
         expect_close("dx", 14, f.dx, f.want_dx, f.x_count);
         expect_close("dkernel", 14, f.dkernel, f.want_dkernel, f.kernel_count);
         grads.add = true;
-        cohort_conv_forward(f.conv, f.y, f.x, f.kernel, f.bias, 0, f.scratch);
-        cohort_conv_backward(f.conv, &grads, f.dy, f.x, f.y, f.kernel, 0, f.scratch);
+        cohort_conv_forward(f.conv, f.y, NULL, f.x, f.kernel, f.bias, 0, f.scratch);
+        cohort_conv_backward(f.conv, &grads, f.dy, f.x, f.y, NULL, f.kernel, 0, f.scratch);
         expect_close("dkernel", 14, f.dkernel, f.want_dkernel, f.kernel_count);
         grads.add = false;
-        cohort_conv_backward(f.conv, &grads, f.dy, f.x, f.y, f.kernel, 0, f.scratch);
+        cohort_conv_backward(f.conv, &grads, f.dy, f.x, f.y, NULL, f.kernel, 0, f.scratch);
         for (size_t i = 0; i < f.kernel_count; i++)
             assert_true(f.dkernel[i] == 0);
         for (size_t i = 0; i < filters; i++)
@@ -282,11 +357,11 @@ static void test_parts_left_out(void **state)
     (void)state;
     fixture f;
     fixture_make(&f, &cases[2], 2);
-    cohort_conv_forward(f.conv, f.y, f.x, f.kernel, NULL, 2, f.scratch);
+    cohort_conv_forward(f.conv, f.y, NULL, f.x, f.kernel, NULL, 2, f.scratch);
     memset(f.bias, 0, f.shape.out_channels * sizeof *f.bias);
     const cohort_conv_grads grads = {.x = f.dx};
     real *dy = noise(f.y_count, 4);
-    cohort_conv_backward(f.conv, &grads, dy, f.x, f.y, f.kernel, 2, f.scratch);
+    cohort_conv_backward(f.conv, &grads, dy, f.x, f.y, NULL, f.kernel, 2, f.scratch);
     reference(&f, f.dy, 0);
     expect_close("y", 2, f.y, f.want_y, f.y_count);
     expect_close("dx", 2, f.dx, f.want_dx, f.x_count);
@@ -307,7 +382,7 @@ static void test_bf16(void **state)
         assert_ok(cohort_conv_create(&f.conv, &f.shape, 3, true, true));
         real *scratch = reals(cohort_conv_backward_scratch(f.conv));
         const cohort_conv_grads grads = {.kernel = f.dkernel, .bias = f.dbias, .x = f.dx};
-        cohort_conv_forward(f.conv, f.y, f.x, f.kernel, f.bias, 3, scratch);
+        cohort_conv_forward(f.conv, f.y, NULL, f.x, f.kernel, f.bias, 3, scratch);
         reference(&f, f.dy, 0);
         expect_near("y", i, f.y, f.want_y, f.y_count, 0.01);
         for (size_t j = 0; j < f.y_count; j++)
@@ -315,7 +390,7 @@ static void test_bf16(void **state)
         /* Which outputs are positive must not depend on rounding. */
         for (size_t j = 0; j < f.y_count; j++)
             f.y[j] = (real)f.want_y[j];
-        cohort_conv_backward(f.conv, &grads, f.dy, f.x, f.y, f.kernel, 3, scratch);
+        cohort_conv_backward(f.conv, &grads, f.dy, f.x, f.y, NULL, f.kernel, 3, scratch);
         expect_near("dx", i, f.dx, f.want_dx, f.x_count, 0.01);
         expect_near("dkernel", i, f.dkernel, f.want_dkernel, f.kernel_count, 0.01);
         expect_near("dbias", i, f.dbias, f.want_dbias, f.shape.out_channels, 1e-5);
@@ -401,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_threads),         cmocka_unit_test(test_smaller_batches),
         cmocka_unit_test(test_parts_left_out),  cmocka_unit_test(test_choice),
         cmocka_unit_test(test_choice_in_words), cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_pooled),
     };
     return cmocka_run_group_tests_name("conv", tests, NULL, NULL);
 }
