@@ -8,7 +8,9 @@
  *
  * Open MPI's non-blocking allreduce works in place only by recursive doubling without
  * segments and is several times slower; messages below its eager limit (64 KiB over
- * TCP) leave at once and travel while the sender computes. */
+ * TCP) leave at once and travel while the sender computes.
+ *
+ * Messages may be packed (pack.h): the same sums, to the bit, in fewer bytes. */
 #ifndef COHORT_COMM_EXCHANGE_H
 #define COHORT_COMM_EXCHANGE_H
 
@@ -26,9 +28,13 @@ typedef struct cohort_exchange {
     const cohort_slice *ranges; /* [range_count], the same on all ranks; not owned. What it says
                                  * at opening is the most: a range may end earlier later on */
     size_t range_count;
+    bool is_packed;
     float **sources;        /* [size] scratch of the sum */
-    float *received;        /* contributions of all ranks to this rank's parts */
-    size_t *received_at;    /* [range_count] where those of a range begin */
+    char *received;         /* contributions of all ranks to this rank's parts; packed, also the sum
+                             * that it sends */
+    char *sent;             /* packed alone: what goes to each rank, and then the sum it sends */
+    float *unpacked;        /* packed alone: [size] contributions to one part */
+    size_t *messages_at;    /* [range_count] where those of a range begin in both */
     MPI_Request *requests;  /* [range_count][2 size] */
     size_t started, summed; /* ranges sent; ranges whose own part is summed and sent */
     size_t done;            /* ranges that hold the sum */
@@ -40,10 +46,11 @@ typedef struct cohort_exchange {
 COHORT_NODISCARD cohort_status cohort_exchange_open(cohort_exchange *exchange, cohort_comm *comm,
                                                     MPI_Comm peers, float *values,
                                                     const cohort_slice *ranges, size_t range_count);
-/* Other ranges from now on, while nothing is under way. Rank-local; the same on all ranks. */
+/* Other ranges from now on, packed or not, while nothing is under way. Rank-local; the same on
+ * all ranks. */
 COHORT_NODISCARD cohort_status cohort_exchange_place(cohort_exchange *exchange,
-                                                     const cohort_slice *ranges,
-                                                     size_t range_count);
+                                                     const cohort_slice *ranges, size_t range_count,
+                                                     bool is_packed);
 void cohort_exchange_close(cohort_exchange *exchange);
 /* Before each sum. */
 void cohort_exchange_begin(cohort_exchange *exchange);

@@ -111,6 +111,8 @@ void cohort_reducer_note(cohort_reducer *reducer)
         used += snprintf(buckets + used, sizeof buckets - (size_t)used, ", embeddings by rows");
     if (reducer->is_late)
         snprintf(buckets + used, sizeof buckets - (size_t)used, ", after backward");
+    if (reducer->is_packed)
+        snprintf(buckets + used, sizeof buckets - (size_t)used, ", packed");
     if (reducer->mode == COHORT_REDUCER_SHARED) {
         if (reducer->layout.far_count == 1)
             snprintf(how, sizeof how, "shared memory");

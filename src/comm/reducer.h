@@ -90,10 +90,11 @@ cohort_reducer_work cohort_reducer_done(const cohort_reducer *reducer);
  * the same bits in every way. */
 typedef struct cohort_reducer_way {
     size_t bucket_bytes;
-    bool is_late; /* buckets are summed when backward has ended, not while it goes on */
+    bool is_late;   /* buckets are summed when backward has ended, not while it goes on */
+    bool is_packed; /* messages between nodes take fewer bytes (pack.h), and time to make them */
 } cohort_reducer_way;
 
-enum { COHORT_REDUCER_WAYS = 5 };
+enum { COHORT_REDUCER_WAYS = 8 };
 
 /* Sets WAYS to those that may be worth a try here, the one that is taken first; how many. One:
  * there is nothing to choose (a single rank or bucket, MPI_Iallreduce, whose bits follow the

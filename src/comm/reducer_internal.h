@@ -68,7 +68,8 @@ struct cohort_reducer {
     void (*summed)(void *context, size_t begin, size_t end);
     void *summed_context;
     size_t bucket_length, bucket_count;
-    bool is_late; /* nothing is summed before finish */
+    bool is_late;   /* nothing is summed before finish */
+    bool is_packed; /* messages are */
     /* The step. Buckets [0, ready) are complete here; [0, started) are given to MPI or
      * summed inside the node; [0, done) hold their result. */
     size_t ready, started, done;
@@ -129,6 +130,8 @@ void cohort_reducer_spread(float *const *replicas, size_t replica_count, size_t 
 /* Tables by rows: to prepare (not agreed), begin a step, begin the sum of table INDEX once the
  * ranks of the node have written it, move what is under way, end a step, give back. */
 COHORT_NODISCARD cohort_status cohort_reducer_rows_open(cohort_reducer *reducer);
+/* Packs the messages of table INDEX from now on, if the reducer's are. Not agreed. */
+COHORT_NODISCARD cohort_status cohort_reducer_rows_pack(cohort_reducer *reducer, size_t index);
 void cohort_reducer_rows_begin(cohort_reducer *reducer);
 COHORT_NODISCARD cohort_status cohort_reducer_rows_start(cohort_reducer *reducer, size_t index);
 COHORT_NODISCARD cohort_status cohort_reducer_rows_advance(cohort_reducer *reducer);

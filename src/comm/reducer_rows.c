@@ -23,12 +23,18 @@ static size_t own_word_count(const cohort_rows_sum *sum)
     return sum->own_words.end - sum->own_words.begin;
 }
 
+/* The most that this rank sums of a table, as a vector of its own. */
+static cohort_slice most_rows(const cohort_reducer *reducer, const cohort_rows_sum *sum)
+{
+    const size_t share = sum->table->row_count / reducer->layout.owners + 1;
+    return (cohort_slice){0, cohort_size_align(share * sum->table->width, LINE)};
+}
+
 /* The memory and the communicator for a table between nodes. */
 static cohort_status connect(cohort_reducer *reducer, cohort_rows_sum *sum)
 {
     const cohort_layout *layout = &reducer->layout;
     const bool owns = layout->local_rank < layout->owners;
-    const size_t share = sum->table->row_count / layout->owners + 1;
     MPI_Comm peers;
     const cohort_lookout_watch before =
         cohort_comm_enter_mpi(reducer->comm, "preparing the gradient sum");
@@ -37,7 +43,7 @@ static cohort_status connect(cohort_reducer *reducer, cohort_rows_sum *sum)
                        reducer->comm->rank, &peers);
     cohort_lookout_leave(before);
     COHORT_TRY(cohort_comm_check(reducer->comm, made, "preparing the gradient sum"));
-    sum->range = (cohort_slice){0, cohort_size_align(share * sum->table->width, LINE)};
+    sum->range = most_rows(reducer, sum);
     cohort_status status = owns ? COHORT_ALLOCATE(&sum->packed, sum->range.end) : COHORT_OK;
     const cohort_status opened =
         cohort_exchange_open(&sum->exchange, reducer->comm, peers, sum->packed, &sum->range, 1);
@@ -71,6 +77,15 @@ cohort_status cohort_reducer_rows_open(cohort_reducer *reducer)
     for (size_t i = 0; i < tables->count && reducer->layout.far_count > 1; i++)
         COHORT_TRY(cohort_comm_agree(reducer->comm, connect(reducer, &reducer->rows[i])));
     return COHORT_OK;
+}
+
+cohort_status cohort_reducer_rows_pack(cohort_reducer *reducer, size_t index)
+{
+    cohort_rows_sum *sum = &reducer->rows[index];
+    if (reducer->layout.far_count == 1 || reducer->is_packed == sum->exchange.is_packed)
+        return COHORT_OK;
+    sum->range = most_rows(reducer, sum);
+    return cohort_exchange_place(&sum->exchange, &sum->range, 1, reducer->is_packed);
 }
 
 void cohort_reducer_rows_close(cohort_reducer *reducer)

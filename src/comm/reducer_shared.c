@@ -256,7 +256,10 @@ cohort_status cohort_reducer_shared_cut(cohort_reducer *reducer)
 {
     cohort_status mine = place_slices(reducer);
     if (mine == COHORT_OK && reducer->layout.far_count > 1)
-        mine = cohort_exchange_place(&reducer->exchange, reducer->slices, reducer->whole_count);
+        mine = cohort_exchange_place(&reducer->exchange, reducer->slices, reducer->whole_count,
+                                     reducer->is_packed);
+    for (size_t i = 0; mine == COHORT_OK && i < reducer->tables.count; i++)
+        mine = cohort_reducer_rows_pack(reducer, i);
     atomic_store_explicit(&reducer->flags[reducer->layout.local_rank].ready, 0,
                           memory_order_release);
     reducer->cut_step = reducer->step;

@@ -1,5 +1,6 @@
-/* The size of the reducer's buckets, and whether they are summed while backward goes on: tried in
- * turn over the first steps, which train as ever, since no way changes a bit of the sums.
+/* The size of the reducer's buckets, whether they are summed while backward goes on, and whether
+ * messages are packed: tried in turn over the first steps, which train as ever, since no way
+ * changes a bit of the sums.
  *
  * A turn is a few steps, of which the fastest counts: the first still finds caches and buffers
  * cold. After each round through all ways the ranks agree on the times of the slowest of them, so
@@ -42,7 +43,8 @@ static bool read_found(cohort_reducer_way *way, const cohort_trainer *trainer)
         ranks != cohort_comm_size(trainer->comm) ||
         nodes != cohort_comm_node_count(trainer->comm) || bytes == 0)
         return false;
-    *way = (cohort_reducer_way){(size_t)bytes, strcmp(when, "late") == 0};
+    *way =
+        (cohort_reducer_way){(size_t)bytes, strcmp(when, "late") == 0, strcmp(when, "packed") == 0};
     return true;
 }
 
@@ -51,7 +53,9 @@ static void keep_found(cohort_trainer *trainer, cohort_reducer_way way)
     snprintf(trainer->sum_tuning.found, sizeof trainer->sum_tuning.found,
              "%d ranks, %d nodes, bucket %" PRIu64 ", %s", cohort_comm_size(trainer->comm),
              cohort_comm_node_count(trainer->comm), (uint64_t)way.bucket_bytes,
-             way.is_late ? "late" : "early");
+             way.is_late     ? "late"
+             : way.is_packed ? "packed"
+                             : "early");
 }
 
 static void begin_turn(cohort_sum_tuning *tuning, size_t way)
@@ -144,6 +148,7 @@ static cohort_status record(cohort_trainer *trainer, const cohort_sum_tuning *tr
         cohort_json_integer(line, "bucket", (int64_t)tried->ways[i].bucket_bytes);
         cohort_json_boolean(line, "after_backward", tried->ways[i].is_late);
         cohort_json_number(line, "step_seconds", tried->least[i]);
+        cohort_json_boolean(line, "packed", tried->ways[i].is_packed);
         cohort_json_end_object(line);
     }
     cohort_json_end_array(line);

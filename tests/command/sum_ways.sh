@@ -38,6 +38,14 @@ for count in 2 3; do
 done
 losses run2 | cmp -s - run1.steps || wrong "other bits: $(losses run2 | diff run1.steps - | head -n 4)"
 
+# Between hosts, here made up of a rank each, messages may also be packed.
+COHORT_TEST_NODE_SIZE=1 ranks 2 train net.yaml --run far --set train.max_steps=600 --verbose --quiet \
+    >out 2>err || wrong "far: $(cat err)"
+tried=$(sed -n 's/.*"event":"reducer".*"tried":\[\(.*\)\].*/\1/p' far/metrics.jsonl)
+printf '%s' "$tried" | grep -q '"after_backward":false,"step_seconds":[0-9.e-]*,"packed":true' ||
+    wrong "far, nothing packed: $tried"
+losses far | head -n 30 | cmp -s - run1.steps || wrong 'far: other bits'
+
 # Continued on as many ranks it is known, on others it is tried again.
 cp -r run2 more
 for count in 2 3; do

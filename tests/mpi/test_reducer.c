@@ -237,9 +237,10 @@ static void try_ways(cohort_reducer_mode mode, size_t count, size_t least)
     for (size_t i = 0; i <= way_count; i++, step += 2) {
         const cohort_reducer_way way = ways[(i + 1) % way_count];
         assert_ok(cohort_reducer_choose(reducer, way));
-        is_told =
-            is_told &&
-            (way.is_late == (strstr(cohort_reducer_describe(reducer), ", after backward") != NULL));
+        is_told = is_told &&
+                  (way.is_late ==
+                   (strstr(cohort_reducer_describe(reducer), ", after backward") != NULL)) &&
+                  (way.is_packed == (strstr(cohort_reducer_describe(reducer), ", packed") != NULL));
         good = sums_by_way(reducer, count, step, 2) && good;
     }
     assert_all(good && is_told && cohort_reducer_grads(reducer) == grads);
@@ -251,8 +252,9 @@ static void ways_keep_the_bits(void **state)
     (void)state;
     cohort_comm *whole = comm;
     const size_t all = size > 1 ? COHORT_REDUCER_WAYS : 1;
-    try_ways(COHORT_REDUCER_AUTO, 20001, all);
+    try_ways(COHORT_REDUCER_AUTO, 20001, size > 1 ? 5 : 1); /* nothing to pack */
     try_ways(COHORT_REDUCER_MESSAGES, 20001, all);
+    try_ways(COHORT_REDUCER_MESSAGES, 300, size > 1 ? 2 : 1);
     try_ways(COHORT_REDUCER_AUTO, 300, 1); /* a single bucket */
     for (int node_size = 1; node_size <= 3 && size > node_size; node_size++) {
         char text[8];

@@ -83,6 +83,17 @@ static cohort_reducer *open_reducer(cohort_reducer_mode mode, bool by_rows, size
     return reducer;
 }
 
+/* Packs the messages from now on, where there are any. */
+static void pack(cohort_reducer *reducer)
+{
+    cohort_reducer_way ways[COHORT_REDUCER_WAYS];
+    size_t i = cohort_reducer_ways(ways, reducer);
+    while (i-- > 0 && !ways[i].is_packed)
+        ;
+    if (i != SIZE_MAX)
+        assert_ok(cohort_reducer_choose(reducer, ways[i]));
+}
+
 /* Against the same reducer without tables; the vector of that has no marks to fill. */
 static void compare(cohort_reducer_mode mode, size_t bucket, uint32_t one_in)
 {
@@ -92,6 +103,8 @@ static void compare(cohort_reducer_mode mode, size_t bucket, uint32_t one_in)
     cohort_reducer *by_rows = open_reducer(mode, true, bucket),
                    *whole = open_reducer(mode, false, bucket);
     for (int step = 0; step < STEPS; step++) {
+        if (step == STEPS / 2)
+            pack(by_rows);
         unite(all, by_rows, step, one_in);
         memcpy(expected, cohort_reducer_grads(by_rows), sizeof expected);
         cohort_reducer_begin(whole);

@@ -1,0 +1,1 @@
+cohort_unit_test(pack SOURCES test_pack.c)
