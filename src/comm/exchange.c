@@ -1,5 +1,6 @@
 #include "comm/exchange.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -67,6 +68,9 @@ cohort_status cohort_exchange_place(cohort_exchange *exchange, const cohort_slic
     cohort_free(exchange->unpacked);
     exchange->unpacked = NULL;
     COHORT_TRY(COHORT_ALLOCATE(&exchange->messages_at, range_count));
+    /* MPI counts by int: bytes here, else floats. Equal on all peers. */
+    for (size_t i = 0; i < range_count; i++)
+        exchange->is_packed &= cohort_pack_bound(largest_part(exchange, i)) <= INT_MAX;
     size_t total = 0, largest = 0;
     for (size_t i = 0; i < range_count; i++) {
         const size_t floats = largest_part(exchange, i);
@@ -75,7 +79,7 @@ cohort_status cohort_exchange_place(cohort_exchange *exchange, const cohort_slic
         largest = floats > largest ? floats : largest;
     }
     COHORT_TRY(COHORT_ALLOCATE(&exchange->received, total));
-    if (is_packed) {
+    if (exchange->is_packed) {
         COHORT_TRY(COHORT_ALLOCATE(&exchange->sent, total));
         COHORT_TRY(COHORT_ALLOCATE(&exchange->unpacked, exchange->size * largest));
     }

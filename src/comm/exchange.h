@@ -46,8 +46,8 @@ typedef struct cohort_exchange {
 COHORT_NODISCARD cohort_status cohort_exchange_open(cohort_exchange *exchange, cohort_comm *comm,
                                                     MPI_Comm peers, float *values,
                                                     const cohort_slice *ranges, size_t range_count);
-/* Other ranges from now on, packed or not, while nothing is under way. Rank-local; the same on
- * all ranks. */
+/* Other ranges from now on, while nothing is under way; IS_PACKED: packed, but for messages of 2
+ * GiB. Rank-local; the same on all ranks. */
 COHORT_NODISCARD cohort_status cohort_exchange_place(cohort_exchange *exchange,
                                                      const cohort_slice *ranges, size_t range_count,
                                                      bool is_packed);
