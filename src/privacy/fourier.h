@@ -8,6 +8,11 @@
 
 #include "base/status.h"
 
+/* glibc has C11's macro for GCC alone. */
+#if !defined(CMPLX) && defined(__clang__)
+#define CMPLX(re, im) __builtin_complex((double)(re), (double)(im))
+#endif
+
 typedef struct cohort_fourier {
     size_t count;            /* a power of two, at least 2 */
     double complex *twiddle; /* [count / 2] e^{-2 pi i k / count} */

@@ -9,7 +9,6 @@
  * that its measure under top and under bottom both stay. The pair that results has the same
  * delta at e = k h and the chord between, which lies above the convex truth: it dominates
  * (Doroshenko et al. 2022, "connect the dots"). The error is of order h^2 a step. */
-#include <complex.h>
 #include <float.h>
 #include <math.h>
 

@@ -49,7 +49,7 @@ works 1 train cv.yaml --quiet --run whole --fresh
 interrupt() { # FOLDER SIGNAL CODE
     "$COHORT" train cv.yaml --quiet --run "$1" --set train.log_every_steps=1 \
         --set checkpoint.every_steps=1 >out 2>err &
-    for _ in $(seq 600); do
+    for _ in $(seq 6000); do
         grep -q '"step":3,' "$1/fold-3/metrics.jsonl" 2>/dev/null && break
         sleep 0.01
     done
