@@ -26,7 +26,10 @@ enum {
     /* With so many tiles the direct way divides the kernel instead: each thread computes
      * whole sums of tiles of its own, in the same order. */
     SLICE_TILES = 16,
-    BF16_TAPS = 16 /* sums of fewer products gain nothing by bfloat16 */
+    BF16_TAPS = 16, /* sums of fewer products gain nothing by bfloat16 */
+    FEW_TAPS = 8,
+    FEW_PIXELS = 100,
+    NARROW_BYTES = 64 /* of the channels that a tile of narrow registers takes at a time */
 };
 
 static size_t larger(size_t a, size_t b)
@@ -143,9 +146,21 @@ static bool is_framed(const cohort_conv *conv)
     return padded && conv->shape.in_channels * sizeof(real) >= 64;
 }
 
+/* Whether the direct way's tiles for narrow registers would do badly in DIRECTION: many sums of
+ * next to no products, gradients of kernels of less than two vectors of channels. */
+static bool is_meagre(const cohort_conv *conv, cohort_conv_direction direction)
+{
+    const cohort_window *w = &conv->shape.window;
+    if (direction == COHORT_CONV_FORWARD)
+        return conv->sizes.taps < FEW_TAPS && conv->sizes.pixels > FEW_PIXELS && w->stride_x == 1;
+    return conv->sizes.taps >= 2 * FEW_TAPS && w->height * w->width > 1 &&
+           conv->shape.out_channels * sizeof(real) < NARROW_BYTES;
+}
+
 /* What is fastest on most shapes, or nearly: direct, where its tiles are made for the registers,
- * but for dx, where it meets padding most, and with AVX-512 images of many channels that have
- * padding. */
+ * but for dx, where it meets padding most, with AVX-512 images of many channels that have
+ * padding, and without it what is meagre. A rule that takes nearly twice as long as another way
+ * would leave it to chance whether cohort_conv_tune overrules it. */
 static void choose_by_rule(cohort_conv *conv)
 {
     static const cohort_conv_way orders[][COHORT_CONV_WAY_COUNT] = {
@@ -156,10 +171,10 @@ static void choose_by_rule(cohort_conv *conv)
     const conv_registers registers = conv_direct_registers();
     for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++) {
         const cohort_conv_direction direction = (cohort_conv_direction)d;
-        const bool pads =
-            direction == COHORT_CONV_DATA || (registers == CONV_WIDE && is_framed(conv));
+        const bool loses = direction == COHORT_CONV_DATA ||
+                           (registers == CONV_WIDE ? is_framed(conv) : is_meagre(conv, direction));
         const cohort_conv_way *order = registers == CONV_UNKNOWN ? orders[2]
-                                       : pads                    ? orders[1]
+                                       : loses                   ? orders[1]
                                                                  : orders[0];
         if (conv->dnnl && conv_dnnl_is_bf16(conv->dnnl, direction)) {
             conv->ways[d] = COHORT_CONV_DNNL;
