@@ -9,6 +9,7 @@
 #include "kernel/math.h"
 #include "kernel/panel.h"
 #include "kernel/parallel.h"
+#include "kernel/vector.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(COHORT_NO_WIDE)
 #define HAS_WIDE 1
@@ -19,7 +20,8 @@
 enum { FITS_REALS = 1 << 18, FITS_COLUMNS = 1024, TILE_ROWS = 4, GROUP = 4, BLOCK_ROWS = 96 };
 /* A panel of MANY_ROWS rows of dz stays in the first cache while MANY_WEIGHTS columns of x, of as
  * many rows, pass by in the second. */
-enum { MANY_ROWS = 128, MANY_WEIGHTS = 96 };
+enum { MANY_ROWS = 128, MANY_WEIGHTS = 96, MANY_TILE = 24 };
+_Static_assert(MANY_WEIGHTS % MANY_TILE == 0, "whole tiles, of 6 or 8 rows");
 /* Those columns are copied to rows this far apart, an odd number of lines: a few columns of all
  * rows then spread over all sets of the first cache. */
 enum { NEAR_STRIDE = MANY_WEIGHTS + COHORT_LINE_REALS };
@@ -64,8 +66,7 @@ size_t cohort_thin_backward_scratch(size_t rows, size_t k, size_t n)
 {
     const size_t turned = cohort_panel_count(n, k), padded = rows * COHORT_PANEL,
                  many = cohort_panel_count(rows < MANY_ROWS ? rows : MANY_ROWS, n);
-    const size_t most = turned > padded ? turned : padded;
-    return most > many ? most : many;
+    return turned + many > padded ? turned + many : padded;
 }
 
 /* Rows are taken BLOCK_ROWS at a time through all panels, so that they stay in cache. */
@@ -91,6 +92,7 @@ typedef struct product {
     real *z, *scratch;
     const real *x, *w;
     size_t rows, k, n;
+    const cohort_thin_rows *finish;
 } product;
 
 static void forward_piece(void *context, size_t piece)
@@ -111,6 +113,13 @@ static void forward_piece(void *context, size_t piece)
         cohort_panel_multiply(to, n, COHORT_PLAIN, from, k, p->scratch, k, at.rows, tail, k, false);
 }
 
+static void finish_block(void *context, size_t block)
+{
+    const product *p = context;
+    const row_block at = piece_at(block, p->rows, 1);
+    p->finish->visit(p->finish->context, at.row, at.rows);
+}
+
 static void pack_panel(void *context, size_t panel)
 {
     const product *p = context;
@@ -121,16 +130,28 @@ static void pack_panel(void *context, size_t panel)
 
 /* The last, narrower panel of weights is laid out with zeros beside it in any case. */
 void cohort_thin_forward(real *z, const real *x, const real *w, size_t rows, size_t k, size_t n,
-                         real *scratch)
+                         const cohort_thin_rows *finish, real *scratch)
 {
-    const size_t tail = tail_columns(n);
-    product p = {.z = z, .scratch = scratch, .x = x, .w = w, .rows = rows, .k = k, .n = n};
+    const size_t tail = tail_columns(n), pieces = piece_count(rows, panels(n)),
+                 blocks = piece_count(rows, 1);
+    product p = {
+        .z = z, .scratch = scratch, .x = x, .w = w, .rows = rows, .k = k, .n = n, .finish = finish};
     const int threads = use_threads(rows, k, n);
     if (is_packed(rows))
         cohort_parallel_each(panels(n), threads, pack_panel, &p);
     else if (tail)
         cohort_panel_pack(scratch, COHORT_PLAIN, w + n - tail, n, k, tail);
-    cohort_parallel_each(piece_count(rows, panels(n)), threads, forward_piece, &p);
+    if (!finish || threads > 1) {
+        cohort_parallel_each(pieces, threads, forward_piece, &p);
+        if (finish)
+            cohort_parallel_each(blocks, threads, finish_block, &p);
+        return;
+    }
+    for (size_t piece = 0; piece < pieces; piece++) {
+        forward_piece(&p, piece);
+        if ((piece + 1) % panels(n) == 0)
+            finish_block(&p, piece / panels(n));
+    }
 }
 
 static void turn_panel(void *context, size_t panel)
@@ -151,13 +172,23 @@ static void data_piece(void *context, size_t piece)
                           left < COHORT_PANEL ? left : COHORT_PANEL, p->k, false);
 }
 
+static void turn_weights(product *p, int threads)
+{
+    cohort_parallel_each(panels(p->n), threads, turn_panel, p);
+}
+
+static void multiply_turned(product *p, int threads)
+{
+    cohort_parallel_each(piece_count(p->rows, panels(p->n)), threads, data_piece, p);
+}
+
 void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size_t k, size_t n,
                       real *scratch)
 {
     const int threads = use_threads(rows, k, n);
     product p = {.z = dx, .scratch = scratch, .x = dz, .w = w, .rows = rows, .k = n, .n = k};
-    cohort_parallel_each(panels(k), threads, turn_panel, &p);
-    cohort_parallel_each(piece_count(rows, panels(k)), threads, data_piece, &p);
+    turn_weights(&p, threads);
+    multiply_turned(&p, threads);
 }
 
 /* Gradients of weights. */
@@ -363,6 +394,7 @@ typedef struct many {
     real *dw, *packed;
     const real *x, *dz;
     size_t rows, k, n;
+    size_t step; /* columns of x at a time */
     bool add;
 } many;
 
@@ -377,8 +409,8 @@ static void pack_gradients(void *context, size_t panel)
 static void add_weights(void *context, size_t block)
 {
     const many *m = context;
-    const size_t first = block * MANY_WEIGHTS, left = m->k - first,
-                 width = left < MANY_WEIGHTS ? left : MANY_WEIGHTS;
+    const size_t first = block * m->step, left = m->k - first,
+                 width = left < m->step ? left : m->step;
     real near[MANY_ROWS * NEAR_STRIDE];
     for (size_t row = 0; row < m->rows; row++)
         memcpy(near + row * NEAR_STRIDE, m->x + row * m->k + first, width * sizeof *near);
@@ -386,22 +418,88 @@ static void add_weights(void *context, size_t block)
                           m->packed, m->rows, width, m->n, m->rows, m->add);
 }
 
-void cohort_thin_weights_of_many(real *dw, const real *x, const real *dz, size_t rows, size_t k,
-                                 size_t n, bool add, real *scratch)
+/* A narrow last panel costs as much as a whole one. */
+static bool has_narrow_panel(size_t n)
 {
-    const int threads = use_threads(rows, k, n);
-    many m = {.dw = dw, .packed = scratch, .k = k, .n = n, .add = add};
-    /* A narrow last panel costs as much as a whole one. */
-    if (rows == 0 || tail_columns(n) * 8 > n) {
-        cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, k, n, rows, x, dz, add, dw);
+    return tail_columns(n) * 8 > n;
+}
+
+static void put_weights(many *m, int threads)
+{
+    if (has_narrow_panel(m->n)) {
+        cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, m->k, m->n, m->rows, m->x, m->dz, m->add,
+                          m->dw);
         return;
     }
-    for (size_t row = 0; row < rows; row += m.rows, m.add = true) {
-        m.rows = rows - row < MANY_ROWS ? rows - row : MANY_ROWS;
-        m.x = x + row * k;
-        m.dz = dz + row * n;
-        cohort_parallel_each(panels(n), threads, pack_gradients, &m);
-        cohort_parallel_each((k + MANY_WEIGHTS - 1) / MANY_WEIGHTS, threads, add_weights, &m);
+    cohort_parallel_each(panels(m->n), threads, pack_gradients, m);
+    cohort_parallel_each((m->k + m->step - 1) / m->step, threads, add_weights, m);
+}
+
+/* At most MANY_WEIGHTS, in whole tiles, and as even as can be. */
+static size_t weights_step(size_t k, int threads)
+{
+    const size_t round = MANY_WEIGHTS * (size_t)threads,
+                 pieces = (k + round - 1) / round * (size_t)threads;
+    return ((k + pieces - 1) / pieces + MANY_TILE - 1) / MANY_TILE * MANY_TILE;
+}
+
+/* Rows are prepared in pieces of PREPARED. */
+enum { PREPARED = 32 };
+_Static_assert(MANY_ROWS % PREPARED == 0, "whole pieces");
+
+typedef struct preparing {
+    const cohort_thin_backward *backward;
+    size_t row, rows;
+} preparing;
+
+static void prepare_piece(void *context, size_t piece)
+{
+    const preparing *p = context;
+    const size_t at = piece * PREPARED, left = p->rows - at;
+    const cohort_thin_rows *prepare = &p->backward->prepare;
+    prepare->visit(prepare->context, p->row + at, left < PREPARED ? left : PREPARED);
+}
+
+static void prepare_rows(const cohort_thin_backward *b, size_t row, size_t rows, int threads)
+{
+    preparing p = {.backward = b, .row = row, .rows = rows};
+    if (b->prepare.visit)
+        cohort_parallel_each((rows + PREPARED - 1) / PREPARED, threads, prepare_piece, &p);
+}
+
+void cohort_thin_backward_of_many(const cohort_thin_backward *b)
+{
+    const size_t k = b->k, n = b->n, step = b->dw && has_narrow_panel(n) ? b->rows : MANY_ROWS;
+    const int threads = use_threads(b->rows, k, n);
+    product data = {.scratch = b->scratch, .w = b->w, .k = n, .n = k};
+    many m = {.dw = b->dw,
+              .packed = b->scratch + cohort_panel_count(n, k),
+              .k = k,
+              .n = n,
+              .step = weights_step(k, threads)};
+    if (b->rows == 0 && !b->add && b->dw)
+        memset(b->dw, 0, k * n * sizeof *b->dw);
+    if (b->rows == 0 && !b->add && b->db)
+        memset(b->db, 0, n * sizeof *b->db);
+    if (b->dx)
+        turn_weights(&data, threads);
+    for (size_t row = 0; row < b->rows; row += m.rows) {
+        const real *dz = b->dz + row * n;
+        m.rows = b->rows - row < step ? b->rows - row : step;
+        m.x = b->x + row * k;
+        m.dz = dz;
+        m.add = b->add || row > 0;
+        prepare_rows(b, row, m.rows, threads);
+        if (b->db)
+            cohort_vector_column_sums(b->db, dz, m.rows, n, m.add);
+        if (b->dw)
+            put_weights(&m, threads);
+        if (!b->dx)
+            continue;
+        data.z = b->dx + row * k;
+        data.x = dz;
+        data.rows = m.rows;
+        multiply_turned(&data, threads);
     }
 }
 

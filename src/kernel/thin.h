@@ -20,9 +20,16 @@ bool cohort_thin_fits(size_t k, size_t n);
 size_t cohort_thin_forward_scratch(size_t rows, size_t k, size_t n);
 size_t cohort_thin_backward_scratch(size_t rows, size_t k, size_t n);
 
-/* z [rows][n] = x [rows][k] * w [k][n]. */
+/* What is done to the rows [row, row + rows) of a matrix while they are in cache. Threads call it
+ * for rows of their own. */
+typedef struct cohort_thin_rows {
+    void (*visit)(void *context, size_t row, size_t rows);
+    void *context;
+} cohort_thin_rows;
+
+/* z [rows][n] = x [rows][k] * w [k][n]; then FINISH, unless it is NULL, on every row of z. */
 void cohort_thin_forward(real *z, const real *x, const real *w, size_t rows, size_t k, size_t n,
-                         real *scratch);
+                         const cohort_thin_rows *finish, real *scratch);
 
 /* dx [rows][k] = dz [rows][n] * w'. */
 void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size_t k, size_t n,
@@ -40,10 +47,22 @@ enum { COHORT_THIN_LEVELS = 10 };
 /* dw [k][n] (ADD: +=) the sum over parts of x_p' * dz_p: of halves, of quarters, … */
 void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_thin_parts *parts,
                          size_t k, size_t n, bool add, real *scratch);
-/* The same for one part of many rows: dw (+)= x' * dz, row after row. */
-void cohort_thin_weights_of_many(real *dw, const real *x, const real *dz, size_t rows, size_t k,
-                                 size_t n, bool add, real *scratch);
 /* db [n] (ADD: +=) the sum of the rows of dz in the order of cohort_thin_weights. */
 void cohort_thin_bias(real *db, const real *dz, const cohort_thin_parts *parts, size_t n, bool add);
+
+/* All of backward for one part of many rows. */
+typedef struct cohort_thin_backward {
+    real *dw, *db, *dx; /* [k][n], [n] and [rows][k]; those that are NULL are not wanted */
+    const real *x, *w;  /* of forward */
+    real *dz;           /* [rows][n] */
+    size_t rows, k, n;
+    bool add;                 /* dw and db, not dx, are added to */
+    cohort_thin_rows prepare; /* makes rows of dz what they should be; visit may be NULL */
+    real *scratch;
+} cohort_thin_backward;
+
+/* dw (+)= x' * dz and db (+)= the sum of the rows of dz, row after row; dx = dz * w'. Some rows of
+ * dz after others are prepared and taken into all three while they are in cache. */
+void cohort_thin_backward_of_many(const cohort_thin_backward *backward);
 
 #endif

@@ -159,37 +159,83 @@ static cohort_attention attention_of(const attention_layer *layer, const cohort_
     };
 }
 
-/* z [rows][n] = x [rows][k] * kernel. */
-static void project(const attention_layer *layer, real *z, const real *x, const real *kernel,
-                    size_t rows, size_t k, size_t n)
+/* A product z [rows][n] = x [rows][k] * kernel + bias and its gradients. */
+typedef struct projection {
+    const attention_layer *layer;
+    const real *x, *kernel, *bias;
+    real *z, *dz, *dx;
+    real *dkernel, *dbias; /* NULL: not trained */
+    size_t rows, k, n;
+} projection;
+
+static void add_bias(void *context, size_t row, size_t rows)
 {
-    if (layer->is_thin)
-        cohort_thin_forward(z, x, kernel, rows, k, n, layer->scratch[0]);
-    else
-        cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_PLAIN, rows, n, k, x, kernel, false,
-                            z, layer->scratch[0]);
+    const projection *p = context;
+    cohort_vector_add_bias(p->z + row * p->n, p->bias, rows, p->n);
 }
 
-/* dkernel [k][n] (ADD: +=) x' * dz. */
-static void put_kernel_grad(const attention_layer *layer, real *dkernel, const real *x,
-                            const real *dz, size_t rows, size_t k, size_t n, bool add)
+static void project(projection *p)
 {
-    if (layer->is_thin)
-        cohort_thin_weights_of_many(dkernel, x, dz, rows, k, n, add, layer->scratch[1]);
-    else
-        cohort_bf16_product(layer->bf16, COHORT_TRANSPOSED, COHORT_PLAIN, k, n, rows, x, dz, add,
-                            dkernel, layer->scratch[1]);
+    const attention_layer *layer = p->layer;
+    const cohort_thin_rows finish = {add_bias, p};
+    if (layer->is_thin) {
+        cohort_thin_forward(p->z, p->x, p->kernel, p->rows, p->k, p->n, &finish, layer->scratch[0]);
+        return;
+    }
+    cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_PLAIN, p->rows, p->n, p->k, p->x,
+                        p->kernel, false, p->z, layer->scratch[0]);
+    add_bias(p, 0, p->rows);
 }
 
-/* dx [rows][k] = dz [rows][n] * kernel'. */
-static void project_back(const attention_layer *layer, real *dx, const real *dz, const real *kernel,
-                         size_t rows, size_t k, size_t n)
+/* dkernel and dbias (ADD: +=), dx. */
+static void project_back(const projection *p, bool add)
 {
-    if (layer->is_thin)
-        cohort_thin_data(dx, dz, kernel, rows, k, n, layer->scratch[1]);
-    else
-        cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_TRANSPOSED, rows, k, n, dz, kernel,
-                            false, dx, layer->scratch[1]);
+    const attention_layer *layer = p->layer;
+    if (layer->is_thin) {
+        cohort_thin_backward_of_many(&(cohort_thin_backward){.dw = p->dkernel,
+                                                             .db = p->dbias,
+                                                             .dx = p->dx,
+                                                             .x = p->x,
+                                                             .w = p->kernel,
+                                                             .dz = p->dz,
+                                                             .rows = p->rows,
+                                                             .k = p->k,
+                                                             .n = p->n,
+                                                             .add = add,
+                                                             .scratch = layer->scratch[1]});
+        return;
+    }
+    if (p->dbias)
+        cohort_vector_column_sums(p->dbias, p->dz, p->rows, p->n, add);
+    if (p->dkernel)
+        cohort_bf16_product(layer->bf16, COHORT_TRANSPOSED, COHORT_PLAIN, p->k, p->n, p->rows, p->x,
+                            p->dz, add, p->dkernel, layer->scratch[1]);
+    if (p->dx)
+        cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_TRANSPOSED, p->rows, p->k, p->n,
+                            p->dz, p->kernel, false, p->dx, layer->scratch[1]);
+}
+
+/* Queries, keys and values side by side. */
+static projection inputs_of(const attention_layer *layer, const cohort_pass *pass)
+{
+    return (projection){.layer = layer,
+                        .x = layer->base.x,
+                        .z = layer->qkv,
+                        .rows = pass->batch * layer->time,
+                        .k = layer->width,
+                        .n = INPUTS * layer->width};
+}
+
+static projection output_of(const attention_layer *layer, const cohort_pass *pass)
+{
+    return (projection){.layer = layer,
+                        .x = layer->mixed,
+                        .kernel = layer->kernels[OUTPUT].value,
+                        .bias = layer->biases[OUTPUT].value,
+                        .z = layer->base.y,
+                        .rows = pass->batch * layer->time,
+                        .k = layer->width,
+                        .n = layer->width};
 }
 
 /* KERNEL [width][3 width] = the kernels of query, key and value side by side. */
@@ -205,7 +251,8 @@ static void join_kernels(real *kernel, const attention_layer *layer)
 static void attention_forward(cohort_layer *base, const cohort_pass *pass)
 {
     attention_layer *layer = (attention_layer *)base;
-    const size_t width = layer->width, inputs = INPUTS * width, rows = pass->batch * layer->time;
+    const size_t width = layer->width;
+    projection inputs = inputs_of(layer, pass), output = output_of(layer, pass);
     layer->dropped = pass->training && layer->streams;
     for (size_t b = 0; layer->dropped && b < pass->batch; b++)
         layer->streams[b] = cohort_rng_make(pass->seed, COHORT_RNG_DROPOUT, base->index, pass->step,
@@ -213,12 +260,12 @@ static void attention_forward(cohort_layer *base, const cohort_pass *pass)
     join_kernels(layer->kernel, layer);
     for (size_t i = 0; i < INPUTS; i++)
         memcpy(layer->bias + i * width, layer->biases[i].value, width * sizeof(real));
-    project(layer, layer->qkv, base->x, layer->kernel, rows, width, inputs);
-    cohort_vector_add_bias(layer->qkv, layer->bias, rows, inputs);
+    inputs.kernel = layer->kernel;
+    inputs.bias = layer->bias;
+    project(&inputs);
     const cohort_attention attention = attention_of(layer, pass, layer->forward_work);
     cohort_attention_forward(layer->mixed, &attention);
-    project(layer, base->y, layer->mixed, layer->kernels[OUTPUT].value, rows, width, width);
-    cohort_vector_add_bias(base->y, layer->biases[OUTPUT].value, rows, width);
+    project(&output);
 }
 
 /* to (+)= COUNT values. */
@@ -230,32 +277,29 @@ static void put(real *to, const real *from, size_t count, bool add)
         memcpy(to, from, count * sizeof(real));
 }
 
-/* Gradients of the three input projections, from dqkv. */
-static void put_input_grads(const attention_layer *layer, const cohort_pass *pass)
+/* Gradients of the three input projections, from those of the joined one. */
+static void put_input_grads(const attention_layer *layer, bool add)
 {
-    const size_t width = layer->width, inputs = INPUTS * width, rows = pass->batch * layer->time;
-    cohort_vector_column_sums(layer->dbias, layer->dqkv, rows, inputs, false);
-    put_kernel_grad(layer, layer->dkernel, layer->base.x, layer->dqkv, rows, width, inputs, false);
+    const size_t width = layer->width;
     for (size_t i = 0; i < INPUTS; i++) {
-        put(layer->biases[i].grad, layer->dbias + i * width, width, pass->accumulate);
+        put(layer->biases[i].grad, layer->dbias + i * width, width, add);
         for (size_t row = 0; row < width; row++)
             put(layer->kernels[i].grad + row * width, layer->dkernel + (row * INPUTS + i) * width,
-                width, pass->accumulate);
+                width, add);
     }
 }
 
 static void attention_backward(cohort_layer *base, const cohort_pass *pass)
 {
     const attention_layer *layer = (const attention_layer *)base;
-    const size_t width = layer->width, inputs = INPUTS * width, rows = pass->batch * layer->time;
+    const size_t width = layer->width;
     const bool trained = layer->kernels[OUTPUT].grad != NULL;
-    if (trained) {
-        cohort_vector_column_sums(layer->biases[OUTPUT].grad, base->dy, rows, width,
-                                  pass->accumulate);
-        put_kernel_grad(layer, layer->kernels[OUTPUT].grad, layer->mixed, base->dy, rows, width,
-                        width, pass->accumulate);
-    }
-    project_back(layer, layer->dmixed, base->dy, layer->kernels[OUTPUT].value, rows, width, width);
+    projection inputs = inputs_of(layer, pass), output = output_of(layer, pass);
+    output.dkernel = layer->kernels[OUTPUT].grad;
+    output.dbias = layer->biases[OUTPUT].grad;
+    output.dz = base->dy;
+    output.dx = layer->dmixed;
+    project_back(&output, pass->accumulate);
     const cohort_attention attention = attention_of(layer, pass, layer->backward_work);
     const cohort_attention_grads grads = {.y = layer->mixed,
                                           .dy = layer->dmixed,
@@ -263,12 +307,16 @@ static void attention_backward(cohort_layer *base, const cohort_pass *pass)
                                           .dk = layer->dqkv + width,
                                           .dv = layer->dqkv + 2 * width};
     cohort_attention_backward(&grads, &attention);
-    if (trained)
-        put_input_grads(layer, pass);
-    if (base->dx) {
+    if (base->dx)
         join_kernels(layer->back_kernel, layer);
-        project_back(layer, base->dx, layer->dqkv, layer->back_kernel, rows, width, inputs);
-    }
+    inputs.kernel = layer->back_kernel;
+    inputs.dkernel = trained ? layer->dkernel : NULL;
+    inputs.dbias = trained ? layer->dbias : NULL;
+    inputs.dz = layer->dqkv;
+    inputs.dx = base->dx;
+    project_back(&inputs, false);
+    if (trained)
+        put_input_grads(layer, pass->accumulate);
 }
 
 static void attention_destroy(cohort_layer *base)

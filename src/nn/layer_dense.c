@@ -107,27 +107,37 @@ static cohort_status dense_plan(cohort_layer *base, cohort_planner *planner, coh
     return COHORT_OK;
 }
 
+/* Bias and activation on some rows of x kernel. */
+static void finish_rows(void *context, size_t row, size_t rows)
+{
+    const dense_layer *layer = context;
+    const size_t units = layer->units, at = row * units;
+    const real *bias = layer->has_bias ? layer->bias.value : NULL;
+    real *y = layer->base.y + at;
+    if (layer->derivative)
+        cohort_gelu_forward_keeping(y, layer->derivative + at, bias, rows, units);
+    else if (bias)
+        cohort_activation_forward_bias(layer->activation, REAL(COHORT_LEAKY_SLOPE), y, y, bias,
+                                       rows, units);
+    else
+        cohort_activation_forward(layer->activation, REAL(COHORT_LEAKY_SLOPE), y, y, rows, units);
+}
+
 static void dense_forward(cohort_layer *base, const cohort_pass *pass)
 {
-    const dense_layer *layer = (const dense_layer *)base;
+    dense_layer *layer = (dense_layer *)base;
     const size_t rows = pass->batch * layer->steps;
+    const cohort_thin_rows finish = {finish_rows, layer};
     real *z = layer->derivative ? layer->derivative : base->y;
-    if (layer->is_thin)
+    if (layer->is_thin) {
         cohort_thin_forward(z, base->x, layer->kernel.value, rows, layer->in_count, layer->units,
-                            layer->forward_scratch);
-    else
-        cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_PLAIN, rows, layer->units,
-                            layer->in_count, base->x, layer->kernel.value, false, z,
-                            layer->forward_scratch);
-    if (layer->derivative)
-        cohort_gelu_forward_keeping(base->y, z, layer->has_bias ? layer->bias.value : NULL, rows,
-                                    layer->units);
-    else if (layer->has_bias)
-        cohort_activation_forward_bias(layer->activation, REAL(COHORT_LEAKY_SLOPE), base->y, z,
-                                       layer->bias.value, rows, layer->units);
-    else
-        cohort_activation_forward(layer->activation, REAL(COHORT_LEAKY_SLOPE), base->y, z, rows,
-                                  layer->units);
+                            &finish, layer->forward_scratch);
+        return;
+    }
+    cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_PLAIN, rows, layer->units,
+                        layer->in_count, base->x, layer->kernel.value, false, z,
+                        layer->forward_scratch);
+    finish_rows(layer, 0, rows);
 }
 
 /* Gradients of kernel and bias, part by part. */
@@ -148,10 +158,7 @@ static void put_grads(const dense_layer *layer, const real *dz, const cohort_pas
     const size_t rows = pass->batch * layer->steps;
     if (layer->bias.grad)
         cohort_vector_column_sums(layer->bias.grad, dz, rows, layer->units, pass->accumulate);
-    if (layer->kernel.grad && layer->is_thin)
-        cohort_thin_weights_of_many(layer->kernel.grad, layer->base.x, dz, rows, layer->in_count,
-                                    layer->units, pass->accumulate, layer->backward_scratch);
-    else if (layer->kernel.grad)
+    if (layer->kernel.grad)
         cohort_bf16_product(layer->bf16, COHORT_TRANSPOSED, COHORT_PLAIN, layer->in_count,
                             layer->units, rows, layer->base.x, dz, pass->accumulate,
                             layer->kernel.grad, layer->backward_scratch);
@@ -197,17 +204,47 @@ static void backward_in_pieces(const dense_layer *layer, const real *dz, const c
     }
 }
 
+/* dz = dy f'(z) in place, of some rows. */
+static void prepare_rows(void *context, size_t row, size_t rows)
+{
+    const dense_layer *layer = context;
+    const size_t at = row * layer->units;
+    real *dz = layer->base.dy + at;
+    if (layer->derivative)
+        cohort_vector_multiply(dz, layer->derivative + at, rows * layer->units);
+    else if (layer->activation != COHORT_LINEAR)
+        cohort_activation_backward(layer->activation, REAL(COHORT_LEAKY_SLOPE), dz, dz,
+                                   layer->base.y + at, rows, layer->units);
+}
+
+static void backward_of_many(dense_layer *layer, const cohort_pass *pass)
+{
+    const cohort_layer *base = &layer->base;
+    cohort_thin_backward_of_many(&(cohort_thin_backward){.dw = layer->kernel.grad,
+                                                         .db = layer->bias.grad,
+                                                         .dx = base->dx,
+                                                         .x = base->x,
+                                                         .w = layer->kernel.value,
+                                                         .dz = base->dy,
+                                                         .rows = pass->batch * layer->steps,
+                                                         .k = layer->in_count,
+                                                         .n = layer->units,
+                                                         .add = pass->accumulate,
+                                                         .prepare = {prepare_rows, layer},
+                                                         .scratch = layer->backward_scratch});
+}
+
 /* dz = dy f'(z), dkernel = x' dz, dbias = column sums of dz, dx = dz kernel'. */
 static void dense_backward(cohort_layer *base, const cohort_pass *pass)
 {
-    const dense_layer *layer = (const dense_layer *)base;
+    dense_layer *layer = (dense_layer *)base;
     const size_t rows = pass->batch * layer->steps;
-    real *dz = base->dy;
-    if (layer->derivative)
-        cohort_vector_multiply(dz, layer->derivative, rows * layer->units);
-    else
-        cohort_activation_backward(layer->activation, REAL(COHORT_LEAKY_SLOPE), dz, base->dy,
-                                   base->y, rows, layer->units);
+    const real *dz = base->dy;
+    if (layer->is_thin && !layer->has_few_rows) {
+        backward_of_many(layer, pass);
+        return;
+    }
+    prepare_rows(layer, 0, rows);
     if (piece_rows(layer) > 0) {
         backward_in_pieces(layer, dz, pass, piece_rows(layer));
         return;

@@ -15,7 +15,7 @@
 #define cohort_thin_forward narrow_forward
 #define cohort_thin_data narrow_data
 #define cohort_thin_weights narrow_weights
-#define cohort_thin_weights_of_many narrow_weights_of_many
+#define cohort_thin_backward_of_many narrow_backward_of_many
 #define cohort_thin_bias narrow_bias
 #include "kernel/thin.c"
 #else
@@ -86,7 +86,7 @@ static void test_against_definition(void **state)
         set_up(&f, sizes[s][0], sizes[s][1]);
         const size_t k = f.k, n = f.n;
         assert_true(cohort_thin_fits(k, n));
-        cohort_thin_forward(f.z, f.x, f.w, ROWS, k, n, f.scratch);
+        cohort_thin_forward(f.z, f.x, f.w, ROWS, k, n, NULL, f.scratch);
         cohort_thin_data(f.dx, f.dz, f.w, ROWS, k, n, f.scratch);
         for (int add = 0; add < 2; add++) {
             cohort_thin_weights(f.dw, f.x, f.dz, &parts, k, n, add, f.scratch);
@@ -149,23 +149,134 @@ static void check_parts(const fixture *f, size_t count)
     cohort_free(apart);
 }
 
-static void test_weights_of_many(void **state)
+/* Each row of the visited matrix, once, doubled. */
+typedef struct visited {
+    real *rows;
+    size_t width;
+    int seen[ROWS];
+} visited;
+
+static void visit(void *context, size_t row, size_t rows)
+{
+    visited *v = context;
+    for (size_t r = row; r < row + rows; r++) {
+        v->seen[r]++;
+        for (size_t j = 0; j < v->width; j++)
+            v->rows[r * v->width + j] *= 2;
+    }
+}
+
+static void expect_all_seen(const visited *v)
+{
+    for (size_t r = 0; r < ROWS; r++)
+        assert_int_equal(v->seen[r], 1);
+}
+
+/* Whoever finishes rows of z finds them whole, on any number of threads. */
+static void test_finishing(void **state)
 {
     (void)state;
-    for (size_t s = 0; s < SIZES; s++) {
-        fixture f;
-        set_up(&f, sizes[s][0], sizes[s][1]);
-        for (int add = 0; add < 2; add++)
-            cohort_thin_weights_of_many(f.dw, f.x, f.dz, ROWS, f.k, f.n, add, f.scratch);
-        for (size_t i = 0; i < f.k; i++)
-            for (size_t j = 0; j < f.n; j++) {
-                double sum = 0;
-                for (size_t r = 0; r < ROWS; r++)
-                    sum += (double)f.x[r * f.k + i] * (double)f.dz[r * f.n + j];
-                expect((double)f.dw[i * f.n + j], 2 * sum, ROWS);
-            }
-        tear_down(&f);
+    for (size_t s = 0; s < SIZES; s++)
+        for (int threads = 1; threads <= 3; threads += 2) {
+            fixture f;
+            set_up(&f, sizes[s][0], sizes[s][1]);
+            real *plain = noise(ROWS * f.n, 10);
+            visited v = {.rows = f.z, .width = f.n};
+            omp_set_num_threads(threads);
+            cohort_thin_forward(plain, f.x, f.w, ROWS, f.k, f.n, NULL, f.scratch);
+            cohort_thin_forward(f.z, f.x, f.w, ROWS, f.k, f.n, &(cohort_thin_rows){visit, &v},
+                                f.scratch);
+            omp_set_num_threads(1);
+            expect_all_seen(&v);
+            for (size_t i = 0; i < ROWS * f.n; i++)
+                assert_true(f.z[i] == 2 * plain[i]);
+            cohort_free(plain);
+            tear_down(&f);
+        }
+}
+
+static void check_backward_of_many(fixture *f, bool wants_weights, bool wants_data)
+{
+    const size_t k = f->k, n = f->n;
+    real *dz = noise(ROWS * n, 3), *dx = noise(ROWS * k, 11);
+    visited v = {.rows = dz, .width = n};
+    for (int add = 0; add < 2; add++) {
+        v = (visited){.rows = dz, .width = n};
+        memcpy(dz, f->dz, ROWS * n * sizeof *dz);
+        cohort_thin_backward_of_many(&(cohort_thin_backward){.dw = wants_weights ? f->dw : NULL,
+                                                             .db = wants_weights ? f->db : NULL,
+                                                             .dx = wants_data ? f->dx : NULL,
+                                                             .x = f->x,
+                                                             .w = f->w,
+                                                             .dz = dz,
+                                                             .rows = ROWS,
+                                                             .k = k,
+                                                             .n = n,
+                                                             .add = add,
+                                                             .prepare = {visit, &v},
+                                                             .scratch = f->scratch});
+        expect_all_seen(&v);
     }
+    cohort_thin_data(dx, dz, f->w, ROWS, k, n, f->scratch);
+    if (wants_data)
+        assert_memory_equal(dx, f->dx, ROWS * k * sizeof *dx);
+    for (size_t j = 0; wants_weights && j < n; j++) {
+        double bias = 0;
+        for (size_t r = 0; r < ROWS; r++)
+            bias += (double)dz[r * n + j];
+        expect((double)f->db[j], 2 * bias, ROWS);
+        for (size_t i = 0; i < k; i++) {
+            double sum = 0;
+            for (size_t r = 0; r < ROWS; r++)
+                sum += (double)f->x[r * k + i] * (double)dz[r * n + j];
+            expect((double)f->dw[i * n + j], 2 * sum, ROWS);
+        }
+    }
+    cohort_free(dz);
+    cohort_free(dx);
+}
+
+static void test_backward_of_many(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < SIZES; s++)
+        for (int threads = 1; threads <= 3; threads += 2)
+            for (int wanted = 1; wanted < 4; wanted++) {
+                fixture f;
+                set_up(&f, sizes[s][0], sizes[s][1]);
+                omp_set_num_threads(threads);
+                check_backward_of_many(&f, wanted & 1, wanted & 2);
+                omp_set_num_threads(1);
+                tear_down(&f);
+            }
+}
+
+/* No rows: gradients of 0, or left as they are. */
+static void test_backward_of_none(void **state)
+{
+    (void)state;
+    fixture f;
+    set_up(&f, 48, 32);
+    cohort_thin_backward none = {.dw = f.dw,
+                                 .db = f.db,
+                                 .dx = f.dx,
+                                 .x = f.x,
+                                 .w = f.w,
+                                 .dz = f.dz,
+                                 .k = 48,
+                                 .n = 32,
+                                 .add = true,
+                                 .scratch = f.scratch};
+    const real before = f.dw[7];
+    cohort_thin_backward_of_many(&none);
+    assert_true(f.dw[7] == before);
+    none.add = false;
+    cohort_thin_backward_of_many(&none);
+    for (size_t i = 0; i < f.k * f.n; i++)
+        assert_true(f.dw[i] == 0);
+    for (size_t j = 0; j < f.n; j++)
+        assert_true(f.db[j] == 0);
+    tear_down(&f);
 }
 
 static void test_parts_in_order(void **state)
@@ -188,12 +299,12 @@ static void test_rows_alone(void **state)
         set_up(&f, sizes[s][0], sizes[s][1]);
         real *z = noise(ROWS * f.n, 10), *dx = noise(ROWS * f.k, 11);
         omp_set_num_threads(3);
-        cohort_thin_forward(f.z, f.x, f.w, ROWS, f.k, f.n, f.scratch);
+        cohort_thin_forward(f.z, f.x, f.w, ROWS, f.k, f.n, NULL, f.scratch);
         cohort_thin_data(f.dx, f.dz, f.w, ROWS, f.k, f.n, f.scratch);
         omp_set_num_threads(1);
         for (size_t r = 0, count = 1; r < ROWS; r += count, count = count % 5 + 1) {
             const size_t rows = r + count < ROWS ? count : ROWS - r;
-            cohort_thin_forward(z + r * f.n, f.x + r * f.k, f.w, rows, f.k, f.n, f.scratch);
+            cohort_thin_forward(z + r * f.n, f.x + r * f.k, f.w, rows, f.k, f.n, NULL, f.scratch);
             cohort_thin_data(dx + r * f.k, f.dz + r * f.n, f.w, rows, f.k, f.n, f.scratch);
         }
         assert_memory_equal(z, f.z, ROWS * f.n * sizeof *z);
@@ -208,10 +319,9 @@ int main(void)
 {
     omp_set_num_threads(1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_definition),
-        cmocka_unit_test(test_weights_of_many),
-        cmocka_unit_test(test_parts_in_order),
-        cmocka_unit_test(test_rows_alone),
+        cmocka_unit_test(test_against_definition), cmocka_unit_test(test_finishing),
+        cmocka_unit_test(test_backward_of_many),   cmocka_unit_test(test_backward_of_none),
+        cmocka_unit_test(test_parts_in_order),     cmocka_unit_test(test_rows_alone),
     };
     return cmocka_run_group_tests_name("thin", tests, NULL, NULL);
 }
