@@ -8,20 +8,8 @@
 #include "base/memory.h"
 #include "data/probe.h"
 #include "state/checkpoint.h"
+#include "state/image.h"
 #include "state/layout.h"
-#include "state/seal.h"
-
-/* HDF5 builds the file in memory and we write the bytes: HDF5 cannot be trusted to report a
- * full disk, nor to close a file after one. */
-
-enum { IMAGE_GROWTH = 1 << 20 };
-
-/* What building an image needs all along. */
-typedef struct file_image {
-    hid_t file;
-    hid_t links;    /* creates missing groups on the way */
-    hid_t datasets; /* no fill values, no time stamps */
-} file_image;
 
 static bool put_value(hid_t object, const char *name, hid_t file_type, hid_t memory_type,
                       hid_t space, const void *value)
@@ -83,23 +71,24 @@ static hid_t shape_space(const cohort_shape *shape)
                             : H5Screate(H5S_SCALAR);
 }
 
-static cohort_status put_tensor(const file_image *image, const char *path,
-                                const cohort_tensor *tensor, const real *data)
+static cohort_status put_tensor(cohort_image *image, const char *path, const cohort_tensor *tensor,
+                                const real *data)
 {
     hid_t space = shape_space(&tensor->shape);
     hid_t set = H5Dcreate2(image->file, path, H5T_IEEE_F32LE, space, image->links, image->datasets,
                            H5P_DEFAULT);
     bool good = set >= 0 &&
-                H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0 &&
                 put_checksum(set, COHORT_CHECKPOINT_CHECKSUM, data, tensor->count * sizeof *data);
+    cohort_status status = good ? cohort_image_place(image, set, data, tensor->count) : COHORT_OK;
     if (set >= 0)
         good = H5Dclose(set) >= 0 && good;
     H5Sclose(space);
+    COHORT_TRY(status);
     COHORT_REQUIRE(good, COHORT_MEMORY, "no memory for tensor %s of the checkpoint", path);
     return COHORT_OK;
 }
 
-static cohort_status put_tensors(const file_image *image, const cohort_snapshot *snapshot)
+static cohort_status put_tensors(cohort_image *image, const cohort_snapshot *snapshot)
 {
     cohort_text path = {0};
     cohort_status status = COHORT_OK;
@@ -117,7 +106,7 @@ done:
     return status;
 }
 
-static bool put_cells(const file_image *image, const char *name, const char *cells, size_t count,
+static bool put_cells(cohort_image *image, const char *name, const char *cells, size_t count,
                       size_t width)
 {
     hid_t type = cohort_hdf5_string_type(width);
@@ -134,7 +123,7 @@ static bool put_cells(const file_image *image, const char *name, const char *cel
 }
 
 /* Fixed length: the size is known before reading, and damage stays inside its cell. */
-static cohort_status put_list(const file_image *image, const char *name, const char *const *strings,
+static cohort_status put_list(cohort_image *image, const char *name, const char *const *strings,
                               size_t count)
 {
     if (!strings || count == 0)
@@ -160,7 +149,7 @@ static cohort_status put_list(const file_image *image, const char *name, const c
     return COHORT_OK;
 }
 
-static bool put_progress(const file_image *image, const cohort_progress *progress)
+static bool put_progress(cohort_image *image, const cohort_progress *progress)
 {
     hid_t group = H5Gcreate2(image->file, "progress", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     bool good = group >= 0;
@@ -176,7 +165,7 @@ static bool put_progress(const file_image *image, const cohort_progress *progres
     return good;
 }
 
-static cohort_status put_snapshot(const file_image *image, const cohort_snapshot *snapshot)
+static cohort_status put_snapshot(cohort_image *image, const cohort_snapshot *snapshot)
 {
     COHORT_REQUIRE(strlen(snapshot->recipe) <= COHORT_CHECKPOINT_TEXT_MAX, COHORT_USAGE,
                    "the recipe is longer than %d MiB", COHORT_CHECKPOINT_TEXT_MAX >> 20);
@@ -216,59 +205,14 @@ static cohort_status put_snapshot(const file_image *image, const cohort_snapshot
     return put_tensors(image, snapshot);
 }
 
-/* Superblock and headers of HDF5 1.8, which every HDF5 since 2008 reads and which carry
- * checksums of their own. NAME is of no file: nothing is stored. */
-static cohort_status image_open(file_image *image, const char *name)
-{
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    image->links = H5Pcreate(H5P_LINK_CREATE);
-    image->datasets = H5Pcreate(H5P_DATASET_CREATE);
-    bool good = H5Pset_fapl_core(access, IMAGE_GROWTH, false) >= 0 &&
-                H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
-                H5Pset_create_intermediate_group(image->links, 1) >= 0 &&
-                H5Pset_fill_time(image->datasets, H5D_FILL_TIME_NEVER) >= 0 &&
-                H5Pset_obj_track_times(image->datasets, false) >= 0;
-    image->file = good ? H5Fcreate(name, H5F_ACC_TRUNC, H5P_DEFAULT, access) : H5I_INVALID_HID;
-    H5Pclose(access);
-    COHORT_REQUIRE(image->file >= 0, COHORT_MEMORY, "no memory for a checkpoint");
-    return COHORT_OK;
-}
-
-static void image_close(file_image *image)
-{
-    if (image->file >= 0)
-        H5Fclose(image->file);
-    H5Pclose(image->links);
-    H5Pclose(image->datasets);
-}
-
-static bool write_all(int handle, const void *from, size_t count)
-{
-    const char *bytes = from;
-    const size_t most = (size_t)1 << 30;
-    while (count > 0) {
-        ssize_t got = write(handle, bytes, count < most ? count : most);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        bytes += got;
-        count -= (size_t)got;
-    }
-    return true;
-}
-
-/* BYTES and their seal, flushed to disk and dropped from the page cache, so that reading back
- * reads the disk. */
-static cohort_status write_image(const char *temporary, const char *path, const void *bytes,
-                                 size_t count)
+/* The image flushed to disk and dropped from the page cache, so that reading back reads the disk.
+ */
+static cohort_status store_image(cohort_image *image, const char *temporary, const char *path)
 {
     int handle = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     COHORT_REQUIRE(handle >= 0, COHORT_DATA, "cannot write %s: %s", path, strerror(errno));
-    unsigned char seal[COHORT_SEAL_BYTES];
-    cohort_seal_make(seal, bytes, count);
-    bool good = write_all(handle, bytes, count) && write_all(handle, seal, sizeof seal) &&
-                fsync(handle) == 0;
+    cohort_status status = cohort_image_write(image, handle, path);
+    bool good = status != COHORT_OK || fsync(handle) == 0;
     int reason = errno;
     if (good)
         posix_fadvise(handle, 0, 0, POSIX_FADV_DONTNEED);
@@ -276,42 +220,38 @@ static cohort_status write_image(const char *temporary, const char *path, const 
         good = false;
         reason = errno;
     }
+    COHORT_TRY(status);
     COHORT_REQUIRE(good, COHORT_DATA, "cannot write %s: %s; the previous checkpoint is kept", path,
                    strerror(reason));
     return COHORT_OK;
 }
 
-/* The image's bytes where HDF5 has them, without another copy. */
-static cohort_status store_image(const file_image *image, const char *temporary, const char *path)
+/* *bytes = what they take. */
+static size_t tensor_count(size_t *bytes, const cohort_snapshot *snapshot)
 {
-    void **memory = NULL;
-    bool good = H5Fflush(image->file, H5F_SCOPE_GLOBAL) >= 0 &&
-                H5Fget_vfd_handle(image->file, H5P_DEFAULT, (void **)&memory) >= 0;
-    ssize_t count = good ? H5Fget_file_image(image->file, NULL, 0) : -1;
-    COHORT_REQUIRE(count > 0 && memory && *memory, COHORT_MEMORY, "no memory for checkpoint %s",
-                   path);
-    return write_image(temporary, path, *memory, (size_t)count);
+    size_t count = 0;
+    *bytes = 0;
+    for (size_t i = 0; i < cohort_section_count(snapshot); i++) {
+        const cohort_tensors *tensors = cohort_section_at(snapshot, i).tensors;
+        for (size_t j = 0; j < tensors->count; j++)
+            *bytes += tensors->items[j].count * sizeof(real);
+        count += tensors->count;
+    }
+    return count;
 }
 
 static cohort_status write_temporary(const char *temporary, const char *path,
                                      const cohort_snapshot *snapshot)
 {
-    file_image image = {H5I_INVALID_HID, H5I_INVALID_HID, H5I_INVALID_HID};
+    cohort_image image;
     cohort_status status;
-    COHORT_TRY_DONE(status, image_open(&image, temporary));
+    size_t bytes, count = tensor_count(&bytes, snapshot);
+    COHORT_TRY_DONE(status, cohort_image_open(&image, count, bytes, path));
     COHORT_TRY_DONE(status, put_snapshot(&image, snapshot));
     COHORT_TRY_DONE(status, store_image(&image, temporary, path));
 done:
-    image_close(&image);
+    cohort_image_close(&image);
     return status;
-}
-
-static size_t tensor_count(const cohort_snapshot *snapshot)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < cohort_section_count(snapshot); i++)
-        count += cohort_section_at(snapshot, i).tensors->count;
-    return count;
 }
 
 static void count_tensor(void *context, const char *name, const cohort_shape *shape)
@@ -325,15 +265,14 @@ static void count_tensor(void *context, const char *name, const cohort_shape *sh
 static cohort_status read_back(const char *temporary, const cohort_snapshot *snapshot)
 {
     cohort_checkpoint *checkpoint;
-    size_t found = 0;
+    size_t found = 0, bytes, written = tensor_count(&bytes, snapshot);
     cohort_hdf5_trust(temporary);
     COHORT_TRY(cohort_checkpoint_open(&checkpoint, temporary));
     cohort_status status = cohort_checkpoint_visit(checkpoint, count_tensor, &found);
     cohort_checkpoint_close(checkpoint);
     COHORT_TRY(status);
-    COHORT_REQUIRE(found == tensor_count(snapshot), COHORT_DATA,
-                   "%s: %zu tensors read back of %zu written", temporary, found,
-                   tensor_count(snapshot));
+    COHORT_REQUIRE(found == written, COHORT_DATA, "%s: %zu tensors read back of %zu written",
+                   temporary, found, written);
     return COHORT_OK;
 }
 

@@ -10,28 +10,25 @@
 #include "base/hash.h"
 #include "base/memory.h"
 
-enum { MAGIC_BYTES = 8, BLOCK_BYTES = 1 << 20 };
+enum { MAGIC_BYTES = 8 };
 
 static const unsigned char magic[MAGIC_BYTES] = {'C', 'O', 'H', 'O', 'R', 'T', '6', '4'};
 
 static size_t block_at(size_t left)
 {
-    return left < BLOCK_BYTES ? left : BLOCK_BYTES;
+    return left < COHORT_SEAL_BLOCK ? left : COHORT_SEAL_BLOCK;
 }
 
-static void make_from_hash(unsigned char seal[COHORT_SEAL_BYTES], uint64_t hash)
+void cohort_seal_make(unsigned char seal[COHORT_SEAL_BYTES], uint64_t hash)
 {
     memcpy(seal, magic, MAGIC_BYTES);
     for (size_t i = 0; i < 8; i++)
         seal[MAGIC_BYTES + i] = (unsigned char)(hash >> 8 * i);
 }
 
-void cohort_seal_make(unsigned char seal[COHORT_SEAL_BYTES], const void *bytes, size_t count)
+uint64_t cohort_seal_continue(uint64_t hash, const void *block, size_t count)
 {
-    uint64_t hash = 0;
-    for (size_t start = 0; start < count; start += BLOCK_BYTES)
-        hash = cohort_hash((const char *)bytes + start, block_at(count - start), hash);
-    make_from_hash(seal, hash);
+    return cohort_hash(block, count, hash);
 }
 
 /* COUNT bytes at OFFSET; false with errno if not all can be had. */
@@ -71,14 +68,14 @@ static bool compare(bool *same, int handle, const unsigned char seal[COHORT_SEAL
                     size_t size, unsigned char *block)
 {
     uint64_t hash = 0;
-    for (size_t start = 0; start < size; start += BLOCK_BYTES) {
+    for (size_t start = 0; start < size; start += COHORT_SEAL_BLOCK) {
         const size_t count = block_at(size - start);
         if (!read_at(block, handle, count, start))
             return false;
-        hash = cohort_hash(block, count, hash);
+        hash = cohort_seal_continue(hash, block, count);
     }
     unsigned char wanted[COHORT_SEAL_BYTES];
-    make_from_hash(wanted, hash);
+    cohort_seal_make(wanted, hash);
     *same = memcmp(seal, wanted, COHORT_SEAL_BYTES) == 0;
     return true;
 }
@@ -90,7 +87,7 @@ static cohort_status examine(bool *sealed, bool *same, const char *path)
     unsigned char seal[COHORT_SEAL_BYTES], *block = NULL;
     size_t size = 0;
     if (same)
-        COHORT_TRY(COHORT_ALLOCATE(&block, BLOCK_BYTES));
+        COHORT_TRY(COHORT_ALLOCATE(&block, COHORT_SEAL_BLOCK));
     int handle = open(path, O_RDONLY | O_CLOEXEC);
     bool good = handle >= 0 && read_seal(seal, sealed, &size, handle) &&
                 (!same || !*sealed || compare(same, handle, seal, size, block));

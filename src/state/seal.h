@@ -14,13 +14,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/status.h"
 
-enum { COHORT_SEAL_BYTES = 16 };
+enum { COHORT_SEAL_BYTES = 16, COHORT_SEAL_BLOCK = 1 << 20 };
 
-/* The seal of BYTES. */
-void cohort_seal_make(unsigned char seal[COHORT_SEAL_BYTES], const void *bytes, size_t count);
+/* The hash of what HASH stands for (0: nothing) and the next COHORT_SEAL_BLOCK bytes, or the last
+ * fewer ones. */
+uint64_t cohort_seal_continue(uint64_t hash, const void *block, size_t count);
+/* The seal of bytes with this hash. */
+void cohort_seal_make(unsigned char seal[COHORT_SEAL_BYTES], uint64_t hash);
 /* Whether regular file PATH ends with a seal, be it right or wrong. COHORT_DATA if it cannot be
  * read. */
 COHORT_NODISCARD cohort_status cohort_seal_find(bool *found, const char *path);
