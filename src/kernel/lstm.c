@@ -7,6 +7,7 @@
 #include "kernel/gemm.h"
 #include "kernel/math.h"
 #include "kernel/panel.h"
+#include "kernel/thin.h"
 #include "kernel/vector.h"
 
 /* On the way back steps are walked in chunks, whose dz are still in the second-level cache
@@ -22,6 +23,7 @@ typedef struct lstm_work {
     real *scaled;    /* [chunk rows][units]: h_{t-1} after dropout; dh before it */
     real *dh, *dc;   /* [batch][units] from the step after */
     real *zeros;     /* [units] h_{-1} and c_{-1} */
+    real *products;  /* of the parameters' gradients */
 } lstm_work;
 
 static size_t chunk_steps(size_t batch, size_t time)
@@ -43,11 +45,23 @@ static size_t aligned(size_t count)
     return cohort_size_align(count, COHORT_LINE_REALS);
 }
 
+/* Of the gradients of W and U from ROWS rows. */
+static size_t products_count(size_t rows, size_t in, size_t units)
+{
+    const size_t kernel =
+        cohort_thin_fits(in, 4 * units) ? cohort_thin_backward_scratch(rows, in, 4 * units) : 0;
+    const size_t recurrent = cohort_thin_fits(units, 4 * units)
+                                 ? cohort_thin_backward_scratch(rows, units, 4 * units)
+                                 : 0;
+    return aligned(kernel > recurrent ? kernel : recurrent);
+}
+
 size_t cohort_lstm_work_count(size_t batch, size_t time, size_t in, size_t units)
 {
     const size_t rows = chunk_steps(batch, time) * batch;
     return packed_count(in, units) + packed_count(units, units) + aligned(rows * in) +
-           aligned(rows * units) + 2 * aligned(batch * units) + aligned(units);
+           aligned(rows * units) + 2 * aligned(batch * units) + aligned(units) +
+           products_count(rows, in, units);
 }
 
 static lstm_work cut_work(const cohort_lstm *lstm)
@@ -60,6 +74,7 @@ static lstm_work cut_work(const cohort_lstm *lstm)
     work.dh = work.scaled + aligned(rows * lstm->units);
     work.dc = work.dh + aligned(lstm->batch * lstm->units);
     work.zeros = work.dc + aligned(lstm->batch * lstm->units);
+    work.products = work.zeros + aligned(lstm->units);
     memset(work.zeros, 0, lstm->units * sizeof(real));
     return work;
 }
@@ -270,15 +285,35 @@ static void step_backward(const cohort_lstm_grads *grads, const cohort_lstm *lst
     }
 }
 
+/* dw [k][n] (ADD: +=) x' * dz; db [n] too, unless it is NULL. */
+static void add_products(real *dw, real *db, const real *x, real *dz, size_t rows, size_t k,
+                         size_t n, bool add, real *scratch)
+{
+    if (cohort_thin_fits(k, n)) {
+        cohort_thin_backward_of_many(&(cohort_thin_backward){.dw = dw,
+                                                             .db = db,
+                                                             .x = x,
+                                                             .dz = dz,
+                                                             .rows = rows,
+                                                             .k = k,
+                                                             .n = n,
+                                                             .add = add,
+                                                             .scratch = scratch});
+        return;
+    }
+    cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, k, n, rows, x, dz, add, dw);
+    if (db)
+        cohort_vector_column_sums(db, dz, rows, n, add);
+}
+
 /* Parameter gradients of the steps [begin, end), whose dz are in `gates`. */
 static void add_param_grads(const cohort_lstm_grads *grads, const cohort_lstm *lstm,
                             const lstm_work *work, size_t begin, size_t end, bool add)
 {
     const size_t batch = lstm->batch, units = lstm->units, rows = (end - begin) * batch;
-    const real *dz = lstm->gates + begin * batch * 4 * units;
-    cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, lstm->in, 4 * units, rows, work->x, dz, add,
-                      grads->kernel);
-    cohort_vector_column_sums(grads->bias, dz, rows, 4 * units, add);
+    real *dz = lstm->gates + begin * batch * 4 * units;
+    add_products(grads->kernel, grads->bias, work->x, dz, rows, lstm->in, 4 * units, add,
+                 work->products);
     /* The first step has no state before it. */
     const size_t from = begin ? begin : 1, count = end > from ? end - from : 0;
     const real *states = lstm->states + (from - 1) * batch * units;
@@ -287,8 +322,8 @@ static void add_param_grads(const cohort_lstm_grads *grads, const cohort_lstm *l
             states_before(lstm, work->scaled + s * batch * units, from + s, 0, batch);
         states = work->scaled;
     }
-    cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, units, 4 * units, count * batch, states,
-                      dz + (from - begin) * batch * 4 * units, add, grads->recurrent);
+    add_products(grads->recurrent, NULL, states, dz + (from - begin) * batch * 4 * units,
+                 count * batch, units, 4 * units, add, work->products);
 }
 
 void cohort_lstm_backward(const cohort_lstm_grads *grads, const cohort_lstm *lstm)

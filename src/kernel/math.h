@@ -95,7 +95,7 @@ COHORT_INLINE float cohort_exp_down(float x)
     return p * cohort_power_of_two(n);
 }
 
-/* Near 0 an odd polynomial (Cephes tanhf), else 1 - 2 / (e^2|x| + 1). */
+/* Near 0 an odd polynomial (Cephes tanhf), else (1 - e^-2|x|) / (1 + e^-2|x|). */
 COHORT_INLINE float cohort_tanh(float x)
 {
     float z = x * x;
@@ -106,7 +106,8 @@ COHORT_INLINE float cohort_tanh(float x)
     near = near * z - 3.33332819422e-1f;
     near = near * z * x + x;
     float size = fabsf(x);
-    float far = copysignf(1.0f - 2.0f / (cohort_exp(2.0f * size) + 1.0f), x);
+    float e = cohort_exp_down(-2.0f * size);
+    float far = copysignf((1.0f - e) / (1.0f + e), x);
     return size < 0.625f ? near : far;
 }
 
@@ -134,10 +135,11 @@ COHORT_INLINE float cohort_normal(float *density, float x)
 
 #endif
 
-/* 1 / (1 + e^-x). */
+/* 1 / (1 + e^-x), by e^-|x|. */
 COHORT_INLINE real cohort_sigmoid(real x)
 {
-    return 1 / (1 + cohort_exp(-x));
+    const real e = cohort_exp_down(-REAL_FN(fabs)(x));
+    return (x < 0 ? e : 1) / (1 + e);
 }
 
 /* x Φ(x) ("Gaussian Error Linear Units", Hendrycks and Gimpel 2016), and its derivative,

@@ -77,42 +77,57 @@ static void pack_columns(real *packed, const real *b, size_t ldb, size_t k, size
         }                                                                                          \
     }
 
+/* Rows of the next tile where LEFT are left: MOST, unless a tile of few would remain, whose
+ * multiply-adds wait for one another; then two of about half as many. */
+COHORT_INLINE size_t tile_rows(size_t left, size_t most)
+{
+    if (left >= most + most / 2 || left == most)
+        return most;
+    return left > most ? (left + 1) / 2 : left;
+}
+
+#define TILE_CASE(name, n)                                                                         \
+    case n:                                                                                        \
+        name##_##n(c, ldc, a, row, column, b, step, k, add);                                       \
+        break
+
 typedef real narrow __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
 DEFINE_TILE(narrow_tile_6, narrow, 6)
+DEFINE_TILE(narrow_tile_5, narrow, 5)
 DEFINE_TILE(narrow_tile_4, narrow, 4)
+DEFINE_TILE(narrow_tile_3, narrow, 3)
 DEFINE_TILE(narrow_tile_2, narrow, 2)
 DEFINE_TILE(narrow_tile_1, narrow, 1)
 
-/* COLUMNS (half or all) of one panel for M rows; c has as many. */
+/* Half of a panel for M rows. */
 COHORT_INLINE void narrow_rows(real *c, size_t ldc, const real *a, size_t row, size_t column,
-                               const real *b, size_t step, size_t columns, size_t m, size_t k,
-                               bool add)
+                               const real *b, size_t step, size_t m, size_t k, bool add)
 {
-    for (size_t side = 0; side < columns; side += COHORT_PANEL / 2) {
-        size_t i = 0;
-        for (; i + 6 <= m; i += 6)
-            narrow_tile_6(c + i * ldc + side, ldc, a + i * row, row, column, b + side, step, k,
-                          add);
-        for (; i + 4 <= m; i += 4)
-            narrow_tile_4(c + i * ldc + side, ldc, a + i * row, row, column, b + side, step, k,
-                          add);
-        for (; i + 2 <= m; i += 2)
-            narrow_tile_2(c + i * ldc + side, ldc, a + i * row, row, column, b + side, step, k,
-                          add);
-        if (i < m)
-            narrow_tile_1(c + i * ldc + side, ldc, a + i * row, row, column, b + side, step, k,
-                          add);
+    for (size_t rows; m > 0; m -= rows, c += rows * ldc, a += rows * row) {
+        rows = tile_rows(m, 6);
+        switch (rows) {
+            TILE_CASE(narrow_tile, 6);
+            TILE_CASE(narrow_tile, 5);
+            TILE_CASE(narrow_tile, 4);
+            TILE_CASE(narrow_tile, 3);
+            TILE_CASE(narrow_tile, 2);
+        default:
+            narrow_tile_1(c, ldc, a, row, column, b, step, k, add);
+        }
     }
 }
 
+/* COLUMNS (half or all) of one panel for M rows; c has as many. */
 COHORT_CLONES static void narrow_panel(real *c, size_t ldc, cohort_transpose trans, const real *a,
                                        size_t lda, const real *b, size_t step, size_t columns,
                                        size_t m, size_t k, bool add)
 {
-    if (trans == COHORT_PLAIN)
-        narrow_rows(c, ldc, a, lda, 1, b, step, columns, m, k, add);
-    else
-        narrow_rows(c, ldc, a, 1, lda, b, step, columns, m, k, add);
+    for (size_t side = 0; side < columns; side += COHORT_PANEL / 2) {
+        if (trans == COHORT_PLAIN)
+            narrow_rows(c + side, ldc, a, lda, 1, b + side, step, m, k, add);
+        else
+            narrow_rows(c + side, ldc, a, 1, lda, b + side, step, m, k, add);
+    }
 }
 
 /* Step H of turning a block: exchanges the bit H of the number of a row with that of an
@@ -171,22 +186,31 @@ typedef lane_index wide_index __attribute__((vector_size(64)));
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
 DEFINE_TILE(wide_tile_8, wide, 8)
+DEFINE_TILE(wide_tile_7, wide, 7)
+DEFINE_TILE(wide_tile_6, wide, 6)
+DEFINE_TILE(wide_tile_5, wide, 5)
 DEFINE_TILE(wide_tile_4, wide, 4)
+DEFINE_TILE(wide_tile_3, wide, 3)
 DEFINE_TILE(wide_tile_2, wide, 2)
 DEFINE_TILE(wide_tile_1, wide, 1)
 
 COHORT_INLINE void wide_rows(real *c, size_t ldc, const real *a, size_t row, size_t column,
                              const real *b, size_t step, size_t m, size_t k, bool add)
 {
-    size_t i = 0;
-    for (; i + 8 <= m; i += 8)
-        wide_tile_8(c + i * ldc, ldc, a + i * row, row, column, b, step, k, add);
-    for (; i + 4 <= m; i += 4)
-        wide_tile_4(c + i * ldc, ldc, a + i * row, row, column, b, step, k, add);
-    for (; i + 2 <= m; i += 2)
-        wide_tile_2(c + i * ldc, ldc, a + i * row, row, column, b, step, k, add);
-    if (i < m)
-        wide_tile_1(c + i * ldc, ldc, a + i * row, row, column, b, step, k, add);
+    for (size_t rows; m > 0; m -= rows, c += rows * ldc, a += rows * row) {
+        rows = tile_rows(m, 8);
+        switch (rows) {
+            TILE_CASE(wide_tile, 8);
+            TILE_CASE(wide_tile, 7);
+            TILE_CASE(wide_tile, 6);
+            TILE_CASE(wide_tile, 5);
+            TILE_CASE(wide_tile, 4);
+            TILE_CASE(wide_tile, 3);
+            TILE_CASE(wide_tile, 2);
+        default:
+            wide_tile_1(c, ldc, a, row, column, b, step, k, add);
+        }
+    }
 }
 
 DEFINE_TURN(wide)
