@@ -4,6 +4,7 @@
 #   tests/bench/run.sh --peer torch_peer.py --data FOLDER [--runs 3] [--ranks "1 2"]
 #       [--batch N] [MODEL…]
 #   tests/bench/run.sh --scaling --data FOLDER [--runs 3] [--batch N] [MODEL…]
+#   tests/bench/run.sh --profile --data FOLDER [--batch N] [MODEL…]
 #
 # FOLDER holds the peer's raw data (MNIST IDX files, cifar-10-batches-bin/, aclImdb/,
 # tinyshakespeare.txt); data sets are converted into it once. Each cell is the median of
@@ -14,12 +15,15 @@
 #
 # --scaling compares Cohort on 2 ranks with Cohort on 1 at the same global batch, in turns:
 # `scaling` is the rate of 2 ranks over twice that of 1.
+#
+# --profile says where the time of one rank goes, by samples of the clock (perf, Debian's
+# linux-perf) over eight seconds of training, in per cent, behind its share of the limit.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 cohort=${COHORT:-$top/build/src/cli/cohort}
 python=${PYTHON:-python3}
-runs=3 peer='' data='' ranks_list='1 2' batch='' scaling=''
+runs=3 peer='' data='' ranks_list='1 2' batch='' scaling='' profile=''
 while [ $# -gt 0 ]; do
     case $1 in
     --peer) peer=$2; shift 2 ;;
@@ -28,7 +32,8 @@ while [ $# -gt 0 ]; do
     --ranks) ranks_list=$2; shift 2 ;;
     --batch) batch=$2; shift 2 ;;
     --scaling) scaling=1; shift ;;
-    --help) sed -n '2,17s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --profile) profile=1; shift ;;
+    --help) sed -n '2,20s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) echo "run.sh: unknown option $1; see --help" >&2; exit 2 ;;
     *) break ;;
     esac
@@ -44,6 +49,10 @@ if [ -n "$scaling" ]; then
 fi
 [ $# -gt 0 ] || set -- mnist_mlp mnist_cnn mnist_cnn_dp cifar_cnn big_mlp resnet20 imdb_bag imdb_bilstm gpt
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
+if [ -n "$profile" ] && ! perf --version >/dev/null 2>&1; then
+    echo "run.sh: --profile needs perf: apt-get install linux-perf" >&2
+    exit 2
+fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -66,31 +75,43 @@ make_data() { # FILE COMMAND…: once
     [ -e "$data/$1" ] || "$cohort" convert "${@:2}" --output "$data/$1" >&2
 }
 
-# MODEL -> recipe, data set, training steps, MFLOP per sample (forward + backward); `alone` when
-# the peer has no such model
+# MODEL -> recipe, data set, training steps, multiply-adds of forward per sample (`macs`; of causal
+# attention those that are needed); `alone` when the peer has no such model. Backward does twice
+# those of forward, less the gradient of the data.
 describe() {
     alone=''
+    cnn='3*3*64*576 + 576*64 + 64*10'
     case $1 in
-    mnist_mlp) recipe=$top/launch/recipes/mnist-mlp.yaml steps=3000 mflop=0.61
+    mnist_mlp) recipe=$top/launch/recipes/mnist-mlp.yaml steps=3000
+        macs='784*128 + 128*10' first='784*128'
         make_data mnist.h5 idx "$data" ;;
-    mnist_cnn) recipe=$top/launch/recipes/mnist-cnn.yaml steps=300 mflop=26.7
+    mnist_cnn) recipe=$top/launch/recipes/mnist-cnn.yaml steps=300
+        macs="26*26*32*9 + 11*11*64*288 + $cnn" first='26*26*32*9'
         make_data mnist.h5 idx "$data" ;;
-    mnist_cnn_dp) recipe=$here/recipes/mnist-cnn-dp.yaml steps=150 mflop=26.7 alone=1
+    mnist_cnn_dp) recipe=$here/recipes/mnist-cnn-dp.yaml steps=150 alone=1
+        macs="26*26*32*9 + 11*11*64*288 + $cnn" first='26*26*32*9'
         make_data mnist.h5 idx "$data" ;;
-    cifar_cnn) recipe=$top/launch/recipes/cifar10-cnn.yaml steps=400 mflop=34.4
+    cifar_cnn) recipe=$top/launch/recipes/cifar10-cnn.yaml steps=400
+        macs='30*30*32*27 + 13*13*64*288 + 4*4*64*576 + 1024*64 + 64*10' first='30*30*32*27'
         make_data cifar10.h5 cifar10 "$data/cifar-10-batches-bin" ;;
-    big_mlp) recipe=$here/recipes/big-mlp.yaml steps=100 mflop=31.6
+    big_mlp) recipe=$here/recipes/big-mlp.yaml steps=100
+        macs='784*2048 + 2048*2048 + 2048*10' first='784*2048'
         make_data mnist.h5 idx "$data" ;;
-    resnet20) recipe=$here/recipes/resnet20.yaml steps=40 mflop=245
+    resnet20) recipe=$here/recipes/resnet20.yaml steps=40 first='1024*16*27'
+        macs='1024*16*(27 + 6*144) + 256*32*(144 + 5*288 + 16) + 64*64*(288 + 5*576 + 32) + 640'
         make_data cifar10.h5 cifar10 "$data/cifar-10-batches-bin" ;;
-    imdb_bag) recipe=$here/recipes/imdb-bag.yaml steps=1500 mflop=0.01
+    imdb_bag) recipe=$here/recipes/imdb-bag.yaml steps=1500
+        macs='100*16 + 16' first=0
         make_data imdb-10000-100.h5 text "$data/aclImdb" --vocabulary 10000 --length 100 ;;
-    imdb_bilstm) recipe=$here/recipes/imdb-bilstm.yaml steps=150 mflop=39.4
+    imdb_bilstm) recipe=$here/recipes/imdb-bilstm.yaml steps=150
+        macs='200*2*(32 + 32)*4*32 + 64' first=0
         make_data imdb-20000-200.h5 text "$data/aclImdb" --vocabulary 20000 --length 200 ;;
-    gpt) recipe=$here/recipes/gpt.yaml steps=40 mflop=1440
+    gpt) recipe=$here/recipes/gpt.yaml steps=40 first=0
+        macs='256*(4*12*128*128 + 128*65) + 4*2*(256*257/2)*128'
         make_data shakespeare-256.h5 chars "$data/tinyshakespeare.txt" --length 256 ;;
     *) echo "run.sh: no model $1" >&2; exit 2 ;;
     esac
+    mflop=$(awk "BEGIN { print (6 * ($macs) - 2 * ($first)) / 1e6 }")
 }
 
 ours() { # RANKS MODEL -> samples_per_s peak_mb communication data
@@ -134,11 +155,64 @@ scale() { # MODEL…
     done
 }
 
+# A run of MODEL that is left running: what perf saw of eight seconds of it, a line for each
+# function: per cent, where it is from, name; then samples/s meanwhile.
+sample_clock() { # MODEL
+    describe "$1"
+    rm -rf "$work/run"
+    COHORT_DATASETS=$data "$cohort" train "$recipe" --quiet --run "$work/run" \
+        --set data.validation=null --set train.threads=1 --set train.epochs=1000000 \
+        --set checkpoint.every_epochs=1000000 --set train.log_every_steps=1 \
+        ${batch:+--set "train.global_batch_size=$batch"} >/dev/null 2>&1 &
+    local job=$!
+    for ((i = 0; i < 300; i++)); do
+        ! grep -q '"step":3,' "$work/run/metrics.jsonl" 2>/dev/null || break
+        sleep 0.1
+    done
+    local before after size
+    before=$(grep -c '"step":' "$work/run/metrics.jsonl")
+    perf record -q -e cpu-clock -F 997 -o "$work/perf" -p $job -- sleep 8 >/dev/null 2>&1
+    after=$(grep -c '"step":' "$work/run/metrics.jsonl")
+    kill -9 $job
+    wait $job 2>/dev/null || true
+    size=$(grep -o '"global_batch_size":[0-9]*' "$work/run/metrics.jsonl" | head -n 1 | cut -d: -f2)
+    perf report -i "$work/perf" --stdio --sort dso,symbol 2>/dev/null |
+        awk -v rate=$(((after - before) * size / 8)) '
+            $1 ~ /%$/ { share = $1; sub(/%/, "", share); dso = $2; if (/JIT/) dso = "JIT"
+                        sub(/.*\[[.k]\] /, ""); print share, dso, $0 }
+            END { print rate }'
+}
+
+show_profile() { # MODEL…
+    printf '%-12s %8s %6s %9s %10s %7s %9s %5s %7s\n' model samples/s limit products 'laying out' \
+        layers optimizer data system
+    for model in "$@"; do
+        sample_clock "$model" >"$work/seen"
+        awk -v m="$model" -v f="$mflop" -v l="$limit" '
+            NF == 1 { rate = $1; next }
+            $2 ~ /kernel|gomp|ld-linux|libmpi|libopen-/ { rest += $1; next }
+            $2 == "JIT" || $2 ~ /dnnl/ { products += $1; next }
+            $3 ~ /gemm_.*copy|panel_pack|_turn|add_weights|frame|pack|conv_direct|mem(move|cpy|set)/ { laid += $1; next }
+            $3 ~ /(narrow|wide)_(panel|tile|forward|weights|parts)|gemm|gemv|^tile|weights_block/ { products += $1; next }
+            $3 ~ /update|square_sum|rows_next|optimizer/ { optimizer += $1; next }
+            $2 ~ /hdf5|libz/ || $3 ~ /scale_u8|permutation|gather|loader|sampler|rng|philox/ { data += $1; next }
+            $2 == "cohort" || $2 ~ /libmvec/ { layers += $1; next }
+            { rest += $1 }
+            END { printf "%-12s %8.0f %5.0f%% %9.0f %10.0f %7.0f %9.0f %5.0f %7.0f\n", m, rate,
+                      100 * rate * f / 1000 / l, products, laid, layers, optimizer, data, rest }' "$work/seen"
+    done
+}
+
 if [ -n "$scaling" ]; then
     scale "$@"
     exit
 fi
 limit=$("$top/build/tests/bench/bench_gemm")
+if [ -n "$profile" ]; then
+    echo "single-precision matrix product, one core: $limit GFLOP/s; $(date +%F)"
+    show_profile "$@"
+    exit
+fi
 echo "single-precision matrix product, one core: $limit GFLOP/s; medians of $runs alternating runs; $(date +%F)"
 printf '%-12s %5s %12s %12s %7s %6s %7s %6s %6s %8s %8s\n' model ranks cohort/s peer/s ratio floor limit comm data MB 'peer MB'
 for model in "$@"; do
