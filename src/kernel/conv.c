@@ -521,7 +521,8 @@ static void backward_threads(conv_backward *b)
             whole_part(b, part, (size_t)omp_get_thread_num());
         return;
     }
-#pragma omp parallel for num_threads((int)threads) schedule(static)
+    /* In turns: the last lane is shorter. */
+#pragma omp parallel for num_threads((int)threads) schedule(static, 1)
     for (size_t lane = 0; lane < plan->lanes; lane++) {
         finish_lane(b, lane, (size_t)omp_get_thread_num());
         if (b->grads.x)

@@ -159,14 +159,15 @@ scale() { # MODEL…
 # function: per cent, where it is from, name; then samples/s meanwhile.
 sample_clock() { # MODEL
     describe "$1"
+    local every=$((steps < 60 ? 1 : steps / 30))
     rm -rf "$work/run"
     COHORT_DATASETS=$data "$cohort" train "$recipe" --quiet --run "$work/run" \
         --set data.validation=null --set train.threads=1 --set train.epochs=1000000 \
-        --set checkpoint.every_epochs=1000000 --set train.log_every_steps=1 \
+        --set checkpoint.every_epochs=1000000 --set train.log_every_steps=$every \
         ${batch:+--set "train.global_batch_size=$batch"} >/dev/null 2>&1 &
     local job=$!
     for ((i = 0; i < 300; i++)); do
-        ! grep -q '"step":3,' "$work/run/metrics.jsonl" 2>/dev/null || break
+        ! grep -q '"step":' "$work/run/metrics.jsonl" 2>/dev/null || break
         sleep 0.1
     done
     local before after size
@@ -177,7 +178,7 @@ sample_clock() { # MODEL
     wait $job 2>/dev/null || true
     size=$(grep -o '"global_batch_size":[0-9]*' "$work/run/metrics.jsonl" | head -n 1 | cut -d: -f2)
     perf report -i "$work/perf" --stdio --sort dso,symbol 2>/dev/null |
-        awk -v rate=$(((after - before) * size / 8)) '
+        awk -v rate=$(((after - before) * every * size / 8)) '
             $1 ~ /%$/ { share = $1; sub(/%/, "", share); dso = $2; if (/JIT/) dso = "JIT"
                         sub(/.*\[[.k]\] /, ""); print share, dso, $0 }
             END { print rate }'
