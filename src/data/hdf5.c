@@ -95,15 +95,21 @@ cohort_status cohort_hdf5_open(hid_t *file, const char *path)
     return cohort_hdf5_open_unseen(file, path);
 }
 
+hid_t cohort_hdf5_access(void)
+{
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+#if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0))
+    if (access >= 0)
+        H5Pset_file_locking(access, false, true);
+#endif
+    return access;
+}
+
 cohort_status cohort_hdf5_open_unseen(hid_t *file, const char *path)
 {
     char reason[COHORT_HDF5_REASON];
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    hid_t access = cohort_hdf5_access();
     COHORT_REQUIRE(access >= 0, COHORT_MEMORY, "HDF5: %s", cohort_hdf5_reason(reason));
-#if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0))
-    /* Shared file systems without locks must neither fail the open nor make it wait. */
-    H5Pset_file_locking(access, false, true);
-#endif
     *file = H5Fopen(path, H5F_ACC_RDONLY, access);
     if (*file < 0)
         cohort_hdf5_reason(reason);

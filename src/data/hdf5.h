@@ -20,6 +20,9 @@ const char *cohort_hdf5_reason(char *text);
 
 /* The functions below must be called between begin and end. */
 
+/* A list of how to open a file: without locks, where this HDF5 can. On shared file systems they may
+ * fail or wait for ever, and our files are replaced whole. Negative: no memory. */
+hid_t cohort_hdf5_access(void);
 /* Opens PATH for reading, once a probe has shown that HDF5 survives it (probe.h). COHORT_DATA:
  * missing, unreadable, not HDF5, truncated, crashes HDF5. */
 COHORT_NODISCARD cohort_status cohort_hdf5_open(hid_t *file, const char *path);

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "data/chunks.h"
+#include "data/hdf5.h"
 #include "data/heaps.h"
 #include "data/probe.h"
 #include "state/layout.h"
@@ -261,11 +262,7 @@ static cohort_status open_file(hid_t *file, const char *path)
     COHORT_REQUIRE(H5Fis_hdf5(path) > 0, COHORT_DATA,
                    "%s is not an HDF5 file, or its beginning is damaged", path);
     COHORT_TRY(cohort_hdf5_probe(path)); /* a seal is no proof: anyone can make one */
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-#if H5_VERSION_GE(1, 10, 7)
-    /* Our files are replaced whole, never changed: locks only fail on network file systems. */
-    H5Pset_file_locking(access, false, true);
-#endif
+    hid_t access = cohort_hdf5_access();
     H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
     *file = H5Fopen(path, H5F_ACC_RDONLY, access);
     H5Pclose(access);

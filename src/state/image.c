@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "data/hdf5.h"
 #include "state/seal.h"
 
 /* A file of no more than the pages written to it, in memory where the system has the usual place
@@ -31,7 +32,7 @@ static int open_memory(char *name, size_t size)
  * checksums of their own. Where a tensor goes is known as soon as it is made. */
 static bool create_file(cohort_image *image, const char *name)
 {
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    hid_t access = cohort_hdf5_access();
     bool good = H5Pset_fapl_sec2(access) >= 0 &&
                 H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
                 H5Pset_create_intermediate_group(image->links, 1) >= 0 &&
