@@ -21,7 +21,8 @@ static int open_memory(char *name, size_t size)
     const char *const folders[] = {"/dev/shm", getenv("TMPDIR"), "/tmp"};
     int handle = -1;
     for (size_t i = 0; handle < 0 && i < sizeof folders / sizeof *folders; i++) {
-        const int length = snprintf(name, size, "%s/cohort-XXXXXX", folders[i] ? folders[i] : "");
+        const int length = snprintf(name, size, "%s/cohort-layout-%ld-XXXXXX",
+                                    folders[i] ? folders[i] : "", (long)getpid());
         if (folders[i] && length > 0 && (size_t)length < size)
             handle = mkostemp(name, O_CLOEXEC);
     }
@@ -61,10 +62,11 @@ cohort_status cohort_image_open(cohort_image *image, size_t holes, size_t bytes,
     *image = (cohort_image){.file = H5I_INVALID_HID,
                             .links = H5Pcreate(H5P_LINK_CREATE),
                             .datasets = H5Pcreate(H5P_DATASET_CREATE),
-                            .memory = open_memory(name, sizeof name),
+                            .memory = -1,
                             .hole_max = holes};
     COHORT_REQUIRE(is_within_limit(bytes), COHORT_DATA,
                    "cannot write %s: %s; the previous checkpoint is kept", path, strerror(EFBIG));
+    image->memory = open_memory(name, sizeof name);
     COHORT_REQUIRE(image->memory >= 0, COHORT_MEMORY,
                    "no place for the layout of a checkpoint in /dev/shm, $TMPDIR or /tmp: %s",
                    strerror(errno));

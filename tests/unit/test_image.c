@@ -1,6 +1,7 @@
 /* Files whose tensors are put in on the way to disk. */
 #include "tests/cmocka_all.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -137,6 +138,39 @@ static void full_disk_is_told(void **state)
     tear_down(&f);
 }
 
+/* How many layouts of this process still have a name. */
+static size_t names_left(void)
+{
+    char start[64];
+    size_t count = 0;
+    const int length = snprintf(start, sizeof start, "cohort-layout-%ld-", (long)getpid());
+    DIR *shared = opendir("/dev/shm");
+    for (struct dirent *entry; shared && (entry = readdir(shared));)
+        count += strncmp(entry->d_name, start, (size_t)length) == 0;
+    if (shared)
+        closedir(shared);
+    return count;
+}
+
+static void leaves_no_name(void **state)
+{
+    (void)state;
+    fixture f;
+    struct rlimit usual, small;
+    set_up(&f);
+    assert_int_equal(names_left(), 0);
+    tear_down(&f);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &usual), 0);
+    small = usual;
+    small.rlim_cur = 1000;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const cohort_status status = cohort_image_open(&f.image, 1, 4000, path);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &usual), 0);
+    assert_int_equal(status, COHORT_DATA);
+    cohort_image_close(&f.image);
+    assert_int_equal(names_left(), 0);
+}
+
 /* Wherever it is cut, also in the seal. */
 static void file_limit_is_told(void **state)
 {
@@ -168,9 +202,8 @@ static void file_limit_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hdf5_reads_it),
-        cmocka_unit_test(takes_little_memory),
-        cmocka_unit_test(full_disk_is_told),
+        cmocka_unit_test(hdf5_reads_it),      cmocka_unit_test(takes_little_memory),
+        cmocka_unit_test(leaves_no_name),     cmocka_unit_test(full_disk_is_told),
         cmocka_unit_test(file_limit_is_told),
     };
     return cmocka_run_group_tests_name("image", tests, make_file, remove_file);
