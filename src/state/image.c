@@ -8,22 +8,36 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/memory.h"
 #include "data/hdf5.h"
 #include "state/seal.h"
 
+/* What is no tensor is small beside it. */
+enum { MARGIN = 1 << 22 };
+
+/* HDF5 must not run into a full file system. */
+static bool has_room(const char *folder)
+{
+    struct statvfs room;
+    return statvfs(folder, &room) == 0 && room.f_bavail > MARGIN / room.f_frsize;
+}
+
 /* A file of no more than the pages written to it, in memory where the system has the usual place
- * for that. HDF5 opens files by name only, and follows no link to one without. */
+ * for that, and room there. HDF5 opens files by name only, and follows no link to one without. */
 static int open_memory(char *name, size_t size)
 {
     const char *const folders[] = {"/dev/shm", getenv("TMPDIR"), "/tmp"};
     int handle = -1;
+    errno = ENOSPC;
     for (size_t i = 0; handle < 0 && i < sizeof folders / sizeof *folders; i++) {
-        const int length = snprintf(name, size, "%s/cohort-layout-%ld-XXXXXX",
-                                    folders[i] ? folders[i] : "", (long)getpid());
-        if (folders[i] && length > 0 && (size_t)length < size)
+        if (!folders[i] || !has_room(folders[i]))
+            continue;
+        const int length =
+            snprintf(name, size, "%s/cohort-layout-%ld-XXXXXX", folders[i], (long)getpid());
+        if (length > 0 && (size_t)length < size)
             handle = mkostemp(name, O_CLOEXEC);
     }
     return handle;
@@ -46,11 +60,9 @@ static bool create_file(cohort_image *image, const char *name)
     return image->file >= 0;
 }
 
-/* Whether a limit on the size of files (ulimit -f) leaves room: HDF5 must not run into it. What is
- * no tensor is small beside MARGIN. */
+/* Nor into a limit on the size of files (ulimit -f). */
 static bool is_within_limit(size_t bytes)
 {
-    enum { MARGIN = 1 << 22 };
     struct rlimit limit;
     return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
            (limit.rlim_cur > MARGIN && limit.rlim_cur - MARGIN > bytes);
@@ -68,7 +80,7 @@ cohort_status cohort_image_open(cohort_image *image, size_t holes, size_t bytes,
                    "cannot write %s: %s; the previous checkpoint is kept", path, strerror(EFBIG));
     image->memory = open_memory(name, sizeof name);
     COHORT_REQUIRE(image->memory >= 0, COHORT_MEMORY,
-                   "no place for the layout of a checkpoint in /dev/shm, $TMPDIR or /tmp: %s",
+                   "no 4 MiB for the layout of a checkpoint in /dev/shm, $TMPDIR or /tmp: %s",
                    strerror(errno));
     const bool good = create_file(image, name);
     unlink(name);
