@@ -18,11 +18,6 @@
 
 #ifdef COHORT_DOUBLE
 
-COHORT_INLINE real cohort_exp(real x)
-{
-    return exp(x);
-}
-
 COHORT_INLINE real cohort_exp_down(real x)
 {
     return exp(x);
@@ -74,19 +69,7 @@ COHORT_INLINE float cohort_exp_reduced(int32_t *n, float x)
     return p * r * r + r + 1.0f;
 }
 
-/* e^x. 2^n is applied in two halves, so that results below the normal range and overflow to
- * infinity come out right. NaN passes. */
-COHORT_INLINE float cohort_exp(float x)
-{
-    int32_t n;
-    x = x < -104.0f ? -104.0f : x;
-    x = x > 89.0f ? 89.0f : x;
-    float p = cohort_exp_reduced(&n, x);
-    int32_t half = n >> 1;
-    return p * cohort_power_of_two(half) * cohort_power_of_two(n - half);
-}
-
-/* e^x for x up to 80, cheaper; 0 where that is below the normal range. NaN passes. */
+/* e^x for x up to 80; 0 where that is below the normal range. NaN passes. */
 COHORT_INLINE float cohort_exp_down(float x)
 {
     int32_t n;

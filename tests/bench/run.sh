@@ -77,7 +77,7 @@ make_data() { # FILE COMMAND…: once
 
 # MODEL -> recipe, data set, training steps, multiply-adds of forward per sample (`macs`; of causal
 # attention those that are needed); `alone` when the peer has no such model. Backward does twice
-# those of forward, less the gradient of the data.
+# those of forward, less the first layer's gradient of the data (`first`).
 describe() {
     alone=''
     cnn='3*3*64*576 + 576*64 + 64*10'
