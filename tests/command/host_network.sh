@@ -39,6 +39,16 @@ hosts_shape() { # NAMESPACE DEVICE RATE
     ip netns exec "$1" tc qdisc add dev "$2" root tbf rate "$3" burst 80kb latency 50ms
 }
 
+# Congestion control as Debian's kernels come with it, or of its kind. bbr, where a machine has
+# chosen that, measures a path of microseconds here and sends at half the rate after each pause.
+hosts_control() { # NAMESPACE
+    for hosts_kind in cubic reno; do
+        ip netns exec "$1" sh -c \
+            "echo $hosts_kind >/proc/sys/net/ipv4/tcp_congestion_control" 2>/dev/null && return
+    done
+    return 0
+}
+
 hosts_add() { # INDEX RATE
     hosts_one=$hosts_name-$1
     ip netns add "$hosts_one" &&
@@ -48,6 +58,7 @@ hosts_add() { # INDEX RATE
         ip -n "$hosts_one" link set lo up &&
         ip -n "$hosts_name-0" link set "port$1" master switch &&
         ip -n "$hosts_name-0" link set "port$1" up &&
+        hosts_control "$hosts_one" &&
         hosts_shape "$hosts_one" eth0 "$2" &&
         hosts_shape "$hosts_name-0" "port$1" "$2" &&
         echo "10.77.0.$1 $hosts_one" >>"$hosts_folder/names"
