@@ -21,8 +21,9 @@ cohort_status cohort_allocate(void **out, size_t count, size_t element_bytes)
     void *memory = aligned_alloc(alignment, whole);
     if (!memory)
         return COHORT_FAIL(COHORT_MEMORY, "out of memory: %zu bytes asked", bytes);
+    /* A huge page is taken whole: the last one only where half of it is used. */
     if (bytes >= HUGE_PAGE)
-        madvise(memory, whole, MADV_HUGEPAGE);
+        madvise(memory, (bytes + HUGE_PAGE / 2) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     /* Pages the kernel is asked for anew are zero, and cost nothing before they are used. */
     if (bytes < HUGE_PAGE || madvise(memory, whole, MADV_DONTNEED) != 0)
         memset(memory, 0, bytes);
