@@ -116,8 +116,12 @@ static cohort_status evaluate(cohort_evaluation *result, cohort_eval_groups *gro
     cohort_dataset *dataset = NULL;
     cohort_loader *loader = NULL;
     cohort_status status = COHORT_OK;
-    COHORT_TRY_DONE(status, cohort_job_open_data(&dataset, comm, recipe, file, group,
-                                                 cohort_job_needs_targets(recipe)));
+    COHORT_TRY_DONE(
+        status,
+        cohort_job_open_data(&dataset, comm, recipe,
+                             &(cohort_job_data){.file = file,
+                                                .group = group,
+                                                .with_targets = cohort_job_needs_targets(recipe)}));
     const cohort_dataset_info *info = cohort_dataset_describe(dataset);
     const size_t global = inference->batch * (size_t)cohort_comm_size(comm);
     const cohort_share share = cohort_job_even_share(comm);

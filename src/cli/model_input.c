@@ -6,7 +6,8 @@ static cohort_status open_dataset(cohort_model_input_source *in, cohort_comm *co
 {
     const cohort_recipe *recipe = inference->recipe;
     group = group ? group : recipe->data.test;
-    COHORT_TRY(cohort_job_open_data(&in->dataset, comm, recipe, path, group, false));
+    COHORT_TRY(cohort_job_open_data(&in->dataset, comm, recipe,
+                                    &(cohort_job_data){.file = path, .group = group}));
     in->count = cohort_dataset_describe(in->dataset)->count;
     const cohort_share share = cohort_job_even_share(comm);
     const cohort_subset all = cohort_subset_all(in->count);

@@ -14,7 +14,13 @@
 #include "data/same_file.h"
 #include "data/sampler.h"
 
-enum { SCAN_BYTES = 4 << 20, LOAD_BYTES = 64 << 20, BLOCK_BYTES = 256 << 10, BLOCKS_HELD = 64 };
+enum {
+    SCAN_BYTES = 1 << 20,
+    LOAD_BYTES = 64 << 20,
+    BLOCK_BYTES = 256 << 10,
+    BLOCKS_HELD = 64,
+    SMALL_BYTES = 4 << 20 /* kept even where it is read once */
+};
 
 /* A requested row and its place in the request, to be sorted by row. */
 typedef struct request {
@@ -28,6 +34,7 @@ struct cohort_dataset {
     cohort_arena *arena; /* names */
     const char *path, *group, *x_name, *y_name;
     size_t block_target;
+    bool is_read_once;
     hid_t file, group_id;
     cohort_column x, y;
     char **classes, **vocabulary, **source, **tokenizer, **table;
@@ -223,8 +230,10 @@ static cohort_status place(cohort_dataset *dataset, uint64_t budget)
     cohort_dataset_info *info = &dataset->info;
     const uint64_t x_bytes = cohort_size_align(info->count * dataset->x.row_bytes, 64),
                    y_bytes = info->bytes - info->count * dataset->x.row_bytes;
+    const bool is_passing = dataset->is_read_once && info->bytes > SMALL_BYTES;
     void *memory = NULL;
-    COHORT_TRY(make_room(&memory, dataset, x_bytes + y_bytes, budget));
+    if (!is_passing)
+        COHORT_TRY(make_room(&memory, dataset, x_bytes + y_bytes, budget));
     if (memory) {
         dataset->x_memory = memory;
         dataset->y_memory = y_bytes ? dataset->x_memory + x_bytes : NULL;
@@ -232,6 +241,8 @@ static cohort_status place(cohort_dataset *dataset, uint64_t budget)
     }
     info->streamed = true;
     info->chunk_rows = dataset->x.block_rows;
+    if (is_passing)
+        return COHORT_OK;
     cohort_log(COHORT_LOG_INFO,
                "%s: %s needs %.1f MiB, more than may be held (%.1f MiB): streaming", dataset->path,
                dataset->group, (double)info->bytes / 0x1p20, (double)budget / 0x1p20);
@@ -279,25 +290,25 @@ static cohort_status load_column(unsigned char *memory, cohort_column *column,
     return COHORT_OK;
 }
 
-/* A y that is not kept is still looked through once, each rank a part, for its range and
- * for values that must be refused. */
-static cohort_status scan_targets(cohort_dataset *dataset, int32_t range[2])
+/* What is not kept, looked through once, each rank a part, for values that must be refused and,
+ * with RANGE, for that of labels. */
+static cohort_status scan_column(cohort_column *column, const cohort_dataset *dataset,
+                                 int32_t range[2])
 {
-    cohort_column *y = &dataset->y;
     size_t at = 0, end = 0;
-    slice_rows(&at, &end, y, (size_t)cohort_comm_rank(dataset->comm),
+    slice_rows(&at, &end, column, (size_t)cohort_comm_rank(dataset->comm),
                (size_t)cohort_comm_size(dataset->comm));
-    const size_t step = rows_at_once(y, SCAN_BYTES);
+    const size_t step = rows_at_once(column, SCAN_BYTES);
     void *piece = NULL;
-    COHORT_TRY(cohort_allocate(&piece, step, y->row_bytes));
+    COHORT_TRY(cohort_allocate(&piece, step, column->row_bytes));
     cohort_status status = COHORT_OK;
     for (; at < end && status == COHORT_OK; at += step) {
         const size_t count = end - at < step ? end - at : step;
         status = cohort_comm_check_stop(dataset->comm, "reading the data");
         if (status == COHORT_OK)
-            status = cohort_column_read(piece, y, at, count);
-        if (status == COHORT_OK && dataset->info.labels)
-            cohort_range_i32(&range[0], &range[1], piece, count * y->row_elements);
+            status = cohort_column_read(piece, column, at, count);
+        if (status == COHORT_OK && range)
+            cohort_range_i32(&range[0], &range[1], piece, count * column->row_elements);
     }
     cohort_free(piece);
     return status;
@@ -308,28 +319,32 @@ static cohort_status load(cohort_dataset *dataset, int32_t range[2])
     int32_t *label_range = dataset->info.labels ? range : NULL;
     if (dataset->x_memory)
         COHORT_TRY(load_column(dataset->x_memory, &dataset->x, dataset, NULL));
+    else if (dataset->is_read_once)
+        COHORT_TRY(scan_column(&dataset->x, dataset, NULL));
     if (dataset->y_memory)
         COHORT_TRY(load_column(dataset->y_memory, &dataset->y, dataset, label_range));
     else if (dataset->info.targets)
-        COHORT_TRY(scan_targets(dataset, range));
+        COHORT_TRY(scan_column(&dataset->y, dataset, label_range));
     return COHORT_OK;
 }
 
-/* Blocks for two windows of the chunk-aware shuffle: a batch may lie across the border.
- * For y, as many as those rows need. */
-static size_t cache_slots(const cohort_column *column, const cohort_column *x, uint64_t budget)
+/* Blocks for two windows of the chunk-aware shuffle: a batch may lie across the border. In order,
+ * two blocks. For y, as many as those rows need. */
+static size_t cache_slots(const cohort_dataset *dataset, const cohort_column *column,
+                          uint64_t budget)
 {
-    size_t slots = 2 * COHORT_SAMPLER_WINDOW;
+    const cohort_column *x = &dataset->x;
+    size_t slots = dataset->is_read_once ? 2 : 2 * COHORT_SAMPLER_WINDOW;
     if (column != x)
         slots *= x->block_rows / column->block_rows + 2;
     const size_t afford = (size_t)(budget / (column->block_rows * column->row_bytes));
     return slots < afford ? slots : afford;
 }
 
-static cohort_status open_cache(cohort_block_cache *cache, cohort_column *column,
-                                const cohort_column *x, uint64_t budget)
+static cohort_status open_cache(cohort_block_cache *cache, const cohort_dataset *dataset,
+                                cohort_column *column, uint64_t budget)
 {
-    const size_t slots = cache_slots(column, x, budget);
+    const size_t slots = cache_slots(dataset, column, budget);
     COHORT_REQUIRE(slots, COHORT_DATA,
                    "%s: a chunk of %s/%s takes %.1f MiB, more than a rank may hold (%.1f MiB); "
                    "raise data.memory_limit or rewrite the file in smaller chunks",
@@ -341,7 +356,7 @@ static cohort_status open_cache(cohort_block_cache *cache, cohort_column *column
                    "%s: %s/%s has %llu blocks of rows, too many to keep track of; rewrite the file "
                    "in larger chunks",
                    column->path, column->group, column->name, (unsigned long long)blocks);
-    if (slots < COHORT_SAMPLER_WINDOW && slots < blocks)
+    if (slots < COHORT_SAMPLER_WINDOW && slots < blocks && !dataset->is_read_once)
         cohort_log(COHORT_LOG_WARNING,
                    "%s: chunks of %s/%s are large for the memory allowed (%zu fit, %d wanted): "
                    "streaming will be slow; raise data.memory_limit or use smaller chunks",
@@ -353,9 +368,9 @@ static cohort_status open_caches(cohort_dataset *dataset, uint64_t budget)
 {
     uint64_t each = budget / (unsigned)cohort_comm_node_size(dataset->comm);
     if (dataset->info.streamed)
-        COHORT_TRY(open_cache(&dataset->x_cache, &dataset->x, &dataset->x, each / 4 * 3));
+        COHORT_TRY(open_cache(&dataset->x_cache, dataset, &dataset->x, each / 4 * 3));
     if (dataset->info.targets && !dataset->y_memory)
-        COHORT_TRY(open_cache(&dataset->y_cache, &dataset->y, &dataset->x, each / 4));
+        COHORT_TRY(open_cache(&dataset->y_cache, dataset, &dataset->y, each / 4));
     return COHORT_OK;
 }
 
@@ -417,6 +432,7 @@ static cohort_status make_dataset(cohort_dataset **out, cohort_comm *comm,
     COHORT_TRY(copy_name(&dataset->path, dataset, spec->path));
     COHORT_TRY(copy_name(&dataset->group, dataset, spec->group ? spec->group : ""));
     COHORT_TRY(copy_name(&dataset->x_name, dataset, spec->x));
+    dataset->is_read_once = spec->is_read_once;
     /* A small limit asks for small blocks, by what was asked for and not by the machine. */
     dataset->block_target = BLOCK_BYTES;
     if (spec->memory_limit && spec->memory_limit / BLOCKS_HELD < BLOCK_BYTES)

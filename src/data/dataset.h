@@ -19,6 +19,8 @@ typedef struct cohort_dataset_spec {
     const char *group;     /* "train" */
     const char *x, *y;     /* dataset names in it; y NULL: without targets (predict) */
     uint64_t memory_limit; /* bytes this node may hold for it; 0 = half of what is free */
+    bool is_read_once;     /* in the order of rows, later: looked through for what must be refused,
+                              and streamed unless it is small (4 MiB) */
 } cohort_dataset_spec;
 
 typedef struct cohort_dataset cohort_dataset;
@@ -41,7 +43,7 @@ typedef struct cohort_dataset_info {
     const char *source;    /* file attribute, or "" */
     const char *tokenizer; /* file attribute: how its texts became tokens, or NULL */
     const char *table;     /* file attribute: see data/table.h, or NULL */
-    bool streamed;         /* not in memory: too large */
+    bool streamed;         /* not in memory: too large, or read once */
     size_t chunk_rows;     /* when streamed: rows of x read at once, one or several whole
                               HDF5 chunks (256 KiB or more; less if the limit is below
                               16 MiB); else 0 */
@@ -51,7 +53,8 @@ typedef struct cohort_dataset_info {
 /* Opens and checks the split, reads it into one shared copy per node when it fits (each
  * rank of the node reads a slice; NaN in x and such is found here and the row named).
  * If it does not fit on one node, all nodes stream, so that the order is the same
- * everywhere. COMM is borrowed until close. Collective over COMM; all ranks get the same
+ * everywhere; what is then wrong with x is found when its rows are asked for, unless the split
+ * is read once. COMM is borrowed until close. Collective over COMM; all ranks get the same
  * status. COHORT_DATA names file, dataset and reason: missing, truncated, x and y of
  * different length, NaN in x …; COHORT_PEER: a rank sees another file than rank 0. */
 COHORT_NODISCARD cohort_status cohort_dataset_open(cohort_dataset **out, cohort_comm *comm,

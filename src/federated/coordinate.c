@@ -94,10 +94,12 @@ static cohort_status open_own(cohort_federated *federated)
                         "%s: the coordinator needs test data to know the network's input; give it "
                         "a group '%s'",
                         path.data, recipe->data.test);
-    COHORT_TRY_DONE(status,
-                    cohort_job_open_data(&dataset, federated->comm, recipe, path.data,
-                                         has_test ? recipe->data.test : recipe->data.validation,
-                                         cohort_job_needs_targets(recipe)));
+    COHORT_TRY_DONE(status, cohort_job_open_data(
+                                &dataset, federated->comm, recipe,
+                                &(cohort_job_data){
+                                    .file = path.data,
+                                    .group = has_test ? recipe->data.test : recipe->data.validation,
+                                    .with_targets = cohort_job_needs_targets(recipe)}));
     COHORT_TRY_DONE(status,
                     cohort_federated_open_model(federated, cohort_dataset_describe(dataset)));
     COHORT_TRY_DONE(status, cohort_federated_open_splits(federated, path.data));

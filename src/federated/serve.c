@@ -42,9 +42,12 @@ static cohort_status open_data(servant *s)
     cohort_subset subset;
     cohort_status status = COHORT_OK;
     COHORT_TRY_DONE(status, cohort_deployment_file(&path, recipe, cohort_comm_rank(s->job)));
-    COHORT_TRY_DONE(status,
-                    cohort_job_open_data(&s->train, s->alone, recipe, path.data, recipe->data.train,
-                                         cohort_job_needs_targets(recipe)));
+    COHORT_TRY_DONE(
+        status,
+        cohort_job_open_data(&s->train, s->alone, recipe,
+                             &(cohort_job_data){.file = path.data,
+                                                .group = recipe->data.train,
+                                                .with_targets = cohort_job_needs_targets(recipe)}));
     COHORT_TRY_DONE(status,
                     cohort_job_training_subset(&subset, recipe, cohort_dataset_describe(s->train)));
     s->row_count = (size_t)cohort_subset_count(&subset);

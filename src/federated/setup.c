@@ -155,9 +155,10 @@ static cohort_status open_loader(cohort_federated_split *split, cohort_federated
 static cohort_status open_group(cohort_federated_split *split, cohort_federated *federated,
                                 const char *file, const char *group)
 {
-    COHORT_TRY(cohort_job_open_split(&split->dataset, federated->comm, federated->recipe, file,
-                                     group, cohort_model_input(federated->model),
-                                     &federated->loss));
+    const cohort_job_data data = {
+        .file = file, .group = group, .with_targets = cohort_job_needs_targets(federated->recipe)};
+    COHORT_TRY(cohort_job_open_split(&split->dataset, federated->comm, federated->recipe, &data,
+                                     cohort_model_input(federated->model), &federated->loss));
     const cohort_subset all = cohort_subset_all(cohort_dataset_describe(split->dataset)->count);
     return open_loader(split, federated, &all);
 }
@@ -304,8 +305,10 @@ cohort_status cohort_federated_open(cohort_federated *federated)
     cohort_comm *comm = federated->comm;
     cohort_comm_set_stop(comm, federated->options.should_stop, federated->options.stop_context);
     cohort_comm_set_phase(comm, "opening the data");
-    COHORT_TRY(cohort_job_open_data(&federated->train, comm, recipe, NULL, recipe->data.train,
-                                    cohort_job_needs_targets(recipe)));
+    COHORT_TRY(
+        cohort_job_open_data(&federated->train, comm, recipe,
+                             &(cohort_job_data){.group = recipe->data.train,
+                                                .with_targets = cohort_job_needs_targets(recipe)}));
     COHORT_TRY(make_partition(federated));
     COHORT_TRY(cohort_comm_agree(
         comm, cohort_federated_open_model(federated, cohort_dataset_describe(federated->train))));

@@ -45,7 +45,9 @@ static cohort_status open_examples(examples *e, cohort_comm *comm, const char *f
     COHORT_TRY(cohort_inference_open(&e->inference, comm, folder, BATCH));
     const cohort_recipe *recipe = e->inference.recipe;
     const cohort_snapshot *about = e->inference.about;
-    COHORT_TRY(cohort_job_open_data(&e->dataset, comm, recipe, NULL, recipe->data.test, true));
+    COHORT_TRY(
+        cohort_job_open_data(&e->dataset, comm, recipe,
+                             &(cohort_job_data){.group = recipe->data.test, .with_targets = true}));
     const cohort_dataset_info *info = cohort_dataset_describe(e->dataset);
     const cohort_subset all = cohort_subset_all(info->count);
     const cohort_share share = cohort_job_even_share(comm);

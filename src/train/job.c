@@ -173,15 +173,15 @@ done:
 }
 
 cohort_status cohort_job_open_data(cohort_dataset **out, cohort_comm *comm,
-                                   const cohort_recipe *recipe, const char *file, const char *group,
-                                   bool with_targets)
+                                   const cohort_recipe *recipe, const cohort_job_data *data)
 {
     const cohort_dataset_spec spec = {
-        .path = file ? file : recipe->data.file,
-        .group = group,
+        .path = data->file ? data->file : recipe->data.file,
+        .group = data->group,
         .x = recipe->data.x,
-        .y = with_targets ? recipe->data.y : NULL,
+        .y = data->with_targets ? recipe->data.y : NULL,
         .memory_limit = recipe->data.memory_limit,
+        .is_read_once = data->is_read_once,
     };
     return cohort_dataset_open(out, comm, &spec);
 }
@@ -310,14 +310,12 @@ cohort_status cohort_job_has_test(bool *has, cohort_comm *comm, const cohort_rec
 }
 
 cohort_status cohort_job_open_split(cohort_dataset **out, cohort_comm *comm,
-                                    const cohort_recipe *recipe, const char *file,
-                                    const char *group, const cohort_flow *input,
-                                    const cohort_loss *loss)
+                                    const cohort_recipe *recipe, const cohort_job_data *data,
+                                    const cohort_flow *input, const cohort_loss *loss)
 {
     char name[128];
-    COHORT_TRY(
-        cohort_job_open_data(out, comm, recipe, file, group, cohort_job_needs_targets(recipe)));
-    snprintf(name, sizeof name, "%s/%s", file ? file : recipe->data.file, group);
+    COHORT_TRY(cohort_job_open_data(out, comm, recipe, data));
+    snprintf(name, sizeof name, "%s/%s", data->file ? data->file : recipe->data.file, data->group);
     return cohort_comm_agree(comm, cohort_job_check_data(*out, name, input, loss));
 }
 

@@ -36,11 +36,17 @@ COHORT_NODISCARD cohort_status cohort_job_find_data(cohort_recipe *recipe, cohor
 /* Text from rank 0 to every rank; *text is replaced elsewhere. Collective. */
 COHORT_NODISCARD cohort_status cohort_job_share_text(cohort_comm *comm, cohort_text *text);
 
-/* Opens group GROUP of the recipe's data file (or of FILE when not NULL) with the recipe's
- * dataset names. Collective. */
+/* A split to be opened. */
+typedef struct cohort_job_data {
+    const char *file, *group; /* FILE NULL: the recipe's data.file */
+    bool with_targets;
+    bool is_read_once; /* in the order of rows: cohort_dataset_spec */
+} cohort_job_data;
+
+/* Opens DATA with the recipe's dataset names. Collective. */
 COHORT_NODISCARD cohort_status cohort_job_open_data(cohort_dataset **out, cohort_comm *comm,
-                                                    const cohort_recipe *recipe, const char *file,
-                                                    const char *group, bool with_targets);
+                                                    const cohort_recipe *recipe,
+                                                    const cohort_job_data *data);
 
 /* Whether the run saved as OLD in checkpoint WHERE may be continued by RECIPE in run folder
  * FOLDER. Rank-local. COHORT_USAGE names the key that differs. */
@@ -78,11 +84,11 @@ COHORT_NODISCARD cohort_status cohort_job_read_labels(int32_t **labels, cohort_d
 COHORT_NODISCARD cohort_status cohort_job_has_test(bool *has, cohort_comm *comm,
                                                    const cohort_recipe *recipe, const char *file);
 
-/* Opens GROUP of FILE (NULL: data.file) to evaluate a network with INPUT by LOSS on it.
- * Collective; COHORT_DATA. */
+/* Opens DATA to evaluate a network with INPUT by LOSS on it. Collective; COHORT_DATA. */
 COHORT_NODISCARD cohort_status cohort_job_open_split(cohort_dataset **out, cohort_comm *comm,
-                                                     const cohort_recipe *recipe, const char *file,
-                                                     const char *group, const cohort_flow *input,
+                                                     const cohort_recipe *recipe,
+                                                     const cohort_job_data *data,
+                                                     const cohort_flow *input,
                                                      const cohort_loss *loss);
 
 /* Whether RECIPE reads targets from the data; else the loader makes them. */

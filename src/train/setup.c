@@ -23,9 +23,12 @@ cohort_status cohort_trainer_open_split(cohort_eval_split *split, cohort_trainer
 }
 
 static cohort_status open_group(cohort_eval_split *split, cohort_trainer *trainer,
-                                const char *group)
+                                const char *group, bool is_read_once)
 {
-    COHORT_TRY(cohort_job_open_split(&split->dataset, trainer->comm, trainer->recipe, NULL, group,
+    const cohort_job_data data = {.group = group,
+                                  .with_targets = cohort_job_needs_targets(trainer->recipe),
+                                  .is_read_once = is_read_once};
+    COHORT_TRY(cohort_job_open_split(&split->dataset, trainer->comm, trainer->recipe, &data,
                                      cohort_model_input(trainer->model), &trainer->loss));
     split->subset = cohort_subset_all(cohort_dataset_describe(split->dataset)->count);
     return cohort_comm_agree(trainer->comm, cohort_trainer_open_split(split, trainer));
@@ -54,7 +57,8 @@ static cohort_status open_test(cohort_trainer *trainer)
     if (trainer->options.data.train)
         return COHORT_OK;
     COHORT_TRY(cohort_job_has_test(&has_test, trainer->comm, trainer->recipe, NULL));
-    return has_test ? open_group(&trainer->test, trainer, trainer->recipe->data.test) : COHORT_OK;
+    return has_test ? open_group(&trainer->test, trainer, trainer->recipe->data.test, true)
+                    : COHORT_OK;
 }
 
 /* ROWS of the training data, held back. */
@@ -85,7 +89,7 @@ static cohort_status open_splits(cohort_trainer *trainer)
     } else if (trainer->options.data.validation) {
         COHORT_TRY(take_split(&trainer->validation, trainer, trainer->options.data.validation));
     } else if (recipe->data.validation) {
-        COHORT_TRY(open_group(&trainer->validation, trainer, recipe->data.validation));
+        COHORT_TRY(open_group(&trainer->validation, trainer, recipe->data.validation, false));
     }
     return open_test(trainer);
 }
@@ -373,9 +377,10 @@ cohort_status cohort_trainer_open(cohort_trainer *trainer)
         trainer->threads = cohort_job_set_threads(trainer->comm, trainer->recipe->train.threads);
     trainer->train = trainer->options.data.train;
     if (!trainer->train)
-        COHORT_TRY(cohort_job_open_data(&trainer->train, trainer->comm, trainer->recipe, NULL,
-                                        trainer->recipe->data.train,
-                                        cohort_job_needs_targets(trainer->recipe)));
+        COHORT_TRY(cohort_job_open_data(
+            &trainer->train, trainer->comm, trainer->recipe,
+            &(cohort_job_data){.group = trainer->recipe->data.train,
+                               .with_targets = cohort_job_needs_targets(trainer->recipe)}));
     COHORT_TRY(cohort_comm_agree(trainer->comm, choose_samples(trainer)));
     COHORT_TRY(cohort_private_open(trainer));
     COHORT_TRY(cohort_comm_agree(trainer->comm, create_model(trainer)));

@@ -194,6 +194,49 @@ static void streaming_equals_memory(void **state)
     unlink(path);
 }
 
+/* A split for one pass in order is not held, but looked through when it is opened. */
+static void read_once_is_not_held(void **state)
+{
+    (void)state;
+    enum { MANY = 1300, WIDE = 1024, AT_ONCE = 100 }; /* 5 MiB of floats */
+    const hsize_t dims[] = {MANY, WIDE}, few[] = {AT_ONCE, WIDE};
+    double *values = malloc(sizeof *values * MANY * WIDE);
+    for (size_t i = 0; i < MANY * WIDE; i++)
+        values[i] = (double)(i * 2654435761u % 251);
+    const char *path = make_file("once.h5", H5T_IEEE_F32LE, 2, dims, 0, NULL, values);
+    const cohort_dataset_spec spec = {
+        .path = path, .group = "train", .x = "x", .y = "y", .is_read_once = true};
+    cohort_dataset *once = NULL;
+    assert_ok(cohort_dataset_open(&once, comm, &spec));
+    assert_null(cohort_dataset_memory(once));
+    assert_true(cohort_dataset_describe(once)->streamed);
+    assert_int_equal(cohort_dataset_describe(once)->label_max, 2);
+    float *x = malloc(sizeof *x * AT_ONCE * WIDE);
+    for (size_t begin = 0; begin < MANY; begin += AT_ONCE) {
+        uint64_t rows[AT_ONCE];
+        int32_t y[AT_ONCE];
+        for (size_t i = 0; i < AT_ONCE; i++)
+            rows[i] = begin + i;
+        assert_ok(cohort_dataset_gather(x, y, once, rows, AT_ONCE));
+        for (size_t i = 0; i < AT_ONCE; i++)
+            assert_int_equal(y[i], rows[i] % 3);
+        for (size_t i = 0; i < AT_ONCE * WIDE; i++)
+            assert_true((double)x[i] == values[begin * WIDE + i]);
+    }
+    cohort_dataset_close(once);
+    values[1234 * WIDE + 5] = NAN;
+    make_file("once.h5", H5T_IEEE_F32LE, 2, dims, 0, NULL, values);
+    assert_fails(cohort_dataset_open(&once, comm, &spec), COHORT_DATA,
+                 "train/x row 1234 holds a NaN");
+    make_file("once.h5", H5T_IEEE_F32LE, 2, few, 0, NULL, values);
+    assert_ok(cohort_dataset_open(&once, comm, &spec));
+    assert_non_null(cohort_dataset_memory(once)); /* small: held all the same */
+    cohort_dataset_close(once);
+    free(x);
+    free(values);
+    unlink(path);
+}
+
 /* How y of TYPE and shape is understood beside x [4][5] of X_TYPE. */
 static void check_targets(hid_t x_type, hid_t y_type, int y_dims, const hsize_t *dims, bool labels,
                           size_t y_dim_count, size_t y_count)
@@ -556,6 +599,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_and_layout),
         cmocka_unit_test(streaming_equals_memory),
+        cmocka_unit_test(read_once_is_not_held),
         cmocka_unit_test(targets_are_labels_or_values),
         cmocka_unit_test(attributes_and_groups),
         cmocka_unit_test(enumerations_are_integers),
