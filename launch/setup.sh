@@ -1,7 +1,8 @@
 #!/bin/sh
 # setup.sh [--tests]: everything between a clone and a built program. Installs the Debian
 # packages that are missing (as root or by sudo without a password; otherwise says what to
-# install and stops), configures build/ and builds it. With --tests also the tests.
+# install and stops), configures build/ and builds it. With --tests also the tests, which skip what
+# needs a package that could not be installed.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -44,6 +45,13 @@ has_onednn() {
     echo '#include <oneapi/dnnl/dnnl.h>' | cc -E -x c -
 }
 
+has_h5py() {
+    for python in python3 /usr/bin/python3; do
+        if $python -c 'import h5py'; then return; fi
+    done
+    return 1
+}
+
 find_missing() {
     missing=''
     need build-essential has_compiler
@@ -64,10 +72,17 @@ find_missing() {
     fi
 }
 
-# Faster convolutions; the build does without where a distribution has no such package.
+# Faster convolutions, and what tests look at the program with; the build does without where a
+# distribution has no such package.
 find_optional() {
     missing=''
     need libdnnl-dev has_onednn
+    if [ $tests = ON ]; then
+        need gfortran command -v gfortran
+        need file command -v file
+        need iproute2 command -v ip
+        need python3-h5py has_h5py
+    fi
 }
 
 as_root() {

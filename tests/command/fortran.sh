@@ -3,7 +3,8 @@
 # shellcheck source=tests/command/lib.sh
 . "$(dirname "$0")/lib.sh"
 : "${LIBRARY:?}"
-command -v mpifort >/dev/null || skip 'there is no mpifort: the Fortran module is not tried'
+mpifort --version >/dev/null 2>&1 ||
+    skip 'there is no mpifort with a compiler (Debian: gfortran): the Fortran module is not tried'
 if ldd "$LIBRARY" | grep -q san; then skip 'the library is built with a sanitizer'; fi
 folder=$(dirname "$LIBRARY")
 

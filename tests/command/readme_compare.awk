@@ -4,6 +4,7 @@
 #   * numbers with a point, and percentages, may differ by 5 % or 0.02, whichever is more: rounding
 #     differs from one kind of CPU to the next, and training makes more of it
 #   * times (0.3s, 12 ms, 2 min) and rates (1234 samples/s) are not compared
+#   * what a slow machine prints on the way through an epoch ("… left") is left out
 function mask(line) {
     gsub(/[0-9.]+ (samples|steps|tokens|GFLOP)\/s/, "RATE", line)
     gsub(/ [0-9.]+ ?(s|ms|us|min)( |$|,)/, " TIME ", line)
@@ -44,6 +45,8 @@ function match_line(a, b) {
 }
 
 NR == FNR { want[++wants] = $0; next }
+
+/^epoch .* left$/ { next }
 
 { got[++gots] = $0 }
 
