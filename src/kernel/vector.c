@@ -28,6 +28,23 @@ COHORT_CLONES void cohort_vector_sum_of(real *y, const real *a, const real *b, s
         y[i] = a[i] + b[i];
 }
 
+COHORT_CLONES void cohort_vector_relu_of_sum(real *y, const real *a, const real *b, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        const real sum = a[i] + b[i];
+        y[i] = sum < 0 ? 0 : sum;
+    }
+}
+
+COHORT_CLONES void cohort_vector_relu_gradients(real *restrict dz, real *restrict dy,
+                                                const real *restrict y, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        dz[i] = dy[i] = y[i] > 0 ? dy[i] : 0;
+}
+
 COHORT_CLONES void cohort_vector_multiply(real *restrict y, const real *restrict x, size_t count)
 {
 #pragma omp simd

@@ -14,6 +14,11 @@ void cohort_vector_axpy(real *y, real alpha, const real *x, size_t count);
 void cohort_vector_add(real *y, const real *x, size_t count);
 /* y = a + b. */
 void cohort_vector_sum_of(real *y, const real *a, const real *b, size_t count);
+/* y = relu(a + b). */
+void cohort_vector_relu_of_sum(real *y, const real *a, const real *b, size_t count);
+/* dz = dy where y > 0, else 0; dy the same, in place. */
+void cohort_vector_relu_gradients(real *restrict dz, real *restrict dy, const real *restrict y,
+                                  size_t count);
 /* y *= x. */
 void cohort_vector_multiply(real *y, const real *x, size_t count);
 /* x *= alpha. */

@@ -1,9 +1,12 @@
-/* Residual block (He et al. 2016): y = layers(x) + shortcut(x), nothing after the sum. The
- * shortcut is x itself unless layers are given for it. */
+/* Residual block (He et al. 2016): y = layers(x) + shortcut(x), and the relu that follows, if one
+ * does. The shortcut is x itself unless layers are given for it. */
 #include <string.h>
 
+#include "kernel/activation.h"
 #include "kernel/vector.h"
 #include "nn/layer_check.h"
+
+extern const cohort_layer_type cohort_layer_relu;
 
 typedef struct residual_config {
     cohort_layer_common common;
@@ -14,7 +17,15 @@ typedef struct residual_layer {
     cohort_layer base;
     cohort_sequence *layers, *shortcut; /* shortcut NULL: identity */
     size_t in_count, out_count;         /* of a sample */
+    bool relu;                          /* absorbed */
 } residual_layer;
+
+static bool residual_absorb(cohort_layer *base, const cohort_variant *next)
+{
+    residual_layer *layer = (residual_layer *)base;
+    layer->relu = next->table == &cohort_layer_relu.keys;
+    return layer->relu;
+}
 
 static cohort_status residual_plan(cohort_layer *base, cohort_planner *planner, cohort_flow *flow)
 {
@@ -38,30 +49,46 @@ static cohort_status residual_plan(cohort_layer *base, cohort_planner *planner, 
                          "with kernel 1 or a dense");
     flow->masked = flow->masked && side.masked;
     layer->out_count = cohort_shape_count(&flow->shape);
+    if (layer->relu)
+        cohort_plan_keep_output(planner);
     return COHORT_OK;
 }
 
 static void residual_forward(cohort_layer *base, const cohort_pass *pass)
 {
     const residual_layer *layer = (const residual_layer *)base;
+    const size_t count = pass->batch * layer->out_count;
     const real *side = base->x;
     cohort_sequence_forward(layer->layers, pass);
     if (layer->shortcut) {
         cohort_sequence_forward(layer->shortcut, pass);
         side = cohort_sequence_output(layer->shortcut);
     }
-    cohort_vector_sum_of(base->y, cohort_sequence_output(layer->layers), side,
-                         pass->batch * layer->out_count);
+    if (layer->relu)
+        cohort_vector_relu_of_sum(base->y, cohort_sequence_output(layer->layers), side, count);
+    else
+        cohort_vector_sum_of(base->y, cohort_sequence_output(layer->layers), side, count);
 }
 
 /* Layers may use their dy as scratch, so each list gets a copy. */
-static void run_backward(cohort_sequence *sequence, const real *dy, const cohort_pass *pass,
-                         size_t count)
+static void copy_gradient(cohort_sequence *sequence, const real *dy, size_t count)
 {
     real *gradient = cohort_sequence_output_grad(sequence);
     if (gradient && count)
         memcpy(gradient, dy, count * sizeof *gradient);
-    cohort_sequence_backward(sequence, pass);
+}
+
+/* What the layers get, and dy becomes, before relu. */
+static void take_gradient(const residual_layer *layer, size_t count)
+{
+    const cohort_layer *base = &layer->base;
+    real *gradient = cohort_sequence_output_grad(layer->layers);
+    if (!layer->relu)
+        copy_gradient(layer->layers, base->dy, count);
+    else if (gradient)
+        cohort_vector_relu_gradients(gradient, base->dy, base->y, count);
+    else
+        cohort_activation_backward(COHORT_RELU, 0, base->dy, base->dy, base->y, 1, count);
 }
 
 static void residual_backward(cohort_layer *base, const cohort_pass *pass)
@@ -69,11 +96,13 @@ static void residual_backward(cohort_layer *base, const cohort_pass *pass)
     const residual_layer *layer = (const residual_layer *)base;
     const size_t out_count = pass->batch * layer->out_count;
     const real *side = base->dy;
+    take_gradient(layer, out_count);
     if (layer->shortcut) {
-        run_backward(layer->shortcut, base->dy, pass, out_count);
+        copy_gradient(layer->shortcut, base->dy, out_count);
+        cohort_sequence_backward(layer->shortcut, pass);
         side = cohort_sequence_input_grad(layer->shortcut);
     }
-    run_backward(layer->layers, base->dy, pass, out_count);
+    cohort_sequence_backward(layer->layers, pass);
     if (base->dx)
         cohort_vector_sum_of(base->dx, cohort_sequence_input_grad(layer->layers), side,
                              pass->batch * layer->in_count);
@@ -100,6 +129,7 @@ const cohort_layer_type cohort_layer_residual = {
              .key_count = sizeof residual_keys / sizeof *residual_keys},
     .layer_bytes = sizeof(residual_layer),
     .plan = residual_plan,
+    .absorb = residual_absorb,
     .forward = residual_forward,
     .backward = residual_backward,
 };

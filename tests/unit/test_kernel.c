@@ -229,6 +229,28 @@ static void vectors_and_columns(void **state)
     cohort_free(y);
 }
 
+/* A sum and its relu in one pass, and the gradient twice: the bits of one after the other. */
+static void relu_of_a_sum(void **state)
+{
+    (void)state;
+    enum { COUNT = 1003 };
+    float *a = random_vector(COUNT, 1), *b = random_vector(COUNT, 2), *dy = random_vector(COUNT, 3);
+    float y[COUNT], wanted[COUNT], dz[COUNT];
+    a[5] = -b[5];
+    a[7] = NAN;
+    cohort_vector_sum_of(wanted, a, b, COUNT);
+    cohort_activation_forward(COHORT_RELU, 0, wanted, wanted, 1, COUNT);
+    cohort_vector_relu_of_sum(y, a, b, COUNT);
+    assert_memory_equal(y, wanted, sizeof y);
+    cohort_activation_backward(COHORT_RELU, 0, wanted, dy, y, 1, COUNT);
+    cohort_vector_relu_gradients(dz, dy, y, COUNT);
+    assert_memory_equal(dz, wanted, sizeof dz);
+    assert_memory_equal(dy, wanted, sizeof dz);
+    cohort_free(a);
+    cohort_free(b);
+    cohort_free(dy);
+}
+
 /* The vectorised draw gives the stream's own numbers. */
 static void dropout_draws_the_stream(void **state)
 {
@@ -257,6 +279,7 @@ int main(void)
         cmocka_unit_test(softmax_rows),
         cmocka_unit_test(cross_entropy_labels_equal_rows),
         cmocka_unit_test(vectors_and_columns),
+        cmocka_unit_test(relu_of_a_sum),
         cmocka_unit_test(dropout_draws_the_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
