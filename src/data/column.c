@@ -169,6 +169,7 @@ cohort_status cohort_column_open(cohort_column *column, hid_t group_id, const ch
     column->row_bytes = column->row_elements * cohort_element_bytes(column->element);
     COHORT_TRY_DONE(status, read_layout(column));
     cohort_chunks_open(&column->chunks, column->dataset);
+    column->file_bytes = cohort_hdf5_file_bytes(column->dataset);
     choose_blocks(column);
 done:
     if (space >= 0)
@@ -224,6 +225,11 @@ static cohort_status read_raw(void *out, cohort_column *column, size_t begin, si
                    "%s: cannot read rows %zu to %zu of %s/%s (%s); damaged or truncated, copy or "
                    "convert it again",
                    column->path, begin, begin + count - 1, column->group, column->name, reason);
+    /* HDF5 reads zeros behind the end of a file. */
+    COHORT_REQUIRE(cohort_hdf5_file_bytes(column->dataset) >= column->file_bytes, COHORT_DATA,
+                   "%s became shorter while it was in use; leave it as it is until the run ends, "
+                   "and write other data to another file",
+                   column->path);
     return COHORT_OK;
 }
 

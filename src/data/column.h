@@ -23,7 +23,8 @@ typedef struct cohort_column {
     size_t block_target;            /* bytes a block should have at least */
     size_t block_rows; /* rows read in one piece: whole HDF5 chunks, at most row_count */
     cohort_chunks chunks;
-    void *wide; /* staging for 64-bit integers, [wide_bytes] */
+    uint64_t file_bytes; /* when it was opened; 0 = unknown */
+    void *wide;          /* staging for 64-bit integers, [wide_bytes] */
     size_t wide_bytes;
 } cohort_column;
 
@@ -38,7 +39,8 @@ void cohort_column_close(cohort_column *column);
 void cohort_column_keep_as(cohort_column *column, cohort_element element);
 
 /* Reads rows [begin, begin + count) to OUT [count][row_elements]. COHORT_DATA: damaged
- * data, NaN or infinity, an integer that does not fit 32 bits; the row is named. */
+ * data, NaN or infinity, an integer that does not fit 32 bits (the row is named); a file that has
+ * become shorter. */
 COHORT_NODISCARD cohort_status cohort_column_read(void *out, cohort_column *column, size_t begin,
                                                   size_t count);
 

@@ -290,11 +290,24 @@ static cohort_status load_column(unsigned char *memory, cohort_column *column,
     return COHORT_OK;
 }
 
-/* What is not kept, looked through once, each rank a part, for values that must be refused and,
- * with RANGE, for that of labels. */
-static cohort_status scan_column(cohort_column *column, const cohort_dataset *dataset,
+/* The checksums of the blocks from row BEGIN on that PIECE holds, COUNT rows. */
+static void note_blocks(cohort_block_cache *cache, const unsigned char *piece, size_t begin,
+                        size_t count)
+{
+    const cohort_column *column = cache->column;
+    for (size_t row = 0; row < count; row += column->block_rows) {
+        const size_t block = (begin + row) / column->block_rows;
+        cache->checksums[block] =
+            cohort_block_cache_checksum(cache, block, piece + row * column->row_bytes);
+    }
+}
+
+/* What is not kept, but streamed by CACHE, looked through once, each rank a part, for values that
+ * must be refused and, with RANGE, for that of labels. */
+static cohort_status scan_column(cohort_block_cache *cache, const cohort_dataset *dataset,
                                  int32_t range[2])
 {
+    cohort_column *column = cache->column;
     size_t at = 0, end = 0;
     slice_rows(&at, &end, column, (size_t)cohort_comm_rank(dataset->comm),
                (size_t)cohort_comm_size(dataset->comm));
@@ -307,10 +320,29 @@ static cohort_status scan_column(cohort_column *column, const cohort_dataset *da
         status = cohort_comm_check_stop(dataset->comm, "reading the data");
         if (status == COHORT_OK)
             status = cohort_column_read(piece, column, at, count);
-        if (status == COHORT_OK && range)
+        if (status != COHORT_OK)
+            break;
+        note_blocks(cache, piece, at, count);
+        if (range)
             cohort_range_i32(&range[0], &range[1], piece, count * column->row_elements);
     }
     cohort_free(piece);
+    return status;
+}
+
+/* The checksums that each rank has noted, to all. Collective. */
+static cohort_status share_checksums(cohort_block_cache *cache, cohort_comm *comm)
+{
+    double *sums = NULL;
+    cohort_status status = COHORT_ALLOCATE(&sums, cache->block_count);
+    for (size_t i = 0; i < cache->block_count && status == COHORT_OK; i++)
+        sums[i] = cache->checksums[i];
+    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
+    COHORT_TRY_DONE(status, cohort_comm_max(comm, sums, cache->block_count));
+    for (size_t i = 0; i < cache->block_count; i++)
+        cache->checksums[i] = (uint32_t)sums[i];
+done:
+    cohort_free(sums);
     return status;
 }
 
@@ -320,11 +352,11 @@ static cohort_status load(cohort_dataset *dataset, int32_t range[2])
     if (dataset->x_memory)
         COHORT_TRY(load_column(dataset->x_memory, &dataset->x, dataset, NULL));
     else if (dataset->is_read_once)
-        COHORT_TRY(scan_column(&dataset->x, dataset, NULL));
+        COHORT_TRY(scan_column(&dataset->x_cache, dataset, NULL));
     if (dataset->y_memory)
         COHORT_TRY(load_column(dataset->y_memory, &dataset->y, dataset, label_range));
     else if (dataset->info.targets)
-        COHORT_TRY(scan_column(&dataset->y, dataset, label_range));
+        COHORT_TRY(scan_column(&dataset->y_cache, dataset, label_range));
     return COHORT_OK;
 }
 
@@ -379,12 +411,17 @@ static cohort_status load_together(cohort_dataset *dataset, uint64_t budget)
 {
     cohort_dataset_info *info = &dataset->info;
     int32_t range[2] = {INT32_MAX, INT32_MIN};
-    cohort_hdf5_begin();
-    cohort_status status = load(dataset, range);
-    cohort_hdf5_end();
-    if (status == COHORT_OK)
-        status = open_caches(dataset, budget);
+    cohort_status status = open_caches(dataset, budget);
+    if (status == COHORT_OK) {
+        cohort_hdf5_begin();
+        status = load(dataset, range);
+        cohort_hdf5_end();
+    }
     COHORT_TRY(cohort_comm_agree(dataset->comm, status));
+    if (dataset->x_cache.column && dataset->is_read_once)
+        COHORT_TRY(share_checksums(&dataset->x_cache, dataset->comm));
+    if (dataset->y_cache.column)
+        COHORT_TRY(share_checksums(&dataset->y_cache, dataset->comm));
     if (dataset->window)
         COHORT_TRY(cohort_comm_node_barrier(dataset->comm));
     if (info->labels) {

@@ -95,6 +95,18 @@ cohort_status cohort_hdf5_open(hid_t *file, const char *path)
     return cohort_hdf5_open_unseen(file, path);
 }
 
+uint64_t cohort_hdf5_file_bytes(hid_t object)
+{
+    void *handle = NULL;
+    struct stat status = {0};
+    const hid_t file = H5Iget_file_id(object);
+    if (file >= 0 && H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) >= 0 && handle &&
+        fstat(*(const int *)handle, &status) != 0)
+        status.st_size = 0;
+    H5Fclose(file);
+    return (uint64_t)status.st_size;
+}
+
 hid_t cohort_hdf5_access(void)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);

@@ -4,6 +4,7 @@
 
 #include <hdf5.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/status.h"
 
@@ -28,6 +29,8 @@ hid_t cohort_hdf5_access(void);
 COHORT_NODISCARD cohort_status cohort_hdf5_open(hid_t *file, const char *path);
 /* The same without a probe: for the probe. */
 COHORT_NODISCARD cohort_status cohort_hdf5_open_unseen(hid_t *file, const char *path);
+/* Bytes of the file that OBJECT is in, as it is now; 0 when that cannot be told. */
+uint64_t cohort_hdf5_file_bytes(hid_t object);
 /* Whether every link along NAME ("a/b", "" and "/" for the root) exists. */
 bool cohort_hdf5_exists(hid_t location, const char *name);
 /* Opens the group NAME; if it is missing the message lists those there are. */

@@ -237,6 +237,68 @@ static void read_once_is_not_held(void **state)
     unlink(path);
 }
 
+/* The bytes of the file FROM over those of TO. */
+static void write_over(const char *to, const char *from)
+{
+    char piece[4096];
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "r+b");
+    for (size_t count; (count = fread(piece, 1, sizeof piece, in)) > 0;)
+        assert_int_equal(fwrite(piece, 1, count, out), count);
+    fclose(in);
+    fclose(out);
+}
+
+/* A file that is written to while it is streamed is refused, not read half and half. */
+static void changes_under_way(void **state)
+{
+    (void)state;
+    enum { MANY = 1300, WIDE = 1024 };
+    const hsize_t dims[] = {MANY, WIDE};
+    double *values = malloc(sizeof *values * MANY * WIDE);
+    for (size_t i = 0; i < MANY * WIDE; i++)
+        values[i] = (double)(i * 2654435761u % 251);
+    char before[300];
+    snprintf(before, sizeof before, "%s",
+             make_file("before.h5", H5T_IEEE_F32LE, 2, dims, 0, NULL, values));
+    values[1290 * WIDE] += 1;
+    const char *after = make_file("after.h5", H5T_IEEE_F32LE, 2, dims, 0, NULL, values);
+    char used[300], original[300];
+    snprintf(used, sizeof used, "%s.used", before);
+    snprintf(original, sizeof original, "cp %s %s", before, used);
+    const uint64_t last = 1295, others[] = {0, 300, 600, 900};
+    float x[WIDE], y[4 * WIDE];
+    for (int once = 0; once <= 1; once++) {
+        const cohort_dataset_spec spec = {.path = used,
+                                          .group = "train",
+                                          .x = "x",
+                                          .y = "y",
+                                          .memory_limit = 2 << 20,
+                                          .is_read_once = once};
+        cohort_dataset *dataset = NULL;
+        assert_int_equal(system(original), 0);
+        assert_ok(cohort_dataset_open(&dataset, comm, &spec));
+        if (!once) /* what was never read can only be believed */
+            assert_ok(cohort_dataset_gather(x, NULL, dataset, &last, 1));
+        write_over(used, after);
+        for (uint64_t shift = 0; shift < 300; shift += 20) { /* so that its block gives way */
+            uint64_t rows[4];
+            for (size_t i = 0; i < 4; i++)
+                rows[i] = others[i] + shift;
+            assert_ok(cohort_dataset_gather(y, NULL, dataset, rows, 4));
+        }
+        assert_fails(cohort_dataset_gather(x, NULL, dataset, &last, 1), COHORT_DATA,
+                     "changed while it was in use (rows 12");
+        assert_int_equal(truncate(used, 2 << 20), 0);
+        assert_fails(cohort_dataset_gather(y, NULL, dataset, others, 4), COHORT_DATA,
+                     "became shorter while it was in use");
+        cohort_dataset_close(dataset);
+    }
+    free(values);
+    unlink(used);
+    unlink(before);
+    unlink(after);
+}
+
 /* How y of TYPE and shape is understood beside x [4][5] of X_TYPE. */
 static void check_targets(hid_t x_type, hid_t y_type, int y_dims, const hsize_t *dims, bool labels,
                           size_t y_dim_count, size_t y_count)
@@ -600,6 +662,7 @@ int main(void)
         cmocka_unit_test(every_type_and_layout),
         cmocka_unit_test(streaming_equals_memory),
         cmocka_unit_test(read_once_is_not_held),
+        cmocka_unit_test(changes_under_way),
         cmocka_unit_test(targets_are_labels_or_values),
         cmocka_unit_test(attributes_and_groups),
         cmocka_unit_test(enumerations_are_integers),

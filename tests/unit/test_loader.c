@@ -207,25 +207,35 @@ static void seeks_and_runs_on(void **state)
     cohort_dataset_close(dataset);
 }
 
-/* The file is cut while it is streamed: the thread's error arrives, and again. */
+/* 64 KiB of zeros AT a place of the file NAME. */
+static void spoil(const char *name, long at)
+{
+    static const char zeros[64 << 10];
+    FILE *file = fopen(name, "r+b");
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    assert_int_equal(fwrite(zeros, 1, sizeof zeros, file), sizeof zeros);
+    fclose(file);
+}
+
+/* The file is damaged while it is streamed: the thread's error arrives, and again. */
 static void errors_of_the_thread_surface(void **state)
 {
     (void)state;
-    const char *cut = h5_path("cut.h5");
+    const char *name = h5_path("spoilt.h5");
     enum { ROWS = 4096, BYTES = 1024 };
     uint8_t *values = malloc(ROWS * BYTES);
     for (size_t i = 0; i < ROWS * BYTES; i++)
         values[i] = (uint8_t)(cohort_mix64(i) & 127);
     const hsize_t dims[] = {ROWS, BYTES}, chunk[] = {256, BYTES};
-    hid_t file = h5_create(cut, "train");
+    hid_t file = h5_create(name, "train");
     h5_write(file, "train/x", H5T_STD_U8LE, H5T_NATIVE_UINT8, 2, dims, H5_CHUNKED | H5_GZIP, chunk,
              values);
     H5Fclose(file);
     free(values);
     cohort_dataset *dataset = NULL;
-    cohort_dataset_spec spec = {.path = cut, .group = "train", .x = "x", .memory_limit = 2 << 20};
+    cohort_dataset_spec spec = {.path = name, .group = "train", .x = "x", .memory_limit = 2 << 20};
     assert_ok(cohort_dataset_open(&dataset, comm, &spec));
-    assert_int_equal(truncate(cut, 1 << 20), 0);
+    spoil(name, 3 << 20);
     cohort_loader_config config = plain_config(64);
     config.sampler.subset = cohort_subset_all(ROWS);
     config.sampler.shuffle = false;
@@ -245,7 +255,7 @@ static void errors_of_the_thread_surface(void **state)
     assert_null(batch->values);
     cohort_loader_destroy(loader);
     cohort_dataset_close(dataset);
-    unlink(cut);
+    unlink(name);
 }
 
 static void refused_configurations(void **state)
