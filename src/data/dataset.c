@@ -19,7 +19,8 @@ enum {
     LOAD_BYTES = 64 << 20,
     BLOCK_BYTES = 256 << 10,
     BLOCKS_HELD = 64,
-    SMALL_BYTES = 4 << 20 /* kept even where it is read once */
+    SMALL_BYTES = 4 << 20, /* kept even where it is read once */
+    ONCE_BLOCKS = 2        /* held of what is */
 };
 
 /* A requested row and its place in the request, to be sorted by row. */
@@ -223,6 +224,14 @@ static cohort_status make_room(void **memory, cohort_dataset *dataset, uint64_t 
     return COHORT_OK;
 }
 
+/* Whether what is read once is large, and the blocks of this node's ranks take less than it. */
+static bool is_better_streamed(const cohort_dataset *dataset)
+{
+    const uint64_t block = (uint64_t)dataset->x.block_rows * dataset->x.row_bytes,
+                   ranks = (uint64_t)cohort_comm_node_size(dataset->comm);
+    return dataset->info.bytes > SMALL_BYTES && block < dataset->info.bytes / (ONCE_BLOCKS * ranks);
+}
+
 /* Decides what is kept: x and y, y alone (it is small beside x, and read out of order
  * would cost as much), or nothing. */
 static cohort_status place(cohort_dataset *dataset, uint64_t budget)
@@ -230,8 +239,10 @@ static cohort_status place(cohort_dataset *dataset, uint64_t budget)
     cohort_dataset_info *info = &dataset->info;
     const uint64_t x_bytes = cohort_size_align(info->count * dataset->x.row_bytes, 64),
                    y_bytes = info->bytes - info->count * dataset->x.row_bytes;
-    const bool is_passing = dataset->is_read_once && info->bytes > SMALL_BYTES;
     void *memory = NULL;
+    bool is_passing = false;
+    if (dataset->is_read_once)
+        COHORT_TRY(hold_everywhere(&is_passing, dataset->comm, is_better_streamed(dataset)));
     if (!is_passing)
         COHORT_TRY(make_room(&memory, dataset, x_bytes + y_bytes, budget));
     if (memory) {
@@ -360,13 +371,13 @@ static cohort_status load(cohort_dataset *dataset, int32_t range[2])
     return COHORT_OK;
 }
 
-/* Blocks for two windows of the chunk-aware shuffle: a batch may lie across the border. In order,
- * two blocks. For y, as many as those rows need. */
+/* Blocks for two windows of the chunk-aware shuffle: a batch may lie across the border. For y, as
+ * many as those rows need. */
 static size_t cache_slots(const cohort_dataset *dataset, const cohort_column *column,
                           uint64_t budget)
 {
     const cohort_column *x = &dataset->x;
-    size_t slots = dataset->is_read_once ? 2 : 2 * COHORT_SAMPLER_WINDOW;
+    size_t slots = dataset->is_read_once ? ONCE_BLOCKS : 2 * COHORT_SAMPLER_WINDOW;
     if (column != x)
         slots *= x->block_rows / column->block_rows + 2;
     const size_t afford = (size_t)(budget / (column->block_rows * column->row_bytes));

@@ -20,7 +20,7 @@ typedef struct cohort_dataset_spec {
     const char *x, *y;     /* dataset names in it; y NULL: without targets (predict) */
     uint64_t memory_limit; /* bytes this node may hold for it; 0 = half of what is free */
     bool is_read_once;     /* in the order of rows, later: looked through for what must be refused,
-                              and streamed unless it is small (4 MiB) */
+                              and streamed where that saves memory (4 MiB and more) */
 } cohort_dataset_spec;
 
 typedef struct cohort_dataset cohort_dataset;

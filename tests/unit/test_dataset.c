@@ -224,6 +224,10 @@ static void read_once_is_not_held(void **state)
             assert_true((double)x[i] == values[begin * WIDE + i]);
     }
     cohort_dataset_close(once);
+    make_file("once.h5", H5T_IEEE_F32LE, 2, dims, H5_CHUNKED, dims, values);
+    assert_ok(cohort_dataset_open(&once, comm, &spec));
+    assert_non_null(cohort_dataset_memory(once)); /* a block would be all of it */
+    cohort_dataset_close(once);
     values[1234 * WIDE + 5] = NAN;
     make_file("once.h5", H5T_IEEE_F32LE, 2, dims, 0, NULL, values);
     assert_fails(cohort_dataset_open(&once, comm, &spec), COHORT_DATA,
