@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "comm/comm.h"
@@ -92,6 +93,72 @@ static void all_ranks_hold_all_rows(void **state)
     remove_file();
 }
 
+enum { MANY = 20000 }; /* rows that are streamed when they are read once: 5 MB */
+
+/* Rank 0 writes x without chunks, the first value of the last row LAST. */
+static void write_many(float last)
+{
+    if (rank == 0) {
+        float *x = malloc(sizeof *x * MANY * WIDTH);
+        for (uint64_t i = 0; i < MANY * WIDTH; i++)
+            x[i] = value_of(i / WIDTH, i % WIDTH);
+        x[(MANY - 1) * WIDTH] = last;
+        const hsize_t dims[] = {MANY, WIDTH};
+        hid_t file = h5_create(path, "train");
+        h5_write(file, "train/x", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, 2, dims, 0, NULL, x);
+        H5Fclose(file);
+        free(x);
+    }
+    assert_ok(cohort_comm_barrier(comm));
+}
+
+/* The bytes of the file FROM over those of TO. */
+static void write_over(const char *to, const char *from)
+{
+    char piece[4096];
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "r+b");
+    for (size_t count; (count = fread(piece, 1, sizeof piece, in)) > 0;)
+        assert_int_equal(fwrite(piece, 1, count, out), count);
+    fclose(in);
+    fclose(out);
+}
+
+/* Each rank has looked at a part of the rows only, and yet knows all when they come again. */
+static void changes_are_seen_by_all(void **state)
+{
+    (void)state;
+    char used[sizeof path + 8];
+    snprintf(used, sizeof used, "%s.used", path);
+    write_many(1);
+    if (rank == 0)
+        rename(path, used);
+    assert_ok(cohort_comm_barrier(comm));
+    const cohort_dataset_spec spec = {
+        .path = used, .group = "train", .x = "x", .is_read_once = true};
+    cohort_dataset *dataset = NULL;
+    assert_ok(cohort_dataset_open(&dataset, comm, &spec));
+    bool good = cohort_dataset_describe(dataset)->streamed;
+    float x[WIDTH];
+    for (uint64_t row = 0; row < MANY - 1 && good; row++)
+        good = cohort_dataset_gather(x, NULL, dataset, &row, 1) == COHORT_OK &&
+               x[0] == value_of(row, 0) && x[WIDTH - 1] == value_of(row, WIDTH - 1);
+    assert_all(good);
+    cohort_dataset_close(dataset);
+    assert_ok(cohort_dataset_open(&dataset, comm, &spec));
+    write_many(2);
+    if (rank == 0)
+        write_over(used, path);
+    assert_ok(cohort_comm_barrier(comm));
+    const uint64_t first = 0, last = MANY - 1;
+    assert_all(cohort_dataset_gather(x, NULL, dataset, &first, 1) == COHORT_OK);
+    assert_all(cohort_dataset_gather(x, NULL, dataset, &last, 1) == COHORT_DATA &&
+               strstr(cohort_error_message(), "changed while it was in use"));
+    cohort_dataset_close(dataset);
+    remove_file();
+    if (rank == 0)
+        unlink(used);
+}
+
 /* Each rank loads its part; together they are the global batch in order. */
 static void parts_make_the_batch(void **state)
 {
@@ -168,6 +235,7 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_ranks_hold_all_rows),
+        cmocka_unit_test(changes_are_seen_by_all),
         cmocka_unit_test(parts_make_the_batch),
         cmocka_unit_test(errors_are_everyones),
     };
