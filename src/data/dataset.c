@@ -20,7 +20,7 @@ enum {
     BLOCK_BYTES = 256 << 10,
     BLOCKS_HELD = 64,
     SMALL_BYTES = 4 << 20, /* kept even where it is read once */
-    ONCE_BLOCKS = 2        /* held of what is */
+    ONCE_BLOCKS = 2        /* held of a split that is read once */
 };
 
 /* A requested row and its place in the request, to be sorted by row. */

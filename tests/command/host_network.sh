@@ -40,7 +40,7 @@ hosts_shape() { # NAMESPACE DEVICE RATE
 }
 
 # Congestion control as Debian's kernels come with it, or of its kind. bbr, where a machine has
-# chosen that, measures a path of microseconds here and sends at half the rate after each pause.
+# chosen that, measures a path of microseconds here and sends too little after each pause.
 hosts_control() { # NAMESPACE
     for hosts_kind in cubic reno; do
         ip netns exec "$1" sh -c \

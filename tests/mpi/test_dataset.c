@@ -112,17 +112,6 @@ static void write_many(float last)
     assert_ok(cohort_comm_barrier(comm));
 }
 
-/* The bytes of the file FROM over those of TO. */
-static void write_over(const char *to, const char *from)
-{
-    char piece[4096];
-    FILE *in = fopen(from, "rb"), *out = fopen(to, "r+b");
-    for (size_t count; (count = fread(piece, 1, sizeof piece, in)) > 0;)
-        assert_int_equal(fwrite(piece, 1, count, out), count);
-    fclose(in);
-    fclose(out);
-}
-
 /* Each rank has looked at a part of the rows only, and yet knows all when they come again. */
 static void changes_are_seen_by_all(void **state)
 {
@@ -147,7 +136,7 @@ static void changes_are_seen_by_all(void **state)
     assert_ok(cohort_dataset_open(&dataset, comm, &spec));
     write_many(2);
     if (rank == 0)
-        write_over(used, path);
+        h5_copy_over(used, path);
     assert_ok(cohort_comm_barrier(comm));
     const uint64_t first = 0, last = MANY - 1;
     assert_all(cohort_dataset_gather(x, NULL, dataset, &first, 1) == COHORT_OK);

@@ -22,6 +22,8 @@ void h5_write(hid_t file, const char *name, hid_t file_type, hid_t memory_type, 
 /* An attribute of strings: variable (BYTES 0) or fixed of BYTES. */
 void h5_strings(hid_t file, const char *name, const char *const *values, hsize_t count,
                 size_t bytes);
+/* The bytes of the file FROM over those of TO, which stays the same file if it is there. */
+void h5_copy_over(const char *to, const char *from);
 /* A path in the folder of temporary files, unique to this process; static storage, four
  * at a time. */
 const char *h5_path(const char *name);
