@@ -7,7 +7,8 @@
 
 #include "base/shape.h"
 
-enum { LINE = 64, HUGE_PAGE = 2 << 20, CHUNK = 16 << 10 };
+enum { LINE = 64, PAGE = 4 << 10, HUGE_PAGE = 2 << 20, CHUNK = 16 << 10 };
+enum { LARGE_BYTES = 64 << 10 }; /* pages of their own, that take no memory before they are used */
 
 cohort_status cohort_allocate(void **out, size_t count, size_t element_bytes)
 {
@@ -16,7 +17,7 @@ cohort_status cohort_allocate(void **out, size_t count, size_t element_bytes)
     if (!cohort_size_multiply(&bytes, count, element_bytes) || bytes > SIZE_MAX / 2)
         return COHORT_FAIL(COHORT_MEMORY, "cannot allocate %zu elements of %zu bytes", count,
                            element_bytes);
-    const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : LINE;
+    const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : bytes >= LARGE_BYTES ? PAGE : LINE;
     const size_t whole = cohort_size_align(bytes ? bytes : 1, alignment);
     void *memory = aligned_alloc(alignment, whole);
     if (!memory)
@@ -25,7 +26,7 @@ cohort_status cohort_allocate(void **out, size_t count, size_t element_bytes)
     if (bytes >= HUGE_PAGE)
         madvise(memory, (bytes + HUGE_PAGE / 2) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     /* Pages the kernel is asked for anew are zero, and cost nothing before they are used. */
-    if (bytes < HUGE_PAGE || madvise(memory, whole, MADV_DONTNEED) != 0)
+    if (bytes < LARGE_BYTES || madvise(memory, whole, MADV_DONTNEED) != 0)
         memset(memory, 0, bytes);
     *out = memory;
     return COHORT_OK;
