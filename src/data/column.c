@@ -158,7 +158,7 @@ cohort_status cohort_column_open(cohort_column *column, hid_t group_id, const ch
         .path = path, .group = group, .name = name, .dataset = -1, .block_target = block_target};
     cohort_status status = COHORT_OK;
     hid_t type = -1, space = -1;
-    COHORT_TRY(cohort_hdf5_open_dataset(&column->dataset, group_id, path, group, name));
+    COHORT_TRY(cohort_hdf5_open_dataset(&column->dataset, group_id, path, group, name, true));
     type = H5Dget_type(column->dataset);
     space = H5Dget_space(column->dataset);
     COHORT_REQUIRE_DONE(status, type >= 0 && space >= 0, COHORT_DATA,

@@ -26,7 +26,7 @@ static cohort_status open_column(column *c, hid_t file, const char *path, const 
 {
     hid_t location = H5I_INVALID_HID;
     COHORT_TRY(cohort_hdf5_open_group(&location, file, path, group));
-    cohort_status status = cohort_hdf5_open_dataset(&c->set, location, path, group, name);
+    cohort_status status = cohort_hdf5_open_dataset(&c->set, location, path, group, name, false);
     H5Gclose(location);
     COHORT_TRY(status);
     c->type = H5Dget_type(c->set);

@@ -95,16 +95,22 @@ cohort_status cohort_hdf5_open(hid_t *file, const char *path)
     return cohort_hdf5_open_unseen(file, path);
 }
 
-uint64_t cohort_hdf5_file_bytes(hid_t object)
+int cohort_hdf5_descriptor(hid_t object)
 {
     void *handle = NULL;
-    struct stat status = {0};
+    int descriptor = -1;
     const hid_t file = H5Iget_file_id(object);
-    if (file >= 0 && H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) >= 0 && handle &&
-        fstat(*(const int *)handle, &status) != 0)
-        status.st_size = 0;
+    if (file >= 0 && H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) >= 0 && handle)
+        descriptor = *(const int *)handle;
     H5Fclose(file);
-    return (uint64_t)status.st_size;
+    return descriptor;
+}
+
+uint64_t cohort_hdf5_file_bytes(hid_t object)
+{
+    struct stat status;
+    const int descriptor = cohort_hdf5_descriptor(object);
+    return descriptor >= 0 && fstat(descriptor, &status) == 0 ? (uint64_t)status.st_size : 0;
 }
 
 hid_t cohort_hdf5_access(void)
@@ -202,12 +208,19 @@ cohort_status cohort_hdf5_open_group(hid_t *group, hid_t file, const char *path,
 }
 
 cohort_status cohort_hdf5_open_dataset(hid_t *dataset, hid_t group, const char *path,
-                                       const char *group_name, const char *name)
+                                       const char *group_name, const char *name, bool by_chunks)
 {
+    hid_t access = H5P_DEFAULT;
     *dataset = H5I_INVALID_HID;
     if (!*name || !cohort_hdf5_exists(group, name))
         return fail_missing(group, H5O_TYPE_DATASET, path, "dataset", group_name, name);
-    *dataset = H5Dopen2(group, name, H5P_DEFAULT);
+    if (by_chunks) {
+        access = H5Pcreate(H5P_DATASET_ACCESS);
+        H5Pset_chunk_cache(access, 0, 0, H5D_CHUNK_CACHE_W0_DEFAULT);
+    }
+    *dataset = H5Dopen2(group, name, access);
+    if (by_chunks)
+        H5Pclose(access);
     COHORT_REQUIRE(*dataset >= 0, COHORT_DATA,
                    "%s: %s/%s is not a readable dataset; name a dataset of numbers", path,
                    group_name, name);

@@ -29,17 +29,20 @@ hid_t cohort_hdf5_access(void);
 COHORT_NODISCARD cohort_status cohort_hdf5_open(hid_t *file, const char *path);
 /* The same without a probe: for the probe. */
 COHORT_NODISCARD cohort_status cohort_hdf5_open_unseen(hid_t *file, const char *path);
-/* Bytes of the file that OBJECT is in, as it is now; 0 when that cannot be told. */
+/* The descriptor of the file that OBJECT is in, HDF5's own; -1 when that cannot be told. */
+int cohort_hdf5_descriptor(hid_t object);
+/* Bytes of that file, as it is now; 0 when that cannot be told. */
 uint64_t cohort_hdf5_file_bytes(hid_t object);
 /* Whether every link along NAME ("a/b", "" and "/" for the root) exists. */
 bool cohort_hdf5_exists(hid_t location, const char *name);
 /* Opens the group NAME; if it is missing the message lists those there are. */
 COHORT_NODISCARD cohort_status cohort_hdf5_open_group(hid_t *group, hid_t file, const char *path,
                                                       const char *name);
-/* Opens the dataset NAME of GROUP; GROUP_NAME and PATH are for messages. */
+/* Opens the dataset NAME of GROUP; GROUP_NAME and PATH are for messages. BY_CHUNKS: whole chunks
+ * will be read, so that HDF5 need not keep any. */
 COHORT_NODISCARD cohort_status cohort_hdf5_open_dataset(hid_t *dataset, hid_t group,
                                                         const char *path, const char *group_name,
-                                                        const char *name);
+                                                        const char *name, bool by_chunks);
 
 /* Strings of an attribute: fixed or variable length, a scalar or one dimension.
  * *items is one block (free with free()) of pointers and the text behind them; NULL
