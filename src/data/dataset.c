@@ -11,17 +11,23 @@
 #include "data/budget.h"
 #include "data/column.h"
 #include "data/convert.h"
+#include "data/row_file.h"
 #include "data/same_file.h"
 #include "data/sampler.h"
 
 enum {
-    SCAN_BYTES = 1 << 20,
+    SCAN_BYTES = 256 << 10,
     LOAD_BYTES = 64 << 20,
     BLOCK_BYTES = 256 << 10,
     BLOCKS_HELD = 64,
     SMALL_BYTES = 4 << 20, /* kept even where it is read once */
-    ONCE_BLOCKS = 2        /* held of a split that is read once */
+    ONCE_BLOCKS = 2,       /* held of a split that is read once */
+    LEFT_BYTES = 16 << 20  /* less is kept, whatever the work */
 };
+/* Multiply-adds in the time that a row takes to be read from the page cache, and a byte of it (some
+ * 1.1 microseconds and 0.6 nanoseconds, three passes at 100 GFLOP/s); how many times as many a row
+ * must be worth to be left in the file. */
+static const double row_work = 18e3, byte_work = 10, work_least = 200;
 
 /* A requested row and its place in the request, to be sorted by row. */
 typedef struct request {
@@ -41,7 +47,8 @@ struct cohort_dataset {
     char **classes, **vocabulary, **source, **tokenizer, **table;
     cohort_shared *window;              /* of the node … */
     void *own;                          /* … or a copy of this rank alone */
-    unsigned char *x_memory, *y_memory; /* in one of them, or others'; NULL = streamed */
+    unsigned char *x_memory, *y_memory; /* in one of them, or others'; NULL = streamed … */
+    cohort_row_file *x_rows;            /* … or x left in the file */
     cohort_block_cache x_cache, y_cache;
     request *requests;
     size_t request_capacity;
@@ -232,15 +239,58 @@ static bool is_better_streamed(const cohort_dataset *dataset)
     return dataset->info.bytes > SMALL_BYTES && block < dataset->info.bytes / (ONCE_BLOCKS * ranks);
 }
 
+/* Whether reading a row each time it is wanted costs little beside what is done with it. */
+static bool is_better_left(const cohort_dataset *dataset, const cohort_dataset_spec *spec)
+{
+    const double read = row_work + byte_work * (double)dataset->x.row_bytes;
+    return spec->work && dataset->info.bytes >= LEFT_BYTES &&
+           spec->work(spec->work_context, &dataset->info) >= work_least * read;
+}
+
+/* Leaves x in the file and makes room for the Y_BYTES of y, where all ranks can do so and there is
+ * BUDGET for x, too: what has no room in memory has none in the page cache. */
+static cohort_status leave_rows(cohort_dataset *dataset, uint64_t y_bytes, uint64_t budget)
+{
+    void *memory = NULL;
+    bool is_left = false;
+    cohort_status status = COHORT_OK;
+    if (dataset->info.bytes <= budget) {
+        cohort_hdf5_begin();
+        status = cohort_row_file_open(&dataset->x_rows, &dataset->x);
+        cohort_hdf5_end();
+    }
+    COHORT_TRY(cohort_comm_agree(dataset->comm, status));
+    COHORT_TRY(hold_everywhere(&is_left, dataset->comm, dataset->x_rows != NULL));
+    if (is_left && y_bytes) {
+        COHORT_TRY(make_room(&memory, dataset, y_bytes, budget));
+        is_left = memory != NULL;
+    }
+    dataset->y_memory = memory;
+    if (!is_left) {
+        cohort_row_file_close(dataset->x_rows);
+        dataset->x_rows = NULL;
+        return COHORT_OK;
+    }
+    cohort_log(COHORT_LOG_INFO,
+               "%s: %s (%.1f MiB) is left in the file, its rows are read as needed", dataset->path,
+               dataset->group, (double)dataset->info.bytes / 0x1p20);
+    return COHORT_OK;
+}
+
 /* Decides what is kept: x and y, y alone (it is small beside x, and read out of order
  * would cost as much), or nothing. */
-static cohort_status place(cohort_dataset *dataset, uint64_t budget)
+static cohort_status place(cohort_dataset *dataset, const cohort_dataset_spec *spec,
+                           uint64_t budget)
 {
     cohort_dataset_info *info = &dataset->info;
     const uint64_t x_bytes = cohort_size_align(info->count * dataset->x.row_bytes, 64),
                    y_bytes = info->bytes - info->count * dataset->x.row_bytes;
     void *memory = NULL;
     bool is_passing = false;
+    if (is_better_left(dataset, spec))
+        COHORT_TRY(leave_rows(dataset, y_bytes, budget));
+    if (dataset->x_rows)
+        return COHORT_OK;
     if (dataset->is_read_once)
         COHORT_TRY(hold_everywhere(&is_passing, dataset->comm, is_better_streamed(dataset)));
     if (!is_passing)
@@ -313,12 +363,12 @@ static void note_blocks(cohort_block_cache *cache, const unsigned char *piece, s
     }
 }
 
-/* What is not kept, but streamed by CACHE, looked through once, each rank a part, for values that
- * must be refused and, with RANGE, for that of labels. */
-static cohort_status scan_column(cohort_block_cache *cache, const cohort_dataset *dataset,
+/* COLUMN, which is not kept, but streamed by CACHE or left in ROWS, looked through once, each rank
+ * a part, for values that must be refused and, with RANGE, for that of labels. */
+static cohort_status scan_column(cohort_column *column, cohort_block_cache *cache,
+                                 cohort_row_file *rows, const cohort_dataset *dataset,
                                  int32_t range[2])
 {
-    cohort_column *column = cache->column;
     size_t at = 0, end = 0;
     slice_rows(&at, &end, column, (size_t)cohort_comm_rank(dataset->comm),
                (size_t)cohort_comm_size(dataset->comm));
@@ -333,7 +383,10 @@ static cohort_status scan_column(cohort_block_cache *cache, const cohort_dataset
             status = cohort_column_read(piece, column, at, count);
         if (status != COHORT_OK)
             break;
-        note_blocks(cache, piece, at, count);
+        if (rows)
+            cohort_row_file_note(rows, piece, at, count);
+        else
+            note_blocks(cache, piece, at, count);
         if (range)
             cohort_range_i32(&range[0], &range[1], piece, count * column->row_elements);
     }
@@ -341,20 +394,20 @@ static cohort_status scan_column(cohort_block_cache *cache, const cohort_dataset
     return status;
 }
 
-/* The checksums that each rank has noted, to all. Collective. */
-static cohort_status share_checksums(cohort_block_cache *cache, cohort_comm *comm)
+/* The CHECKSUMS [count] that each rank has noted, to all. Collective. */
+static cohort_status share_checksums(uint32_t *checksums, size_t count, cohort_comm *comm)
 {
-    double *sums = NULL;
-    cohort_status status = COHORT_ALLOCATE(&sums, cache->block_count);
-    for (size_t i = 0; i < cache->block_count && status == COHORT_OK; i++)
-        sums[i] = cache->checksums[i];
-    COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
-    COHORT_TRY_DONE(status, cohort_comm_max(comm, sums, cache->block_count));
-    for (size_t i = 0; i < cache->block_count; i++)
-        cache->checksums[i] = (uint32_t)sums[i];
-done:
-    cohort_free(sums);
-    return status;
+    enum { AT_ONCE = 8192 };
+    double sums[AT_ONCE];
+    for (size_t begin = 0, some; begin < count; begin += some) {
+        some = count - begin < AT_ONCE ? count - begin : AT_ONCE;
+        for (size_t i = 0; i < some; i++)
+            sums[i] = checksums[begin + i];
+        COHORT_TRY(cohort_comm_max(comm, sums, some));
+        for (size_t i = 0; i < some; i++)
+            checksums[begin + i] = (uint32_t)sums[i];
+    }
+    return COHORT_OK;
 }
 
 static cohort_status load(cohort_dataset *dataset, int32_t range[2])
@@ -362,12 +415,12 @@ static cohort_status load(cohort_dataset *dataset, int32_t range[2])
     int32_t *label_range = dataset->info.labels ? range : NULL;
     if (dataset->x_memory)
         COHORT_TRY(load_column(dataset->x_memory, &dataset->x, dataset, NULL));
-    else if (dataset->is_read_once)
-        COHORT_TRY(scan_column(&dataset->x_cache, dataset, NULL));
+    else if (dataset->x_rows || dataset->is_read_once)
+        COHORT_TRY(scan_column(&dataset->x, &dataset->x_cache, dataset->x_rows, dataset, NULL));
     if (dataset->y_memory)
         COHORT_TRY(load_column(dataset->y_memory, &dataset->y, dataset, label_range));
     else if (dataset->info.targets)
-        COHORT_TRY(scan_column(&dataset->y_cache, dataset, label_range));
+        COHORT_TRY(scan_column(&dataset->y, &dataset->y_cache, NULL, dataset, label_range));
     return COHORT_OK;
 }
 
@@ -429,10 +482,14 @@ static cohort_status load_together(cohort_dataset *dataset, uint64_t budget)
         cohort_hdf5_end();
     }
     COHORT_TRY(cohort_comm_agree(dataset->comm, status));
+    if (dataset->x_rows)
+        COHORT_TRY(share_checksums(dataset->x_rows->checksums, info->count, dataset->comm));
     if (dataset->x_cache.column && dataset->is_read_once)
-        COHORT_TRY(share_checksums(&dataset->x_cache, dataset->comm));
+        COHORT_TRY(share_checksums(dataset->x_cache.checksums, dataset->x_cache.block_count,
+                                   dataset->comm));
     if (dataset->y_cache.column)
-        COHORT_TRY(share_checksums(&dataset->y_cache, dataset->comm));
+        COHORT_TRY(share_checksums(dataset->y_cache.checksums, dataset->y_cache.block_count,
+                                   dataset->comm));
     if (dataset->window)
         COHORT_TRY(cohort_comm_node_barrier(dataset->comm));
     if (info->labels) {
@@ -444,7 +501,7 @@ static cohort_status load_together(cohort_dataset *dataset, uint64_t budget)
     return COHORT_OK;
 }
 
-/* Nothing is read from the file any more once everything is in memory. */
+/* HDF5 reads nothing any more once nothing is streamed. */
 static void close_file(cohort_dataset *dataset)
 {
     cohort_hdf5_begin();
@@ -500,7 +557,7 @@ cohort_status cohort_dataset_open(cohort_dataset **out, cohort_comm *comm,
         goto done;
     COHORT_TRY_DONE(status, inspect_together(dataset));
     const uint64_t budget = cohort_memory_budget(spec->memory_limit);
-    COHORT_TRY_DONE(status, place(dataset, budget));
+    COHORT_TRY_DONE(status, place(dataset, spec, budget));
     COHORT_TRY_DONE(status, load_together(dataset, budget));
     if (!dataset->info.streamed)
         close_file(dataset);
@@ -562,6 +619,7 @@ void cohort_dataset_close(cohort_dataset *dataset)
     close_file(dataset);
     cohort_block_cache_clear(&dataset->x_cache);
     cohort_block_cache_clear(&dataset->y_cache);
+    cohort_row_file_close(dataset->x_rows);
     release_room(dataset);
     free(dataset->classes);
     free(dataset->vocabulary);
@@ -603,6 +661,15 @@ static cohort_status gather_streamed(void *out, cohort_block_cache *cache, const
     return COHORT_OK;
 }
 
+static cohort_status gather_left(void *out, const cohort_row_file *file, const uint64_t *rows,
+                                 size_t count)
+{
+    unsigned char *to = out;
+    for (size_t i = 0; i < count; i++, to += file->column->row_bytes)
+        COHORT_TRY(cohort_row_file_read(to, file, rows[i]));
+    return COHORT_OK;
+}
+
 static void gather_kept(void *out, const unsigned char *memory, size_t row_bytes,
                         const uint64_t *rows, size_t count)
 {
@@ -620,9 +687,12 @@ cohort_status cohort_dataset_gather(void *x, void *y, cohort_dataset *dataset, c
     y = dataset->info.targets ? y : NULL;
     if (x && dataset->x_memory)
         gather_kept(x, dataset->x_memory, dataset->x.row_bytes, rows, count);
+    if (x && dataset->x_rows)
+        COHORT_TRY(gather_left(x, dataset->x_rows, rows, count));
     if (y && dataset->y_memory)
         gather_kept(y, dataset->y_memory, dataset->y.row_bytes, rows, count);
-    const bool x_streamed = x && !dataset->x_memory, y_streamed = y && !dataset->y_memory;
+    const bool x_streamed = x && !dataset->x_memory && !dataset->x_rows,
+               y_streamed = y && !dataset->y_memory;
     if (!x_streamed && !y_streamed)
         return COHORT_OK;
     pthread_mutex_lock(&dataset->lock);

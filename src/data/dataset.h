@@ -1,4 +1,4 @@
-/* A split of an HDF5 dataset: x and y of one group, in memory once per node or
+/* A split of an HDF5 dataset: x and y of one group, in memory once per node, left in the file or
  * streamed. */
 #ifndef COHORT_DATA_DATASET_H
 #define COHORT_DATA_DATASET_H
@@ -14,6 +14,8 @@
  * other integers become int32 (refused when they do not fit), floats become float. */
 typedef enum cohort_element { COHORT_U8, COHORT_I32, COHORT_F32 } cohort_element;
 
+typedef struct cohort_dataset_info cohort_dataset_info;
+
 typedef struct cohort_dataset_spec {
     const char *path;      /* the file */
     const char *group;     /* "train" */
@@ -21,12 +23,17 @@ typedef struct cohort_dataset_spec {
     uint64_t memory_limit; /* bytes this node may hold for it; 0 = half of what is free */
     bool is_read_once;     /* in the order of rows, later: looked through for what must be refused,
                               and streamed where that saves memory (4 MiB and more) */
+    /* Multiply-adds of a forward pass over a sample of INFO, which has all but the labels' range;
+     * the same on every rank. Where they are so many that a read does not show (half a per cent), x
+     * of 16 MiB and more is left in the file if that can be done (data/row_file.h). NULL: never. */
+    double (*work)(const void *context, const cohort_dataset_info *info);
+    const void *work_context;
 } cohort_dataset_spec;
 
 typedef struct cohort_dataset cohort_dataset;
 
 /* What it holds; constant after opening. */
-typedef struct cohort_dataset_info {
+struct cohort_dataset_info {
     size_t count;         /* samples */
     cohort_shape x_shape; /* of one sample; {1} when x is [n] */
     cohort_element x_element;
@@ -43,15 +50,16 @@ typedef struct cohort_dataset_info {
     const char *source;    /* file attribute, or "" */
     const char *tokenizer; /* file attribute: how its texts became tokens, or NULL */
     const char *table;     /* file attribute: see data/table.h, or NULL */
-    bool streamed;         /* not in memory: too large, or read once */
+    bool streamed;         /* too large to be held, or read once */
     size_t chunk_rows;     /* when streamed: rows of x read at once, one or several whole
                               HDF5 chunks (256 KiB or more; less if the limit is below
                               16 MiB); else 0 */
     uint64_t bytes;        /* of x and y as kept */
-} cohort_dataset_info;
+};
 
 /* Opens and checks the split, reads it into one shared copy per node when it fits (each
- * rank of the node reads a slice; NaN in x and such is found here and the row named).
+ * rank of the node reads a slice; NaN in x and such is found here and the row named). Left in the
+ * file, it is looked through in the same way.
  * If it does not fit on one node, all nodes stream, so that the order is the same
  * everywhere; what is then wrong with x is found when its rows are asked for, unless the split
  * is read once. COMM is borrowed until close. Collective over COMM; all ranks get the same
@@ -79,11 +87,11 @@ const cohort_dataset_info *cohort_dataset_describe(const cohort_dataset *dataset
 /* Copies rows ROWS[0..count) to X in their stored element type and to Y, labels as int32,
  * others as float; NULL skips either. Streams through a chunk cache when not in memory:
  * rows near each other are cheap. Rank-local; threads may call it at the same time.
- * COHORT_DATA as at opening, when streamed. */
+ * COHORT_DATA as at opening, when not in memory. */
 COHORT_NODISCARD cohort_status cohort_dataset_gather(void *x, void *y, cohort_dataset *dataset,
                                                      const uint64_t *rows, size_t count);
 /* The copy of x in memory, [count][x_shape] in the stored element type, 64-byte aligned;
- * NULL when it is streamed. Valid until close; not to be written. */
+ * NULL when it is not there. Valid until close; not to be written. */
 const void *cohort_dataset_memory(const cohort_dataset *dataset);
 
 #endif

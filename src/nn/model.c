@@ -372,6 +372,27 @@ size_t cohort_model_parameter_count(const cohort_model *model)
     return total;
 }
 
+/* Places of an image or steps of a sequence. */
+static size_t positions(const cohort_shape *shape)
+{
+    const size_t last = shape->dim_count ? shape->dims[shape->dim_count - 1] : 1;
+    return cohort_shape_count(shape) / last;
+}
+
+double cohort_model_work(const cohort_model *model)
+{
+    const cohort_planner *planner = &model->planner;
+    double work = 0;
+    for (size_t i = 0; i < planner->note_count; i++) {
+        const cohort_layer_note *note = &planner->notes[i];
+        const bool has_list = i + 1 < planner->note_count && note[1].depth > note->depth;
+        const size_t in = positions(&note->in.shape), out = positions(&note->out.shape);
+        if (!has_list && !note->in.tokens)
+            work += (double)note->parameter_count * (double)(in > out ? in : out);
+    }
+    return work;
+}
+
 size_t cohort_model_work_bytes(const cohort_model *model)
 {
     return model->work_bytes;

@@ -61,6 +61,9 @@ size_t cohort_model_params_count(const cohort_model *model);
 size_t cohort_model_state_count(const cohort_model *model);
 /* Parameters without padding, as people count them. */
 size_t cohort_model_parameter_count(const cohort_model *model);
+/* Multiply-adds of a sample's forward pass, about: each weight once for every position that its
+ * layer goes over. Without those between activations (attention's scores) and rows looked up. */
+double cohort_model_work(const cohort_model *model);
 /* Bytes of activations and scratch that were placed. */
 size_t cohort_model_work_bytes(const cohort_model *model);
 

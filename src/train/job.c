@@ -172,6 +172,23 @@ done:
     return status;
 }
 
+/* What a recipe's network does with a sample; nothing where it does not fit, which is told later.
+ */
+static double network_work(const void *context, const cohort_dataset_info *info)
+{
+    const cohort_recipe *recipe = context;
+    cohort_model *model = NULL;
+    cohort_flow input;
+    cohort_status status = cohort_job_input(&input, recipe, info);
+    if (status == COHORT_OK)
+        status = cohort_model_create(&model, recipe, &input, 1, false);
+    if (status != COHORT_OK)
+        cohort_error_clear();
+    const double work = model ? cohort_model_work(model) : 0;
+    cohort_model_destroy(model);
+    return work;
+}
+
 cohort_status cohort_job_open_data(cohort_dataset **out, cohort_comm *comm,
                                    const cohort_recipe *recipe, const cohort_job_data *data)
 {
@@ -182,6 +199,8 @@ cohort_status cohort_job_open_data(cohort_dataset **out, cohort_comm *comm,
         .y = data->with_targets ? recipe->data.y : NULL,
         .memory_limit = recipe->data.memory_limit,
         .is_read_once = data->is_read_once,
+        .work = data->is_left ? network_work : NULL,
+        .work_context = recipe,
     };
     return cohort_dataset_open(out, comm, &spec);
 }

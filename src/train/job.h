@@ -41,6 +41,8 @@ typedef struct cohort_job_data {
     const char *file, *group; /* FILE NULL: the recipe's data.file */
     bool with_targets;
     bool is_read_once; /* in the order of rows: cohort_dataset_spec */
+    bool is_left; /* in the file where the recipe's network does enough with a sample: `work` of
+                     cohort_dataset_spec */
 } cohort_job_data;
 
 /* Opens DATA with the recipe's dataset names. Collective. */

@@ -380,7 +380,8 @@ cohort_status cohort_trainer_open(cohort_trainer *trainer)
         COHORT_TRY(cohort_job_open_data(
             &trainer->train, trainer->comm, trainer->recipe,
             &(cohort_job_data){.group = trainer->recipe->data.train,
-                               .with_targets = cohort_job_needs_targets(trainer->recipe)}));
+                               .with_targets = cohort_job_needs_targets(trainer->recipe),
+                               .is_left = true}));
     COHORT_TRY(cohort_comm_agree(trainer->comm, choose_samples(trainer)));
     COHORT_TRY(cohort_private_open(trainer));
     COHORT_TRY(cohort_comm_agree(trainer->comm, create_model(trainer)));

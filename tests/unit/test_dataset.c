@@ -291,6 +291,122 @@ static void changes_under_way(void **state)
     unlink(after);
 }
 
+/* Work as CONTEXT says. */
+static double work_of(const void *context, const cohort_dataset_info *info)
+{
+    assert_true(info->count > 0 && info->x_shape.dim_count == 1);
+    return *(const double *)context;
+}
+
+enum { LEFT = 4300, WIDE = 1024 }; /* 17 MiB of floats, of which 16 are left in the file */
+
+/* How x of LEFT rows is opened: 0 in memory, 1 left in the file, 2 streamed. */
+static int way_of(const char *path, double work, uint64_t limit)
+{
+    const cohort_dataset_spec spec = {.path = path,
+                                      .group = "train",
+                                      .x = "x",
+                                      .y = "y",
+                                      .memory_limit = limit,
+                                      .work = work_of,
+                                      .work_context = &work};
+    cohort_dataset *dataset = NULL;
+    assert_ok(cohort_dataset_open(&dataset, comm, &spec));
+    const cohort_dataset_info *info = cohort_dataset_describe(dataset);
+    const int way = cohort_dataset_memory(dataset) ? 0 : info->streamed ? 2 : 1;
+    assert_true((info->chunk_rows == 0) == (way < 2)); /* the order of samples is that of memory */
+    assert_int_equal(info->label_max, 2);
+    uint64_t rows[LEFT];
+    int32_t y[LEFT];
+    float *x = malloc(sizeof *x * LEFT * WIDE);
+    for (size_t i = 0; i < LEFT; i++)
+        rows[i] = i * 1001 % LEFT;
+    assert_ok(cohort_dataset_gather(x, y, dataset, rows, LEFT));
+    for (size_t i = 0; i < LEFT; i++) {
+        assert_int_equal(y[i], rows[i] % 3);
+        for (size_t j = 0; j < WIDE; j++)
+            assert_true(x[i * WIDE + j] == (float)((rows[i] * WIDE + j) * 2654435761u % 251));
+    }
+    free(x);
+    cohort_dataset_close(dataset);
+    return way;
+}
+
+/* What a sample costs decides, where the file lets its rows be found. */
+static void much_work_leaves_rows(void **state)
+{
+    (void)state;
+    const hsize_t dims[] = {LEFT, WIDE}, chunk[] = {700, WIDE}, cut[] = {700, WIDE / 2};
+    double *values = malloc(sizeof *values * LEFT * WIDE);
+    for (size_t i = 0; i < LEFT * WIDE; i++)
+        values[i] = (double)(i * 2654435761u % 251);
+    const struct {
+        hid_t type;
+        int layout;
+        const hsize_t *chunk;
+        double work;
+        uint64_t limit;
+        int way;
+    } cases[] = {
+        {H5T_IEEE_F32LE, H5_CONTIGUOUS, NULL, 1e9, 0, 1},
+        {H5T_IEEE_F32LE, H5_CHUNKED, chunk, 1e9, 0, 1},
+        {H5T_IEEE_F32LE, H5_CONTIGUOUS, NULL, 1e6, 0, 0},
+        {H5T_IEEE_F32LE, H5_CONTIGUOUS, NULL, 1e9, 8 << 20, 2},
+        {H5T_IEEE_F32LE, H5_CHUNKED, cut, 1e9, 0, 0},
+        {H5T_IEEE_F32LE, H5_CHUNKED | H5_GZIP, chunk, 1e9, 0, 0},
+        {H5T_IEEE_F32BE, H5_CONTIGUOUS, NULL, 1e9, 0, 0},
+        {H5T_IEEE_F64LE, H5_CONTIGUOUS, NULL, 1e9, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *path =
+            make_file("left.h5", cases[i].type, 2, dims, cases[i].layout, cases[i].chunk, values);
+        assert_int_equal(way_of(path, cases[i].work, cases[i].limit), cases[i].way);
+    }
+    free(values);
+    unlink(h5_path("left.h5"));
+}
+
+/* Refused at opening as in memory; and what changes later, row by row. */
+static void left_rows_are_checked(void **state)
+{
+    (void)state;
+    const double work = 1e9;
+    const hsize_t dims[] = {LEFT, WIDE};
+    double *values = malloc(sizeof *values * LEFT * WIDE);
+    for (size_t i = 0; i < LEFT * WIDE; i++)
+        values[i] = (double)(i % 251);
+    char before[300];
+    snprintf(before, sizeof before, "%s",
+             make_file("left.h5", H5T_IEEE_F32LE, 2, dims, 0, NULL, values));
+    values[1234 * WIDE + 5] = 1000;
+    const char *after = make_file("after.h5", H5T_IEEE_F32LE, 2, dims, 0, NULL, values);
+    const cohort_dataset_spec spec = {.path = before,
+                                      .group = "train",
+                                      .x = "x",
+                                      .y = "y",
+                                      .work = work_of,
+                                      .work_context = &work};
+    cohort_dataset *dataset = NULL;
+    float x[2 * WIDE];
+    const uint64_t same[] = {1233, 1235}, changed[] = {1235, 1234}, last = LEFT - 1;
+    assert_ok(cohort_dataset_open(&dataset, comm, &spec));
+    h5_copy_over(before, after);
+    assert_ok(cohort_dataset_gather(x, NULL, dataset, same, 2));
+    assert_fails(cohort_dataset_gather(x, NULL, dataset, changed, 2), COHORT_DATA,
+                 "changed while it was in use (row 1234 of train/x");
+    assert_int_equal(truncate(before, 2 << 20), 0);
+    assert_fails(cohort_dataset_gather(x, NULL, dataset, &last, 1), COHORT_DATA,
+                 "changed while it was in use (row 4299 of train/x");
+    cohort_dataset_close(dataset);
+    values[1234 * WIDE + 5] = NAN;
+    make_file("left.h5", H5T_IEEE_F32LE, 2, dims, 0, NULL, values);
+    assert_fails(cohort_dataset_open(&dataset, comm, &spec), COHORT_DATA,
+                 "train/x row 1234 holds a NaN");
+    free(values);
+    unlink(before);
+    unlink(after);
+}
+
 /* How y of TYPE and shape is understood beside x [4][5] of X_TYPE. */
 static void check_targets(hid_t x_type, hid_t y_type, int y_dims, const hsize_t *dims, bool labels,
                           size_t y_dim_count, size_t y_count)
@@ -655,6 +771,8 @@ int main(void)
         cmocka_unit_test(streaming_equals_memory),
         cmocka_unit_test(read_once_is_not_held),
         cmocka_unit_test(changes_under_way),
+        cmocka_unit_test(much_work_leaves_rows),
+        cmocka_unit_test(left_rows_are_checked),
         cmocka_unit_test(targets_are_labels_or_values),
         cmocka_unit_test(attributes_and_groups),
         cmocka_unit_test(enumerations_are_integers),
