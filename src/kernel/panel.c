@@ -143,9 +143,10 @@ COHORT_CLONES static void narrow_panel(real *c, size_t ldc, cohort_transpose tra
         }                                                                                          \
     }
 
-/* Packs the transpose of whole blocks of rows of a whole panel; returns how many rows. */
+/* Packs the transpose of whole blocks of rows of COLUMNS (whole vectors) columns; returns how many
+ * rows. */
 #define DEFINE_TURN(vector)                                                                        \
-    static size_t vector##_turn(real *packed, const real *b, size_t ldb, size_t k)                 \
+    static size_t vector##_turn(real *packed, const real *b, size_t ldb, size_t k, size_t columns) \
     {                                                                                              \
         enum { LANES = sizeof(vector) / sizeof(real) };                                            \
         size_t p = 0;                                                                              \
@@ -153,7 +154,7 @@ COHORT_CLONES static void narrow_panel(real *c, size_t ldc, cohort_transpose tra
         for (int l = 0; l < LANES; l++)                                                            \
             lane[l] = l;                                                                           \
         for (; p + LANES <= k; p += LANES)                                                         \
-            for (size_t side = 0; side < COHORT_PANEL; side += LANES) {                            \
+            for (size_t side = 0; side < columns; side += LANES) {                                 \
                 vector rows[LANES];                                                                \
                 _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) rows[i] =                 \
                     *(const vector *)(b + (side + (size_t)i) * ldb + p);                           \
@@ -162,7 +163,7 @@ COHORT_CLONES static void narrow_panel(real *c, size_t ldc, cohort_transpose tra
                 TURN_STEP(vector, 4)                                                               \
                 TURN_STEP(vector, 8)                                                               \
                 _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) *                         \
-                    (vector *)(packed + (p + (size_t)i) * COHORT_PANEL + side) = rows[i];          \
+                    (vector *)(packed + (p + (size_t)i) * columns + side) = rows[i];               \
             }                                                                                      \
         return p;                                                                                  \
     }
@@ -239,6 +240,21 @@ static void panel(real *c, size_t ldc, cohort_transpose trans, const real *a, si
     narrow_panel(c, ldc, trans, a, lda, b, step, columns, m, k, add);
 }
 
+/* Packs what it can of the transpose of COLUMNS whole columns; returns how many rows. */
+static size_t turn(real *packed, const real *b, size_t ldb, size_t k, size_t columns)
+{
+    size_t done = 0;
+#ifdef HAS_WIDE
+    if (columns == COHORT_PANEL && __builtin_cpu_supports("x86-64-v4"))
+        done = wide_turn(packed, b, ldb, k, columns);
+#endif
+#ifdef HAS_TARGETS
+    if (done == 0 && __builtin_cpu_supports("x86-64-v3"))
+        done = narrow_turn(packed, b, ldb, k, columns);
+#endif
+    return done;
+}
+
 void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size_t ldb, size_t k,
                        size_t n)
 {
@@ -249,16 +265,51 @@ void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size
             continue;
         }
         size_t done = 0;
-#ifdef HAS_WIDE
-        if (width == COHORT_PANEL && __builtin_cpu_supports("x86-64-v4"))
-            done = wide_turn(packed, b + first * ldb, ldb, k);
-#endif
-#ifdef HAS_TARGETS
-        if (done == 0 && width == COHORT_PANEL && __builtin_cpu_supports("x86-64-v3"))
-            done = narrow_turn(packed, b + first * ldb, ldb, k);
-#endif
+        if (width == COHORT_PANEL)
+            done = turn(packed, b + first * ldb, ldb, k, width);
         pack_columns(packed + done * COHORT_PANEL, b + first * ldb + done, ldb, k - done, width);
     }
+}
+
+bool cohort_panel_has_registers(void)
+{
+#ifdef HAS_TARGETS
+    return __builtin_cpu_supports("x86-64-v3");
+#else
+    return false;
+#endif
+}
+
+size_t cohort_panel_strip_columns(void)
+{
+#ifdef HAS_WIDE
+    if (__builtin_cpu_supports("x86-64-v4"))
+        return COHORT_PANEL;
+#endif
+    return COHORT_PANEL / 2;
+}
+
+void cohort_panel_pack_strip(real *packed, cohort_transpose trans, const real *b, size_t ldb,
+                             size_t k, size_t columns)
+{
+    if (trans == COHORT_PLAIN && columns == COHORT_PANEL) {
+        pack_rows(packed, b, ldb, k, COHORT_PANEL);
+        return;
+    }
+    if (trans == COHORT_PLAIN) {
+        for (size_t p = 0; p < k; p++)
+            memcpy(packed + p * (COHORT_PANEL / 2), b + p * ldb, COHORT_PANEL / 2 * sizeof *packed);
+        return;
+    }
+    for (size_t p = turn(packed, b, ldb, k, columns); p < k; p++)
+        for (size_t j = 0; j < columns; j++)
+            packed[p * columns + j] = b[j * ldb + p];
+}
+
+void cohort_panel_strip(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
+                        const real *packed, size_t columns, size_t m, size_t k, bool add)
+{
+    panel(c, ldc, trans_a, a, lda, packed, columns, columns, m, k, add);
 }
 
 void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,

@@ -29,6 +29,17 @@ void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const 
                            const real *packed, size_t depth, size_t m, size_t n, size_t k,
                            bool add);
 
+/* Whether this CPU has the registers that panels are made for; without, BLAS is faster. */
+bool cohort_panel_has_registers(void);
+/* Columns that pass through the registers at a time: a panel, or half of one. */
+size_t cohort_panel_strip_columns(void);
+/* PACKED [k][COLUMNS] = op(b), as cohort_panel_pack, of so many columns or a multiple. */
+void cohort_panel_pack_strip(real *packed, cohort_transpose trans, const real *b, size_t ldb,
+                             size_t k, size_t columns);
+/* c [m][COLUMNS] (+)= op(a) * packed, as cohort_panel_multiply; COLUMNS half or all of a panel. */
+void cohort_panel_strip(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
+                        const real *packed, size_t columns, size_t m, size_t k, bool add);
+
 /* c [m][PANEL] = a [m][k] * b [k][PANEL] for a b that is not packed: rows LDC, LDA and LDB
  * reals apart. */
 void cohort_panel_product(real *c, size_t ldc, const real *a, size_t lda, const real *b, size_t ldb,

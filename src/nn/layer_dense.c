@@ -4,6 +4,7 @@
 #include "kernel/activation.h"
 #include "kernel/bf16.h"
 #include "kernel/gemm.h"
+#include "kernel/large.h"
 #include "kernel/thin.h"
 #include "kernel/vector.h"
 #include "nn/layer_check.h"
@@ -24,6 +25,7 @@ typedef struct dense_layer {
     real *derivative;  /* kept, where it is taken from x kernel + bias and not from y */
     bool is_thin;      /* a small kernel: not by BLAS */
     bool has_few_rows; /* … and few rows: all parts at once */
+    bool is_large;     /* a large kernel of even sizes: not by BLAS either */
     cohort_bf16 *bf16; /* NULL: in float */
     real *forward_scratch, *backward_scratch;
 } dense_layer;
@@ -50,6 +52,19 @@ static cohort_status dense_plan_thin(dense_layer *layer, cohort_planner *planner
                                   COHORT_LIVE_FORWARD));
     return cohort_plan_buffer(planner, (void **)&layer->backward_scratch,
                               cohort_thin_backward_scratch(rows, in, units), sizeof(real),
+                              COHORT_LIVE_BACKWARD);
+}
+
+static cohort_status dense_plan_large(dense_layer *layer, cohort_planner *planner)
+{
+    const size_t scratch = cohort_large_scratch(cohort_plan_batch(planner) * layer->steps);
+    layer->is_large =
+        !layer->bf16 && !layer->is_thin && cohort_large_fits(layer->in_count, layer->units);
+    if (!layer->is_large)
+        return COHORT_OK;
+    COHORT_TRY(cohort_plan_buffer(planner, (void **)&layer->forward_scratch, scratch, sizeof(real),
+                                  COHORT_LIVE_FORWARD));
+    return cohort_plan_buffer(planner, (void **)&layer->backward_scratch, scratch, sizeof(real),
                               COHORT_LIVE_BACKWARD);
 }
 
@@ -94,6 +109,7 @@ static cohort_status dense_plan(cohort_layer *base, cohort_planner *planner, coh
         COHORT_TRY(cohort_plan_param(planner, &layer->bias, "bias", &bias, NULL, 0, 0, 0, 0));
     COHORT_TRY(dense_plan_bf16(layer, planner));
     COHORT_TRY(dense_plan_thin(layer, planner));
+    COHORT_TRY(dense_plan_large(layer, planner));
     if (cohort_plan_is_training(planner)) {
         cohort_plan_keep_input(planner);
         if (cohort_activation_needs_input(layer->activation))
@@ -134,9 +150,13 @@ static void dense_forward(cohort_layer *base, const cohort_pass *pass)
                             &finish, layer->forward_scratch);
         return;
     }
-    cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_PLAIN, rows, layer->units,
-                        layer->in_count, base->x, layer->kernel.value, false, z,
-                        layer->forward_scratch);
+    if (layer->is_large)
+        cohort_large_forward(z, base->x, layer->kernel.value, rows, layer->in_count, layer->units,
+                             layer->forward_scratch);
+    else
+        cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_PLAIN, rows, layer->units,
+                            layer->in_count, base->x, layer->kernel.value, false, z,
+                            layer->forward_scratch);
     finish_rows(layer, 0, rows);
 }
 
@@ -176,8 +196,33 @@ static void tell_ready(const dense_layer *layer, const cohort_pass *pass, size_t
 static size_t piece_rows(const dense_layer *layer)
 {
     const size_t rows = PIECE_WEIGHTS / layer->units;
-    const bool is_large = layer->in_count / 2 >= (rows ? rows : 1);
-    return is_large && !layer->bf16 && !layer->is_thin ? (rows ? rows : 1) : 0;
+    const bool is_cut = layer->in_count / 2 >= (rows ? rows : 1);
+    return is_cut && !layer->bf16 && !layer->is_thin ? (rows ? rows : 1) : 0;
+}
+
+/* The gradient of the rows [begin, end) of the kernel. */
+static void put_piece(const dense_layer *layer, const real *dz, const cohort_pass *pass,
+                      size_t begin, size_t end)
+{
+    const size_t rows = pass->batch * layer->steps, in = layer->in_count, units = layer->units;
+    if (layer->is_large)
+        cohort_large_weights(layer->kernel.grad, layer->base.x, dz, rows, in, units, begin, end,
+                             pass->accumulate, layer->backward_scratch);
+    else
+        cohort_gemm(COHORT_TRANSPOSED, COHORT_PLAIN, end - begin, units, rows, 1,
+                    layer->base.x + begin, in, dz, units, pass->accumulate ? 1 : 0,
+                    layer->kernel.grad + begin * units, units);
+}
+
+typedef struct telling {
+    const dense_layer *layer;
+    const cohort_pass *pass;
+} telling;
+
+static void tell_again(const void *context)
+{
+    const telling *t = context;
+    tell_ready(t->layer, t->pass, 0);
 }
 
 /* Backward in pieces of PIECE rows of the kernel, the last ones first: as the reducer takes them.
@@ -187,16 +232,18 @@ static void backward_in_pieces(const dense_layer *layer, const real *dz, const c
 {
     const size_t rows = pass->batch * layer->steps, in = layer->in_count, units = layer->units;
     const cohort_layer *base = &layer->base;
+    const telling again = {layer, pass};
     if (layer->bias.grad)
         cohort_vector_column_sums(layer->bias.grad, dz, rows, units, pass->accumulate);
     for (size_t end = in, begin; layer->kernel.grad && end > 0; end = begin) {
         begin = end > piece ? end - piece : 0;
-        cohort_gemm(COHORT_TRANSPOSED, COHORT_PLAIN, end - begin, units, rows, 1, base->x + begin,
-                    in, dz, units, pass->accumulate ? 1 : 0, layer->kernel.grad + begin * units,
-                    units);
+        put_piece(layer, dz, pass, begin, end);
         tell_ready(layer, pass, begin);
     }
-    for (size_t begin = 0, end; base->dx && begin < in; begin = end) {
+    if (base->dx && layer->is_large)
+        cohort_large_data(base->dx, dz, layer->kernel.value, rows, in, units, tell_again, &again,
+                          layer->backward_scratch);
+    for (size_t begin = 0, end; base->dx && !layer->is_large && begin < in; begin = end) {
         end = in - begin > piece ? begin + piece : in;
         cohort_gemm(COHORT_PLAIN, COHORT_TRANSPOSED, rows, end - begin, units, 1, dz, units,
                     layer->kernel.value + begin * units, units, 0, base->dx + begin, in);
@@ -245,8 +292,9 @@ static void dense_backward(cohort_layer *base, const cohort_pass *pass)
         return;
     }
     prepare_rows(layer, 0, rows);
-    if (piece_rows(layer) > 0) {
-        backward_in_pieces(layer, dz, pass, piece_rows(layer));
+    if (layer->is_large || piece_rows(layer) > 0) {
+        backward_in_pieces(layer, dz, pass,
+                           piece_rows(layer) ? piece_rows(layer) : layer->in_count);
         return;
     }
     if (layer->has_few_rows)

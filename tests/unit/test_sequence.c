@@ -17,12 +17,20 @@
 #define cohort_panel_pack narrow_pack
 #define cohort_panel_multiply narrow_multiply
 #define cohort_panel_product narrow_product
+#define cohort_panel_pack_strip narrow_pack_strip
+#define cohort_panel_strip narrow_strip
+#define cohort_panel_strip_columns narrow_strip_columns
+#define cohort_panel_has_registers narrow_has_registers
 #undef COHORT_KERNEL_PANEL_H
 #include "kernel/panel.c"
 #undef cohort_panel_count
 #undef cohort_panel_pack
 #undef cohort_panel_multiply
 #undef cohort_panel_product
+#undef cohort_panel_pack_strip
+#undef cohort_panel_strip
+#undef cohort_panel_strip_columns
+#undef cohort_panel_has_registers
 
 static cohort_rng stream;
 

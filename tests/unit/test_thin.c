@@ -1,13 +1,10 @@
 /* Dense products for few rows: against sums in double precision; a row's bits do not depend on
  * other rows, a gradient's not on how many parts are computed at a time. */
-#include "tests/cmocka_all.h"
+#include "tests/unit/dense_products.h"
 
-#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 
-#include "base/memory.h"
-#include "base/rng.h"
 #ifdef COHORT_NO_WIDE /* the path of CPUs without AVX-512, compiled once more */
 #define cohort_thin_fits narrow_fits
 #define cohort_thin_forward_scratch narrow_forward_scratch
@@ -31,16 +28,6 @@ typedef struct fixture {
     size_t k, n;
     real *x, *w, *dz, *z, *dx, *dw, *db, *scratch;
 } fixture;
-
-static real *noise(size_t count, uint32_t what)
-{
-    real *out;
-    assert_ok(COHORT_ALLOCATE(&out, count));
-    cohort_rng rng = cohort_rng_make(3, COHORT_RNG_TEST, what, count, 0);
-    for (size_t i = 0; i < count; i++)
-        out[i] = 2 * (real)cohort_rng_float(&rng) - 1;
-    return out;
-}
 
 static size_t larger(size_t a, size_t b)
 {
@@ -70,12 +57,6 @@ static void tear_down(fixture *f)
         cohort_free(all[i]);
 }
 
-static void expect(double got, double wanted, double scale)
-{
-    if (!(fabs(got - wanted) <= 1e-5 * (1 + scale)))
-        fail_msg("%g, expected %g", got, wanted);
-}
-
 static void test_against_definition(void **state)
 {
     (void)state;
@@ -92,20 +73,7 @@ static void test_against_definition(void **state)
             cohort_thin_weights(f.dw, f.x, f.dz, &parts, k, n, add, f.scratch);
             cohort_thin_bias(f.db, f.dz, &parts, n, add);
         }
-        for (size_t r = 0; r < ROWS; r++) {
-            for (size_t j = 0; j < n; j++) {
-                double sum = 0;
-                for (size_t i = 0; i < k; i++)
-                    sum += (double)f.x[r * k + i] * (double)f.w[i * n + j];
-                expect((double)f.z[r * n + j], sum, sqrt((double)k));
-            }
-            for (size_t i = 0; i < k; i++) {
-                double sum = 0;
-                for (size_t j = 0; j < n; j++)
-                    sum += (double)f.dz[r * n + j] * (double)f.w[i * n + j];
-                expect((double)f.dx[r * k + i], sum, sqrt((double)n));
-            }
-        }
+        expect_rows(f.z, f.dx, f.x, f.dz, f.w, ROWS, 1, k, n);
         for (size_t j = 0; j < n; j++) {
             double bias = 0;
             for (size_t r = 0; r < ROWS; r++)
