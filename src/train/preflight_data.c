@@ -57,7 +57,7 @@ void cohort_judge_survey(cohort_preflight_run *run, uint64_t budget)
                     cohort_bytes_text(each, x_bytes), rate, duration);
     else
         cohort_find(run->findings, COHORT_FINDING_GOOD, "data",
-                    "%zu training samples, %s, held in memory once a host; read at %s/s%s",
+                    "%zu training samples, %s, in memory once a host; read at %s/s%s",
                     survey->count, bytes, rate, survey->filtered ? " from compressed chunks" : "");
     judge_chunks(run, streamed);
 }
@@ -296,8 +296,10 @@ void cohort_judge_memory(cohort_preflight_run *run)
                     "%s needs some %s of %s free: data %s, and for each of %g rank%s %s of "
                     "parameters and %s of activations",
                     tight->host, a, b, c, count, count > 1 ? "s" : "", d, e);
+    const bool is_left = !cohort_dataset_memory(trainer->train) &&
+                         !cohort_dataset_describe(trainer->train)->streamed;
     if (size > 1 && ranks[shared->node] > 1)
-        judge_shared(run, data,
+        judge_shared(run, is_left ? 0 : data,
                      4.0 * (double)ranks[shared->node] *
                          (double)cohort_model_params_count(trainer->model),
                      shared);

@@ -193,7 +193,7 @@ show_profile() { # MODEL…
             NF == 1 { rate = $1; next }
             $2 ~ /kernel|gomp|ld-linux|libmpi|libopen-/ { rest += $1; next }
             $2 == "JIT" || $2 ~ /dnnl/ { products += $1; next }
-            $3 ~ /gemm_.*copy|panel_pack|_turn|add_weights|frame|pack|conv_direct|mem(move|cpy|set)/ { laid += $1; next }
+            $3 ~ /gemm_.*copy|panel_pack|block_panel|copy_row|_turn|add_weights|frame|pack|conv_direct|mem(move|cpy|set)/ { laid += $1; next }
             $3 ~ /(narrow|wide)_(panel|tile|forward|weights|parts)|gemm|gemv|^tile|weights_block/ { products += $1; next }
             $3 ~ /update|square_sum|rows_next|optimizer/ { optimizer += $1; next }
             $2 ~ /hdf5|libz/ || $3 ~ /scale_u8|permutation|gather|loader|sampler|rng|philox/ { data += $1; next }
