@@ -15,7 +15,7 @@ typedef struct cohort_row_file {
 } cohort_row_file;
 
 /* *out = COLUMN's rows, or NULL where they must go through HDF5 or had better be read once:
- * filters, chunks of part of a row or of more than 8,192 in number, another type than is kept, a
+ * filters, chunks of part of a row or of more than 2,048 in number, another type than is kept, a
  * file system that may not be of this host. Between cohort_hdf5_begin and end; HDF5 may close the
  * file then. Rank-local. COHORT_MEMORY. */
 COHORT_NODISCARD cohort_status cohort_row_file_open(cohort_row_file **out,
