@@ -8,6 +8,7 @@ cohort_command_test(stop)
 cohort_command_test(evaluate)
 cohort_command_test(learn)
 cohort_command_test(same_bits)
+cohort_command_test(left_data)
 cohort_command_test(full_disk)
 
 # real_data.sh LEAST RECIPE: the accuracy a recipe must reach on MNIST.

@@ -93,9 +93,8 @@ static void all_ranks_hold_all_rows(void **state)
     remove_file();
 }
 
-enum {
-    MANY = 70000
-}; /* rows that are streamed when they are read once, or left in the file: 18 MB */
+/* Rows that are streamed when they are read once, or left in the file: 18 MB. */
+enum { MANY = 70000 };
 
 /* Rank 0 writes x without chunks, the first value of the last row LAST. */
 static void write_many(float last)

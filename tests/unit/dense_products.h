@@ -5,13 +5,14 @@
 #include "tests/cmocka_all.h"
 
 #include <math.h>
+#include <omp.h>
 
 #include "base/memory.h"
 #include "base/real.h"
 #include "base/rng.h"
 
 /* COUNT numbers in ±1, others for each WHAT; freed by cohort_free. */
-static real *noise(size_t count, uint32_t what)
+static inline real *noise(size_t count, uint32_t what)
 {
     real *out;
     assert_ok(COHORT_ALLOCATE(&out, count));
@@ -21,8 +22,8 @@ static real *noise(size_t count, uint32_t what)
     return out;
 }
 
-/* SCALE: of the terms' sum of which GOT is one. */
-static void expect(double got, double wanted, double scale)
+/* GOT is a sum that rounding moves by parts of SCALE. */
+static inline void expect(double got, double wanted, double scale)
 {
     if (!(fabs(got - wanted) <= 1e-5 * (1 + scale)))
         fail_msg("%g, expected %g", got, wanted);
@@ -30,8 +31,8 @@ static void expect(double got, double wanted, double scale)
 
 /* z [rows][n] = x [rows][k] * w [k][n] and dx [rows][k] = dz [rows][n] * w', of every STEPth row.
  */
-static void expect_rows(const real *z, const real *dx, const real *x, const real *dz, const real *w,
-                        size_t rows, size_t step, size_t k, size_t n)
+static inline void expect_rows(const real *z, const real *dx, const real *x, const real *dz,
+                               const real *w, size_t rows, size_t step, size_t k, size_t n)
 {
     for (size_t r = 0; r < rows; r += step) {
         for (size_t j = 0; j < n; j++) {
@@ -47,6 +48,23 @@ static void expect_rows(const real *z, const real *dx, const real *x, const real
             expect((double)dx[r * k + i], sum, sqrt((double)n));
         }
     }
+}
+
+/* COMPUTE, the rows [row, row + rows) of OUT [ROWS][WIDTH] from OPERANDS, gives the same bits for
+ * all rows on three threads and for 1 to MOST of them at a time on one. */
+static inline void expect_rows_alone(void (*compute)(const void *operands, real *out, size_t row,
+                                                     size_t rows),
+                                     const void *operands, size_t rows, size_t width, size_t most)
+{
+    real *together = noise(rows * width, 8), *alone = noise(rows * width, 9);
+    omp_set_num_threads(3);
+    compute(operands, together, 0, rows);
+    omp_set_num_threads(1);
+    for (size_t row = 0, count = 1; row < rows; row += count, count = count % most + 1)
+        compute(operands, alone, row, row + count < rows ? count : rows - row);
+    assert_memory_equal(alone, together, rows * width * sizeof *alone);
+    cohort_free(together);
+    cohort_free(alone);
 }
 
 #endif

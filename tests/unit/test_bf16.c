@@ -1,11 +1,8 @@
 /* bfloat16: rounding bit by bit, products against double precision. */
-#include "tests/cmocka_all.h"
+#include "tests/unit/dense_products.h"
 
-#include <math.h>
 #include <omp.h>
 
-#include "base/memory.h"
-#include "base/rng.h"
 #include "kernel/bf16.h"
 
 static void test_rounding(void **state)
@@ -41,16 +38,6 @@ static double rounded(real value)
     float out;
     memcpy(&out, &bits, sizeof out);
     return (double)out;
-}
-
-static real *noise(size_t count, uint32_t what)
-{
-    real *out;
-    assert_ok(COHORT_ALLOCATE(&out, count));
-    cohort_rng rng = cohort_rng_make(5, COHORT_RNG_TEST, what, count, 0);
-    for (size_t i = 0; i < count; i++)
-        out[i] = 2 * (real)cohort_rng_float(&rng) - 1;
-    return out;
 }
 
 /* Twice, so that the prepared product is used again; then on more threads. */
