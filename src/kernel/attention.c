@@ -159,37 +159,51 @@ COHORT_INLINE real lanes_weigh(real *row, real top, real scale, size_t count)
     return sum;
 }
 
-/* Scores to weights, in place, on COUNT keys, before division by their sum; *inverse is
- * one over it (0 when no key is seen). Returns the log of the denominator. */
-COHORT_CLONES static real weigh_row(real *row, real *inverse, const real *mask, const real *factors,
-                                    real scale, size_t count)
+/* Scores of rows of queries, each with the keys that it sees, on their way to weights. */
+typedef struct weighing {
+    real *scores; /* rows STRIDE apart */
+    size_t stride, rows;
+    const size_t *counts; /* [rows] */
+    const real *mask;
+    real scale;
+} weighing;
+
+/* Hides what the mask does; false when that is everything. */
+COHORT_INLINE bool hide_keys(real *row, const real *mask, size_t count)
 {
-    real top, sum;
-    if (mask) {
-        real seen = 0;
+    real seen = 0;
 #pragma omp simd reduction(+ : seen)
-        for (size_t j = 0; j < count; j++) {
-            seen += mask[j];
-            row[j] = mask[j] != 0 ? row[j] : -unseen;
-        }
-        if (seen == 0) {
-            memset(row, 0, count * sizeof(real));
-            *inverse = 0;
-            return unseen;
-        }
+    for (size_t j = 0; j < count; j++) {
+        seen += mask[j];
+        row[j] = mask[j] != 0 ? row[j] : -unseen;
     }
-    const size_t padded = cohort_size_align(count, LANES);
-    for (size_t j = count; j < padded; j++)
-        row[j] = -unseen;
-    top = lanes_top(row, padded);
-    sum = lanes_weigh(row, top, scale, padded);
-    if (factors) {
-#pragma omp simd
-        for (size_t j = 0; j < count; j++)
-            row[j] *= factors[j];
+    return seen != 0;
+}
+
+/* Scores to weights, in place, before division by their sum; inverses [rows] are one over it (0
+ * when no key is seen) and denominators [rows] the log of it. Step by step for all rows, which
+ * do not wait for one another. */
+COHORT_CLONES static void weigh_rows(real *denominators, real *inverses, const weighing *w)
+{
+    real tops[BLOCK], sums[BLOCK];
+    bool sees[BLOCK];
+    for (size_t r = 0; r < w->rows; r++) {
+        const size_t count = w->counts[r], padded = cohort_size_align(count, LANES);
+        real *row = w->scores + r * w->stride;
+        sees[r] = !w->mask || hide_keys(row, w->mask, count);
+        for (size_t j = count; j < padded; j++)
+            row[j] = -unseen;
+        tops[r] = lanes_top(row, padded);
     }
-    *inverse = 1 / sum;
-    return top * scale + REAL_FN(log)(sum);
+    for (size_t r = 0; r < w->rows; r++)
+        sums[r] = lanes_weigh(w->scores + r * w->stride, tops[r], w->scale,
+                              cohort_size_align(w->counts[r], LANES));
+    for (size_t r = 0; r < w->rows; r++) {
+        inverses[r] = sees[r] ? 1 / sums[r] : 0;
+        denominators[r] = sees[r] ? tops[r] * w->scale + REAL_FN(log)(sums[r]) : unseen;
+        if (!sees[r])
+            memset(w->scores + r * w->stride, 0, w->counts[r] * sizeof(real));
+    }
 }
 
 /* From scores s and dw = dy v': the weights as y saw them into s, and into dw the gradient
@@ -221,13 +235,18 @@ COHORT_CLONES static void weigh_row_back(real *s, real *dw, const real *mask, co
     }
 }
 
-COHORT_CLONES static real dot(const real *a, const real *b, size_t count)
+/* products [rows] of the rows of a and b, WIDTH elements of each STRIDE. All at once: rows far
+ * apart are waited for together. */
+COHORT_CLONES static void dot_rows(real *products, const real *a, const real *b, size_t rows,
+                                   size_t stride, size_t width)
 {
-    real sum = 0;
+    for (size_t r = 0; r < rows; r++) {
+        real sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < count; i++)
-        sum += a[i] * b[i];
-    return sum;
+        for (size_t i = 0; i < width; i++)
+            sum += a[r * stride + i] * b[r * stride + i];
+        products[r] = sum;
+    }
 }
 
 static void head_forward(real *y, const head_job *job, const head_work *work)
@@ -243,15 +262,24 @@ static void head_forward(real *y, const head_job *job, const head_work *work)
         const size_t rows = time - first < BLOCK ? time - first : BLOCK;
         const size_t keys = seen_keys(job, first + rows - 1);
         real *out = y + job->output + first * attention->width, inverses[BLOCK];
+        size_t counts[BLOCK];
         cohort_panel_multiply(work->scores, job->score_stride, COHORT_PLAIN, q + first * stride,
                               stride, work->keys_t, depth, rows, score_stride(keys), depth, false);
+        for (size_t r = 0; r < rows; r++)
+            counts[r] = seen_keys(job, first + r);
+        const weighing block = {.scores = work->scores,
+                                .stride = job->score_stride,
+                                .rows = rows,
+                                .counts = counts,
+                                .mask = mask,
+                                .scale = job->scale};
+        weigh_rows(job->denominators + first, inverses, &block);
         for (size_t r = 0; r < rows; r++) {
-            const size_t count = seen_keys(job, first + r);
             real *row = work->scores + r * job->score_stride;
-            job->denominators[first + r] =
-                weigh_row(row, &inverses[r], mask, draw_factors(job, work, first + r, count),
-                          job->scale, count);
-            memset(row + count, 0, (keys - count) * sizeof(real));
+            const real *factors = draw_factors(job, work, first + r, counts[r]);
+            if (factors)
+                cohort_vector_multiply(row, factors, counts[r]);
+            memset(row + counts[r], 0, (keys - counts[r]) * sizeof(real));
         }
         cohort_panel_multiply(out, attention->width, COHORT_PLAIN, work->scores, job->score_stride,
                               work->rows, time, rows, depth, keys, false);
@@ -285,6 +313,8 @@ static void block_scores(const cohort_attention_grads *grads, const head_job *jo
     const real *mask = attention->mask ? attention->mask + job->sample * attention->time : NULL;
     const real *y = grads->y + job->output + first * width;
     const real *dy = grads->dy + job->output + first * width;
+    real products[BLOCK];
+    dot_rows(products, y, dy, rows, width, depth);
     cohort_panel_multiply(work->scores, job->score_stride, COHORT_PLAIN,
                           attention->q + job->input + first * attention->stride, attention->stride,
                           work->keys_t, depth, rows, score_stride(keys), depth, false);
@@ -295,8 +325,7 @@ static void block_scores(const cohort_attention_grads *grads, const head_job *jo
         real *s = work->scores + r * job->score_stride;
         real *ds = work->dscores + r * job->score_stride;
         weigh_row_back(s, ds, mask, draw_factors(job, work, first + r, count), job->scale,
-                       job->denominators[first + r], dot(y + r * width, dy + r * width, depth),
-                       count);
+                       job->denominators[first + r], products[r], count);
         memset(s + count, 0, (keys - count) * sizeof(real));
         memset(ds + count, 0, (keys - count) * sizeof(real));
     }
