@@ -336,8 +336,17 @@ void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const 
     }
 }
 
+/* Rows of b far apart fall on few sets of the first cache: a part of them at a time stays there
+ * while the rows of a pass by. */
+enum { ROWS_CACHED = 400 };
+
 void cohort_panel_product(real *c, size_t ldc, const real *a, size_t lda, const real *b, size_t ldb,
                           size_t m, size_t k)
 {
-    panel(c, ldc, COHORT_PLAIN, a, lda, b, ldb, COHORT_PANEL, m, k, false);
+    const size_t parts = k > ROWS_CACHED ? (k - 1) / ROWS_CACHED + 1 : 1;
+    for (size_t part = 0; part < parts; part++) {
+        const size_t p = k * part / parts;
+        panel(c, ldc, COHORT_PLAIN, a + p, lda, b + p * ldb, ldb, COHORT_PANEL, m,
+              k * (part + 1) / parts - p, part > 0);
+    }
 }

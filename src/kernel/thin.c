@@ -17,7 +17,7 @@
 
 /* Weights beyond FITS_REALS no longer stay in cache from product to product, and rows further
  * apart than FITS_COLUMNS fall on the same sets of it. */
-enum { FITS_REALS = 1 << 18, FITS_COLUMNS = 1024, TILE_ROWS = 4, GROUP = 4, BLOCK_ROWS = 96 };
+enum { FITS_REALS = 1 << 18, FITS_COLUMNS = 1024, GROUP = 4, BLOCK_ROWS = 96 };
 /* A panel of MANY_ROWS rows of dz stays in the first cache while MANY_WEIGHTS columns of x, of as
  * many rows, pass by in the second. */
 enum { MANY_ROWS = 128, MANY_WEIGHTS = 96, MANY_TILE = 24 };
@@ -193,7 +193,20 @@ void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size
 
 /* Gradients of weights. */
 
-/* A tile [TILE_ROWS][PANEL] of them: rows of x are LDX apart, of dz LDZ. */
+/* Rows of a tile: as many as leave registers for the sums of two parts, or of one where there are
+ * few registers, whose loads then have more to do. */
+enum { WIDE_ROWS = 4, NARROW_ROWS = 6, MOST_ROWS = NARROW_ROWS };
+
+static size_t tile_rows(void)
+{
+#ifdef HAS_WIDE
+    if (__builtin_cpu_supports("x86-64-v4"))
+        return WIDE_ROWS;
+#endif
+    return NARROW_ROWS;
+}
+
+/* A tile [rows][PANEL] of them: rows of x are LDX apart, of dz LDZ. */
 typedef struct tile_source {
     const real *x, *dz;
     size_t ldx, ldz;
@@ -268,7 +281,9 @@ COHORT_INLINE size_t part_end(const cohort_thin_parts *parts, size_t part)
     }
 
 typedef real narrow __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
-DEFINE_PARTS(narrow_parts, narrow, TILE_ROWS)
+DEFINE_PARTS(narrow_parts_6, narrow, 6)
+DEFINE_PARTS(narrow_parts_4, narrow, 4)
+DEFINE_PARTS(narrow_parts_2, narrow, 2)
 DEFINE_PARTS(narrow_parts_1, narrow, 1)
 
 COHORT_CLONES static void narrow_tile(real *to, size_t ldt, const tile_source *s, size_t first,
@@ -276,11 +291,22 @@ COHORT_CLONES static void narrow_tile(real *to, size_t ldt, const tile_source *s
 {
     for (size_t side = 0; side < s->columns; side += COHORT_PANEL / 2) {
         tile_source half = *s;
+        real *at = to + side;
         half.dz += side;
-        if (rows == TILE_ROWS)
-            narrow_parts(to + side, ldt, &half, first, count);
-        for (size_t i = 0; rows < TILE_ROWS && i < rows; i++, half.x++)
-            narrow_parts_1(to + i * ldt + side, ldt, &half, first, count);
+        if (rows == 6) {
+            narrow_parts_6(at, ldt, &half, first, count);
+            continue;
+        }
+        if (rows & 4)
+            narrow_parts_4(at, ldt, &half, first, count);
+        half.x += rows & 4;
+        at += (rows & 4) * ldt;
+        if (rows & 2)
+            narrow_parts_2(at, ldt, &half, first, count);
+        half.x += rows & 2;
+        at += (rows & 2) * ldt;
+        if (rows & 1)
+            narrow_parts_1(at, ldt, &half, first, count);
     }
 }
 
@@ -288,16 +314,16 @@ COHORT_CLONES static void narrow_tile(real *to, size_t ldt, const tile_source *s
 typedef real wide __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
-DEFINE_PARTS(wide_parts, wide, TILE_ROWS)
+DEFINE_PARTS(wide_parts, wide, WIDE_ROWS)
 DEFINE_PARTS(wide_parts_1, wide, 1)
 
 static void wide_tile(real *to, size_t ldt, const tile_source *s, size_t first, size_t count,
                       size_t rows)
 {
     tile_source row = *s;
-    if (rows == TILE_ROWS)
+    if (rows == WIDE_ROWS)
         wide_parts(to, ldt, s, first, count);
-    for (size_t i = 0; rows < TILE_ROWS && i < rows; i++, row.x++)
+    for (size_t i = 0; rows < WIDE_ROWS && i < rows; i++, row.x++)
         wide_parts_1(to + i * ldt, ldt, &row, first, count);
 }
 #pragma GCC pop_options
@@ -316,7 +342,7 @@ static void tile_parts(real *to, size_t ldt, const tile_source *s, size_t first,
     narrow_tile(to, ldt, s, first, count, rows);
 }
 
-enum { TILE = TILE_ROWS * COHORT_PANEL };
+enum { TILE = MOST_ROWS * COHORT_PANEL };
 
 /* More parts than registers hold: with group g done, as many pairs are complete as g has
  * trailing ones in binary. */
@@ -350,7 +376,7 @@ static void tile(real *to, size_t ldt, const tile_source *s, size_t rows, size_t
             to[i * ldt + j] = sum[i * COHORT_PANEL + j] + (add ? to[i * ldt + j] : 0);
 }
 
-/* The gradient dw [k][n] of the weights, TILE_ROWS rows after TILE_ROWS rows. */
+/* The gradient dw [k][n] of the weights, a tile's rows after a tile's rows. */
 typedef struct weights {
     real *dw, *scratch;
     const real *x, *dz;
@@ -362,7 +388,7 @@ typedef struct weights {
 static void weights_block(void *context, size_t block)
 {
     const weights *w = context;
-    const size_t k = w->k, n = w->n, tail = tail_columns(n), i = block * TILE_ROWS;
+    const size_t k = w->k, n = w->n, tail = tail_columns(n), most = tile_rows(), i = block * most;
     for (size_t first = 0; first < n; first += COHORT_PANEL) {
         const bool whole = n - first >= COHORT_PANEL;
         const size_t columns = whole || tail > COHORT_PANEL / 2 ? COHORT_PANEL : COHORT_PANEL / 2;
@@ -372,7 +398,7 @@ static void weights_block(void *context, size_t block)
                                     .ldz = whole ? n : COHORT_PANEL,
                                     .columns = columns,
                                     .parts = w->parts};
-        tile(w->dw + i * n + first, n, &source, k - i < TILE_ROWS ? k - i : TILE_ROWS,
+        tile(w->dw + i * n + first, n, &source, k - i < most ? k - i : most,
              whole ? COHORT_PANEL : tail, w->add);
     }
 }
@@ -385,8 +411,8 @@ void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_t
         .dw = dw, .scratch = scratch, .x = x, .dz = dz, .parts = parts, .k = k, .n = n, .add = add};
     if (tail)
         cohort_panel_pack(scratch, COHORT_PLAIN, dz + n - tail, n, rows, tail);
-    cohort_parallel_each((k + TILE_ROWS - 1) / TILE_ROWS, use_threads(rows, k, n), weights_block,
-                         &w);
+    cohort_parallel_each((k + tile_rows() - 1) / tile_rows(), use_threads(rows, k, n),
+                         weights_block, &w);
 }
 
 /* MANY_ROWS of the rows of x and dz, or what is left of them, and their share of dw. */
