@@ -210,7 +210,7 @@ static size_t tile_rows(void)
 typedef struct tile_source {
     const real *x, *dz;
     size_t ldx, ldz;
-    size_t columns; /* half or all of a panel */
+    size_t columns; /* of dz: half a panel, or whole ones */
     const cohort_thin_parts *parts;
 } tile_source;
 
@@ -320,11 +320,14 @@ DEFINE_PARTS(wide_parts_1, wide, 1)
 static void wide_tile(real *to, size_t ldt, const tile_source *s, size_t first, size_t count,
                       size_t rows)
 {
-    tile_source row = *s;
-    if (rows == WIDE_ROWS)
-        wide_parts(to, ldt, s, first, count);
-    for (size_t i = 0; rows < WIDE_ROWS && i < rows; i++, row.x++)
-        wide_parts_1(to + i * ldt, ldt, &row, first, count);
+    for (size_t panel = 0; panel < s->columns; panel += COHORT_PANEL) {
+        tile_source row = *s;
+        row.dz += panel;
+        if (rows == WIDE_ROWS)
+            wide_parts(to + panel, ldt, &row, first, count);
+        for (size_t i = 0; rows < WIDE_ROWS && i < rows; i++, row.x++)
+            wide_parts_1(to + i * ldt + panel, ldt, &row, first, count);
+    }
 }
 #pragma GCC pop_options
 #endif
@@ -334,7 +337,7 @@ static void tile_parts(real *to, size_t ldt, const tile_source *s, size_t first,
                        size_t rows)
 {
 #ifdef HAS_WIDE
-    if (s->columns == COHORT_PANEL && __builtin_cpu_supports("x86-64-v4")) {
+    if (s->columns % COHORT_PANEL == 0 && __builtin_cpu_supports("x86-64-v4")) {
         wide_tile(to, ldt, s, first, count, rows);
         return;
     }
@@ -359,14 +362,10 @@ static void tile_many(real *sum, const tile_source *s, size_t rows)
     memcpy(sum, waiting[0], rows * COHORT_PANEL * sizeof *sum);
 }
 
-/* ROWS by WIDTH of the gradient at TO. */
+/* ROWS by WIDTH, at most a panel, of the gradient at TO. */
 static void tile(real *to, size_t ldt, const tile_source *s, size_t rows, size_t width, bool add)
 {
     real sum[TILE];
-    if (s->parts->count <= GROUP && width == COHORT_PANEL && !add) {
-        tile_parts(to, ldt, s, 0, s->parts->count, rows);
-        return;
-    }
     if (s->parts->count <= GROUP)
         tile_parts(sum, COHORT_PANEL, s, 0, s->parts->count, rows);
     else
@@ -388,18 +387,23 @@ typedef struct weights {
 static void weights_block(void *context, size_t block)
 {
     const weights *w = context;
-    const size_t k = w->k, n = w->n, tail = tail_columns(n), most = tile_rows(), i = block * most;
-    for (size_t first = 0; first < n; first += COHORT_PANEL) {
-        const bool whole = n - first >= COHORT_PANEL;
-        const size_t columns = whole || tail > COHORT_PANEL / 2 ? COHORT_PANEL : COHORT_PANEL / 2;
-        const tile_source source = {.x = w->x + i,
-                                    .ldx = k,
-                                    .dz = whole ? w->dz + first : w->scratch,
-                                    .ldz = whole ? n : COHORT_PANEL,
-                                    .columns = columns,
-                                    .parts = w->parts};
-        tile(w->dw + i * n + first, n, &source, k - i < most ? k - i : most,
-             whole ? COHORT_PANEL : tail, w->add);
+    const size_t k = w->k, n = w->n, tail = tail_columns(n), most = tile_rows(), i = block * most,
+                 rows = k - i < most ? k - i : most;
+    const bool is_direct = !w->add && w->parts->count <= GROUP;
+    real *to = w->dw + i * n;
+    tile_source source = {.x = w->x + i, .ldx = k, .dz = w->dz, .ldz = n, .parts = w->parts};
+    source.columns = is_direct ? n - tail : COHORT_PANEL;
+    if (is_direct)
+        tile_parts(to, n, &source, 0, w->parts->count, rows);
+    for (size_t first = 0; first < n - tail && !is_direct; first += COHORT_PANEL) {
+        source.dz = w->dz + first;
+        tile(to + first, n, &source, rows, COHORT_PANEL, w->add);
+    }
+    if (tail) {
+        source.dz = w->scratch;
+        source.ldz = COHORT_PANEL;
+        source.columns = tail > COHORT_PANEL / 2 ? COHORT_PANEL : COHORT_PANEL / 2;
+        tile(to + n - tail, n, &source, rows, tail, w->add);
     }
 }
 
