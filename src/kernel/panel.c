@@ -43,20 +43,31 @@ static void pack_columns(real *packed, const real *b, size_t ldb, size_t k, size
             packed[p * COHORT_PANEL + j] = b[j * ldb + p];
 }
 
-/* c [ROWS][2 vectors] (+)= a [ROWS][k] * b [k][2 vectors], rows of b STEP apart. The sums stay in
- * registers: ROWS is chosen so that they fit and hide the latency of the multiply-add. Element (i,
- * p) of a lies at a[i * row + p * column]. */
+/* What sums begin with: rows LD reals apart (0: the first for all); NULL: zero. */
+typedef struct beginning {
+    const real *first;
+    size_t ld;
+} beginning;
+
+COHORT_INLINE beginning begin_at(beginning from, size_t row, size_t column)
+{
+    return (beginning){from.first ? from.first + row * from.ld + column : NULL, from.ld};
+}
+
+/* c [ROWS][2 vectors] = FROM + a [ROWS][k] * b [k][2 vectors], rows of b STEP apart. The sums stay
+ * in registers: ROWS is chosen so that they fit and hide the latency of the multiply-add. Element
+ * (i, p) of a lies at a[i * row + p * column]. */
 #define DEFINE_TILE(name, vector, rows)                                                            \
-    COHORT_INLINE void name(real *c, size_t ldc, const real *a, size_t row, size_t column,         \
-                            const real *b, size_t step, size_t k, bool add)                        \
+    COHORT_INLINE void name(real *c, size_t ldc, beginning from, const real *a, size_t row,        \
+                            size_t column, const real *b, size_t step, size_t k)                   \
     {                                                                                              \
         enum { LANES = sizeof(vector) / sizeof(real) };                                            \
         vector sum[rows][2];                                                                       \
         _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
         {                                                                                          \
-            const real *from = c + (size_t)i * ldc;                                                \
-            sum[i][0] = add ? *(const vector *)from : (vector){0};                                 \
-            sum[i][1] = add ? *(const vector *)(from + LANES) : (vector){0};                       \
+            const real *at = from.first + (size_t)i * from.ld;                                     \
+            sum[i][0] = from.first ? *(const vector *)at : (vector){0};                            \
+            sum[i][1] = from.first ? *(const vector *)(at + LANES) : (vector){0};                  \
         }                                                                                          \
         for (size_t p = 0; p < k; p++) {                                                           \
             const vector left = *(const vector *)b, right = *(const vector *)(b + LANES);          \
@@ -88,7 +99,7 @@ COHORT_INLINE size_t tile_rows(size_t left, size_t most)
 
 #define TILE_CASE(name, n)                                                                         \
     case n:                                                                                        \
-        name##_##n(c, ldc, a, row, column, b, step, k, add);                                       \
+        name##_##n(c, ldc, from, a, row, column, b, step, k);                                      \
         break
 
 typedef real narrow __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
@@ -100,10 +111,11 @@ DEFINE_TILE(narrow_tile_2, narrow, 2)
 DEFINE_TILE(narrow_tile_1, narrow, 1)
 
 /* Half of a panel for M rows. */
-COHORT_INLINE void narrow_rows(real *c, size_t ldc, const real *a, size_t row, size_t column,
-                               const real *b, size_t step, size_t m, size_t k, bool add)
+COHORT_INLINE void narrow_rows(real *c, size_t ldc, beginning from, const real *a, size_t row,
+                               size_t column, const real *b, size_t step, size_t m, size_t k)
 {
-    for (size_t rows; m > 0; m -= rows, c += rows * ldc, a += rows * row) {
+    for (size_t rows; m > 0;
+         m -= rows, c += rows * ldc, a += rows * row, from = begin_at(from, rows, 0)) {
         rows = tile_rows(m, 6);
         switch (rows) {
             TILE_CASE(narrow_tile, 6);
@@ -112,21 +124,21 @@ COHORT_INLINE void narrow_rows(real *c, size_t ldc, const real *a, size_t row, s
             TILE_CASE(narrow_tile, 3);
             TILE_CASE(narrow_tile, 2);
         default:
-            narrow_tile_1(c, ldc, a, row, column, b, step, k, add);
+            narrow_tile_1(c, ldc, from, a, row, column, b, step, k);
         }
     }
 }
 
 /* COLUMNS (half or all) of one panel for M rows; c has as many. */
-COHORT_CLONES static void narrow_panel(real *c, size_t ldc, cohort_transpose trans, const real *a,
-                                       size_t lda, const real *b, size_t step, size_t columns,
-                                       size_t m, size_t k, bool add)
+COHORT_CLONES static void narrow_panel(real *c, size_t ldc, beginning from, cohort_transpose trans,
+                                       const real *a, size_t lda, const real *b, size_t step,
+                                       size_t columns, size_t m, size_t k)
 {
     for (size_t side = 0; side < columns; side += COHORT_PANEL / 2) {
         if (trans == COHORT_PLAIN)
-            narrow_rows(c + side, ldc, a, lda, 1, b + side, step, m, k, add);
+            narrow_rows(c + side, ldc, begin_at(from, 0, side), a, lda, 1, b + side, step, m, k);
         else
-            narrow_rows(c + side, ldc, a, 1, lda, b + side, step, m, k, add);
+            narrow_rows(c + side, ldc, begin_at(from, 0, side), a, 1, lda, b + side, step, m, k);
     }
 }
 
@@ -195,10 +207,11 @@ DEFINE_TILE(wide_tile_3, wide, 3)
 DEFINE_TILE(wide_tile_2, wide, 2)
 DEFINE_TILE(wide_tile_1, wide, 1)
 
-COHORT_INLINE void wide_rows(real *c, size_t ldc, const real *a, size_t row, size_t column,
-                             const real *b, size_t step, size_t m, size_t k, bool add)
+COHORT_INLINE void wide_rows(real *c, size_t ldc, beginning from, const real *a, size_t row,
+                             size_t column, const real *b, size_t step, size_t m, size_t k)
 {
-    for (size_t rows; m > 0; m -= rows, c += rows * ldc, a += rows * row) {
+    for (size_t rows; m > 0;
+         m -= rows, c += rows * ldc, a += rows * row, from = begin_at(from, rows, 0)) {
         rows = tile_rows(m, 8);
         switch (rows) {
             TILE_CASE(wide_tile, 8);
@@ -209,35 +222,35 @@ COHORT_INLINE void wide_rows(real *c, size_t ldc, const real *a, size_t row, siz
             TILE_CASE(wide_tile, 3);
             TILE_CASE(wide_tile, 2);
         default:
-            wide_tile_1(c, ldc, a, row, column, b, step, k, add);
+            wide_tile_1(c, ldc, from, a, row, column, b, step, k);
         }
     }
 }
 
 DEFINE_TURN(wide)
 
-static void wide_panel(real *c, size_t ldc, cohort_transpose trans, const real *a, size_t lda,
-                       const real *b, size_t step, size_t m, size_t k, bool add)
+static void wide_panel(real *c, size_t ldc, beginning from, cohort_transpose trans, const real *a,
+                       size_t lda, const real *b, size_t step, size_t m, size_t k)
 {
     if (trans == COHORT_PLAIN)
-        wide_rows(c, ldc, a, lda, 1, b, step, m, k, add);
+        wide_rows(c, ldc, from, a, lda, 1, b, step, m, k);
     else
-        wide_rows(c, ldc, a, 1, lda, b, step, m, k, add);
+        wide_rows(c, ldc, from, a, 1, lda, b, step, m, k);
 }
 #pragma GCC pop_options
 #endif
 
 /* COLUMNS: half or all of a panel. */
-static void panel(real *c, size_t ldc, cohort_transpose trans, const real *a, size_t lda,
-                  const real *b, size_t step, size_t columns, size_t m, size_t k, bool add)
+static void panel(real *c, size_t ldc, beginning from, cohort_transpose trans, const real *a,
+                  size_t lda, const real *b, size_t step, size_t columns, size_t m, size_t k)
 {
 #ifdef HAS_WIDE
     if (columns == COHORT_PANEL && __builtin_cpu_supports("x86-64-v4")) {
-        wide_panel(c, ldc, trans, a, lda, b, step, m, k, add);
+        wide_panel(c, ldc, from, trans, a, lda, b, step, m, k);
         return;
     }
 #endif
-    narrow_panel(c, ldc, trans, a, lda, b, step, columns, m, k, add);
+    narrow_panel(c, ldc, from, trans, a, lda, b, step, columns, m, k);
 }
 
 /* Packs what it can of the transpose of COLUMNS whole columns; returns how many rows. */
@@ -309,16 +322,19 @@ void cohort_panel_pack_strip(real *packed, cohort_transpose trans, const real *b
 void cohort_panel_strip(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
                         const real *packed, size_t columns, size_t m, size_t k, bool add)
 {
-    panel(c, ldc, trans_a, a, lda, packed, columns, columns, m, k, add);
+    panel(c, ldc, (beginning){add ? c : NULL, ldc}, trans_a, a, lda, packed, columns, columns, m,
+          k);
 }
 
-void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
-                           const real *packed, size_t depth, size_t m, size_t n, size_t k, bool add)
+static void multiply_from(real *c, size_t ldc, beginning from, cohort_transpose trans_a,
+                          const real *a, size_t lda, const real *packed, size_t depth, size_t m,
+                          size_t n, size_t k)
 {
     for (; n >= COHORT_PANEL; n -= COHORT_PANEL) {
-        panel(c, ldc, trans_a, a, lda, packed, COHORT_PANEL, COHORT_PANEL, m, k, add);
+        panel(c, ldc, from, trans_a, a, lda, packed, COHORT_PANEL, COHORT_PANEL, m, k);
         packed += depth * COHORT_PANEL;
         c += COHORT_PANEL;
+        from = begin_at(from, 0, COHORT_PANEL);
     }
     /* The last, narrower panel goes through a full-width tile. */
     enum { TILE_ROWS = 8 };
@@ -326,27 +342,40 @@ void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const 
     real tile[TILE_ROWS * COHORT_PANEL];
     for (size_t i = 0; n && i < m; i += TILE_ROWS) {
         const size_t rows = m - i < TILE_ROWS ? m - i : TILE_ROWS;
-        panel(tile, COHORT_PANEL, trans_a, a + i * (trans_a == COHORT_PLAIN ? lda : 1), lda, packed,
-              COHORT_PANEL, columns, rows, k, false);
+        panel(tile, COHORT_PANEL, (beginning){NULL, 0}, trans_a,
+              a + i * (trans_a == COHORT_PLAIN ? lda : 1), lda, packed, COHORT_PANEL, columns, rows,
+              k);
         for (size_t r = 0; r < rows; r++)
-            for (size_t j = 0; j < n; j++) {
-                real *to = c + (i + r) * ldc + j;
-                *to = tile[r * COHORT_PANEL + j] + (add ? *to : 0);
-            }
+            for (size_t j = 0; j < n; j++)
+                c[(i + r) * ldc + j] = tile[r * COHORT_PANEL + j] +
+                                       (from.first ? from.first[(i + r) * from.ld + j] : 0);
     }
+}
+
+void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
+                           const real *packed, size_t depth, size_t m, size_t n, size_t k, bool add)
+{
+    multiply_from(c, ldc, (beginning){add ? c : NULL, ldc}, trans_a, a, lda, packed, depth, m, n,
+                  k);
+}
+
+void cohort_panel_multiply_bias(real *c, size_t ldc, const real *bias, const real *a, size_t lda,
+                                const real *packed, size_t depth, size_t m, size_t n, size_t k)
+{
+    multiply_from(c, ldc, (beginning){bias, 0}, COHORT_PLAIN, a, lda, packed, depth, m, n, k);
 }
 
 /* Rows of b far apart fall on few sets of the first cache: a part of them at a time stays there
  * while the rows of a pass by. */
 enum { ROWS_CACHED = 400 };
 
-void cohort_panel_product(real *c, size_t ldc, const real *a, size_t lda, const real *b, size_t ldb,
-                          size_t m, size_t k)
+void cohort_panel_product(real *c, size_t ldc, const real *bias, const real *a, size_t lda,
+                          const real *b, size_t ldb, size_t m, size_t k)
 {
     const size_t parts = k > ROWS_CACHED ? (k - 1) / ROWS_CACHED + 1 : 1;
     for (size_t part = 0; part < parts; part++) {
         const size_t p = k * part / parts;
-        panel(c, ldc, COHORT_PLAIN, a + p, lda, b + p * ldb, ldb, COHORT_PANEL, m,
-              k * (part + 1) / parts - p, part > 0);
+        panel(c, ldc, part ? (beginning){c, ldc} : (beginning){bias, 0}, COHORT_PLAIN, a + p, lda,
+              b + p * ldb, ldb, COHORT_PANEL, m, k * (part + 1) / parts - p);
     }
 }

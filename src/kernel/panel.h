@@ -40,9 +40,12 @@ void cohort_panel_pack_strip(real *packed, cohort_transpose trans, const real *b
 void cohort_panel_strip(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
                         const real *packed, size_t columns, size_t m, size_t k, bool add);
 
-/* c [m][PANEL] = a [m][k] * b [k][PANEL] for a b that is not packed: rows LDC, LDA and LDB
- * reals apart. */
-void cohort_panel_product(real *c, size_t ldc, const real *a, size_t lda, const real *b, size_t ldb,
-                          size_t m, size_t k);
+/* c [m][n] = a * b + bias [n] (NULL: none) in the same way. */
+void cohort_panel_multiply_bias(real *c, size_t ldc, const real *bias, const real *a, size_t lda,
+                                const real *packed, size_t depth, size_t m, size_t n, size_t k);
+/* c [m][PANEL] = a [m][k] * b [k][PANEL] + bias [PANEL] (NULL: none) for a b that is not packed:
+ * rows LDC, LDA and LDB reals apart. */
+void cohort_panel_product(real *c, size_t ldc, const real *bias, const real *a, size_t lda,
+                          const real *b, size_t ldb, size_t m, size_t k);
 
 #endif

@@ -87,10 +87,10 @@ static row_block piece_at(size_t piece, size_t rows, size_t panel_count)
                        .panel = piece % panel_count};
 }
 
-/* A product z [rows][n] = x [rows][k] * w, piece by piece. */
+/* A product z [rows][n] = x [rows][k] * w + bias (NULL: none), piece by piece. */
 typedef struct product {
     real *z, *scratch;
-    const real *x, *w;
+    const real *x, *w, *bias;
     size_t rows, k, n;
     const cohort_thin_rows *finish;
 } product;
@@ -103,14 +103,14 @@ static void forward_piece(void *context, size_t piece)
     const size_t first = at.panel * COHORT_PANEL;
     const bool whole = at.panel < n / COHORT_PANEL;
     real *to = p->z + at.row * n + first;
-    const real *from = p->x + at.row * k;
+    const real *from = p->x + at.row * k, *bias = p->bias ? p->bias + first : NULL;
     if (is_packed(p->rows))
-        cohort_panel_multiply(to, n, COHORT_PLAIN, from, k, p->scratch + first * k, k, at.rows,
-                              whole ? COHORT_PANEL : tail, k, false);
+        cohort_panel_multiply_bias(to, n, bias, from, k, p->scratch + first * k, k, at.rows,
+                                   whole ? COHORT_PANEL : tail, k);
     else if (whole)
-        cohort_panel_product(to, n, from, k, p->w + first, n, at.rows, k);
+        cohort_panel_product(to, n, bias, from, k, p->w + first, n, at.rows, k);
     else
-        cohort_panel_multiply(to, n, COHORT_PLAIN, from, k, p->scratch, k, at.rows, tail, k, false);
+        cohort_panel_multiply_bias(to, n, bias, from, k, p->scratch, k, at.rows, tail, k);
 }
 
 static void finish_block(void *context, size_t block)
@@ -129,13 +129,20 @@ static void pack_panel(void *context, size_t panel)
 }
 
 /* The last, narrower panel of weights is laid out with zeros beside it in any case. */
-void cohort_thin_forward(real *z, const real *x, const real *w, size_t rows, size_t k, size_t n,
-                         const cohort_thin_rows *finish, real *scratch)
+void cohort_thin_forward(real *z, const real *x, const real *w, const real *bias, size_t rows,
+                         size_t k, size_t n, const cohort_thin_rows *finish, real *scratch)
 {
     const size_t tail = tail_columns(n), pieces = piece_count(rows, panels(n)),
                  blocks = piece_count(rows, 1);
-    product p = {
-        .z = z, .scratch = scratch, .x = x, .w = w, .rows = rows, .k = k, .n = n, .finish = finish};
+    product p = {.z = z,
+                 .scratch = scratch,
+                 .x = x,
+                 .w = w,
+                 .bias = bias,
+                 .rows = rows,
+                 .k = k,
+                 .n = n,
+                 .finish = finish};
     const int threads = use_threads(rows, k, n);
     if (is_packed(rows))
         cohort_parallel_each(panels(n), threads, pack_panel, &p);

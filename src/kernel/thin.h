@@ -27,9 +27,10 @@ typedef struct cohort_thin_rows {
     void *context;
 } cohort_thin_rows;
 
-/* z [rows][n] = x [rows][k] * w [k][n]; then FINISH, unless it is NULL, on every row of z. */
-void cohort_thin_forward(real *z, const real *x, const real *w, size_t rows, size_t k, size_t n,
-                         const cohort_thin_rows *finish, real *scratch);
+/* z [rows][n] = x [rows][k] * w [k][n] + bias [n] (NULL: none); then FINISH, unless it is NULL, on
+ * every row of z. */
+void cohort_thin_forward(real *z, const real *x, const real *w, const real *bias, size_t rows,
+                         size_t k, size_t n, const cohort_thin_rows *finish, real *scratch);
 
 /* dx [rows][k] = dz [rows][n] * w'. */
 void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size_t k, size_t n,

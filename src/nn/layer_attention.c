@@ -168,23 +168,17 @@ typedef struct projection {
     size_t rows, k, n;
 } projection;
 
-static void add_bias(void *context, size_t row, size_t rows)
-{
-    const projection *p = context;
-    cohort_vector_add_bias(p->z + row * p->n, p->bias, rows, p->n);
-}
-
-static void project(projection *p)
+static void project(const projection *p)
 {
     const attention_layer *layer = p->layer;
-    const cohort_thin_rows finish = {add_bias, p};
     if (layer->is_thin) {
-        cohort_thin_forward(p->z, p->x, p->kernel, p->rows, p->k, p->n, &finish, layer->scratch[0]);
+        cohort_thin_forward(p->z, p->x, p->kernel, p->bias, p->rows, p->k, p->n, NULL,
+                            layer->scratch[0]);
         return;
     }
     cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_PLAIN, p->rows, p->n, p->k, p->x,
                         p->kernel, false, p->z, layer->scratch[0]);
-    add_bias(p, 0, p->rows);
+    cohort_vector_add_bias(p->z, p->bias, p->rows, p->n);
 }
 
 /* dkernel and dbias (ADD: +=), dx. */

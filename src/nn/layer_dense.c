@@ -123,12 +123,10 @@ static cohort_status dense_plan(cohort_layer *base, cohort_planner *planner, coh
     return COHORT_OK;
 }
 
-/* Bias and activation on some rows of x kernel. */
-static void finish_rows(void *context, size_t row, size_t rows)
+/* Activation, and BIAS unless it is NULL, on some rows of x kernel. */
+static void activate(const dense_layer *layer, const real *bias, size_t row, size_t rows)
 {
-    const dense_layer *layer = context;
     const size_t units = layer->units, at = row * units;
-    const real *bias = layer->has_bias ? layer->bias.value : NULL;
     real *y = layer->base.y + at;
     if (layer->derivative)
         cohort_gelu_forward_keeping(y, layer->derivative + at, bias, rows, units);
@@ -139,15 +137,22 @@ static void finish_rows(void *context, size_t row, size_t rows)
         cohort_activation_forward(layer->activation, REAL(COHORT_LEAKY_SLOPE), y, y, rows, units);
 }
 
+static void activate_rows(void *context, size_t row, size_t rows)
+{
+    activate(context, NULL, row, rows);
+}
+
 static void dense_forward(cohort_layer *base, const cohort_pass *pass)
 {
     dense_layer *layer = (dense_layer *)base;
     const size_t rows = pass->batch * layer->steps;
-    const cohort_thin_rows finish = {finish_rows, layer};
+    const real *bias = layer->has_bias ? layer->bias.value : NULL;
+    const cohort_thin_rows finish = {activate_rows, layer};
     real *z = layer->derivative ? layer->derivative : base->y;
     if (layer->is_thin) {
-        cohort_thin_forward(z, base->x, layer->kernel.value, rows, layer->in_count, layer->units,
-                            &finish, layer->forward_scratch);
+        cohort_thin_forward(z, base->x, layer->kernel.value, bias, rows, layer->in_count,
+                            layer->units, layer->activation == COHORT_LINEAR ? NULL : &finish,
+                            layer->forward_scratch);
         return;
     }
     if (layer->is_large)
@@ -157,7 +162,7 @@ static void dense_forward(cohort_layer *base, const cohort_pass *pass)
         cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_PLAIN, rows, layer->units,
                             layer->in_count, base->x, layer->kernel.value, false, z,
                             layer->forward_scratch);
-    finish_rows(layer, 0, rows);
+    activate(layer, bias, 0, rows);
 }
 
 /* Gradients of kernel and bias, part by part. */

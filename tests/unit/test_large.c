@@ -13,6 +13,7 @@
 #define cohort_panel_strip_columns narrow_panel_strip_columns
 #define cohort_panel_has_registers narrow_panel_has_registers
 #define cohort_panel_multiply narrow_panel_multiply
+#define cohort_panel_multiply_bias narrow_panel_multiply_bias
 #define cohort_panel_product narrow_panel_product
 #define cohort_large_fits narrow_large_fits
 #define cohort_large_scratch narrow_large_scratch

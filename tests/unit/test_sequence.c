@@ -16,6 +16,7 @@
 #define cohort_panel_count narrow_count
 #define cohort_panel_pack narrow_pack
 #define cohort_panel_multiply narrow_multiply
+#define cohort_panel_multiply_bias narrow_multiply_bias
 #define cohort_panel_product narrow_product
 #define cohort_panel_pack_strip narrow_pack_strip
 #define cohort_panel_strip narrow_strip
@@ -26,6 +27,7 @@
 #undef cohort_panel_count
 #undef cohort_panel_pack
 #undef cohort_panel_multiply
+#undef cohort_panel_multiply_bias
 #undef cohort_panel_product
 #undef cohort_panel_pack_strip
 #undef cohort_panel_strip

@@ -67,7 +67,7 @@ static void test_against_definition(void **state)
         set_up(&f, sizes[s][0], sizes[s][1]);
         const size_t k = f.k, n = f.n;
         assert_true(cohort_thin_fits(k, n));
-        cohort_thin_forward(f.z, f.x, f.w, ROWS, k, n, NULL, f.scratch);
+        cohort_thin_forward(f.z, f.x, f.w, NULL, ROWS, k, n, NULL, f.scratch);
         cohort_thin_data(f.dx, f.dz, f.w, ROWS, k, n, f.scratch);
         for (int add = 0; add < 2; add++) {
             cohort_thin_weights(f.dw, f.x, f.dz, &parts, k, n, add, f.scratch);
@@ -151,13 +151,31 @@ static void test_finishing(void **state)
             real *plain = noise(ROWS * f.n, 10);
             visited v = {.rows = f.z, .width = f.n};
             omp_set_num_threads(threads);
-            cohort_thin_forward(plain, f.x, f.w, ROWS, f.k, f.n, NULL, f.scratch);
-            cohort_thin_forward(f.z, f.x, f.w, ROWS, f.k, f.n, &(cohort_thin_rows){visit, &v},
+            cohort_thin_forward(plain, f.x, f.w, NULL, ROWS, f.k, f.n, NULL, f.scratch);
+            cohort_thin_forward(f.z, f.x, f.w, NULL, ROWS, f.k, f.n, &(cohort_thin_rows){visit, &v},
                                 f.scratch);
             omp_set_num_threads(1);
             expect_all_seen(&v);
             for (size_t i = 0; i < ROWS * f.n; i++)
                 assert_true(f.z[i] == 2 * plain[i]);
+            cohort_free(plain);
+            tear_down(&f);
+        }
+}
+
+static void test_bias_of_forward(void **state)
+{
+    (void)state;
+    const size_t rows[] = {5, ROWS}; /* few, and many */
+    for (size_t s = 0; s < SIZES; s++)
+        for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+            fixture f;
+            set_up(&f, sizes[s][0], sizes[s][1]);
+            real *plain = noise(rows[r] * f.n, 10);
+            cohort_thin_forward(plain, f.x, f.w, NULL, rows[r], f.k, f.n, NULL, f.scratch);
+            cohort_thin_forward(f.z, f.x, f.w, f.db, rows[r], f.k, f.n, NULL, f.scratch);
+            for (size_t i = 0; i < rows[r] * f.n; i++)
+                expect((double)f.z[i], (double)plain[i] + (double)f.db[i % f.n], 1);
             cohort_free(plain);
             tear_down(&f);
         }
@@ -262,7 +280,7 @@ static void test_parts_in_order(void **state)
 static void forward(const void *operands, real *z, size_t row, size_t rows)
 {
     const fixture *f = operands;
-    cohort_thin_forward(z + row * f->n, f->x + row * f->k, f->w, rows, f->k, f->n, NULL,
+    cohort_thin_forward(z + row * f->n, f->x + row * f->k, f->w, f->db, rows, f->k, f->n, NULL,
                         f->scratch);
 }
 
@@ -288,9 +306,10 @@ int main(void)
 {
     omp_set_num_threads(1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_definition), cmocka_unit_test(test_finishing),
-        cmocka_unit_test(test_backward_of_many),   cmocka_unit_test(test_backward_of_none),
-        cmocka_unit_test(test_parts_in_order),     cmocka_unit_test(test_rows_alone),
+        cmocka_unit_test(test_against_definition), cmocka_unit_test(test_bias_of_forward),
+        cmocka_unit_test(test_finishing),          cmocka_unit_test(test_backward_of_many),
+        cmocka_unit_test(test_backward_of_none),   cmocka_unit_test(test_parts_in_order),
+        cmocka_unit_test(test_rows_alone),
     };
     return cmocka_run_group_tests_name("thin", tests, NULL, NULL);
 }
