@@ -65,7 +65,7 @@ COHORT_INLINE beginning begin_at(beginning from, size_t row, size_t column)
         vector sum[rows][2];                                                                       \
         _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
         {                                                                                          \
-            const real *at = from.first + (size_t)i * from.ld;                                     \
+            const real *at = begin_at(from, (size_t)i, 0).first;                                   \
             sum[i][0] = from.first ? *(const vector *)at : (vector){0};                            \
             sum[i][1] = from.first ? *(const vector *)(at + LANES) : (vector){0};                  \
         }                                                                                          \
