@@ -6,6 +6,7 @@
 enum { LINE_BYTES_MAX = 64 << 10 };
 
 #define LOST_RANK "cohort: rank "
+#define TCP_HEAD "mca_btl_tcp_"
 
 static void pass(cohort_text *text)
 {
@@ -79,13 +80,31 @@ static bool is_noise(const char *line)
         "Set MCA parameter \"orte_base_help_aggregate\" to 0",
         "help message help-mpi-btl-tcp.txt / peer hung up",
         "help message help-mpi-btl-tcp.txt / client connect fail",
-        "mca_btl_tcp_", /* what a connection is told at its end */
+        TCP_HEAD, /* what a connection is told at its end */
         "plm:rsh: Warning: setpgid(",
         "[warn] Epoll MOD(", /* libevent in an mpirun whose connections were shut down */
     };
-    if (strncmp(line, "mpirun: Forwarding signal", 25) == 0)
-        return true;
+    /* Open MPI writes where it is and what happened one after the other: between them may stand
+     * what another rank wrote. */
+    static const char *const alone[] = {"mpirun: Forwarding signal", TCP_HEAD,
+                                        "invalid connection state ("};
+    for (size_t i = 0; i < sizeof alone / sizeof *alone; i++)
+        if (strncmp(line, alone[i], strlen(alone[i])) == 0)
+            return true;
     return line[0] == '[' && contains_any(line, known, sizeof known / sizeof *known);
+}
+
+/* A line of ours behind Open MPI's "[host][where] " stands alone from here on. */
+static void drop_heads(cohort_text *line)
+{
+    const char *own = line->data[0] == '[' && strstr(line->data, TCP_HEAD)
+                          ? strstr(line->data, "] cohort")
+                          : NULL;
+    if (!own)
+        return;
+    own += strlen("] ");
+    line->length -= (size_t)(own - line->data);
+    memmove(line->data, own, line->length + 1);
 }
 
 /* A run that goes on without a rank has said so (train/regroup, federated/coordinate). */
@@ -114,6 +133,7 @@ static void take_line(cohort_job_output *output)
 {
     cohort_text *line = &output->line;
     const bool frame = is_frame(line->data);
+    drop_heads(line);
     if (output->in_block || frame) {
         cohort_text_append_bytes(&output->block, line->data, line->length);
         if (frame && output->in_block)

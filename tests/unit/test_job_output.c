@@ -72,6 +72,23 @@ static void words_that_follow_from_a_loss_are_kept_back(void **state)
     check("[vm:00042] something a user must see\n", "[vm:00042] something a user must see\n");
 }
 
+#define HEAD "[host-3][[7311,1],2][btl_tcp_endpoint.c:624:mca_btl_tcp_endpoint_recv_connect_ack] "
+#define READ_HEAD "[host-2][[7311,1],1][btl_tcp_frag.c:241:mca_btl_tcp_frag_recv] "
+#define READ "mca_btl_tcp_frag_recv: readv failed: Connection reset by peer (104)\n"
+
+/* Open MPI's two writes of one line, with those of other ranks between them. */
+static void torn_lines_are_told_apart(void **state)
+{
+    (void)state;
+    static const char told[] = "cohort: warning: lost rank 0 on host-1; 3 of 4 ranks go on\n";
+    char text[1024];
+    check(HEAD "invalid connection state (2)\n", "");
+    check(HEAD READ_HEAD "invalid connection state (2)\n" READ, "");
+    check(HEAD READ_HEAD READ "invalid connection state (2)\n\n", "");
+    snprintf(text, sizeof text, HEAD READ_HEAD "%sinvalid connection state (2)\n" READ, told);
+    check(text, told);
+}
+
 #define STUCK                                                                                      \
     "cohort: start-up did not complete on rank 0 (vm) in time: rank 2 on vm: stopped by a "        \
     "signal\n"
@@ -107,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lost_rank_is_named_once),
         cmocka_unit_test(words_that_follow_from_a_loss_are_kept_back),
+        cmocka_unit_test(torn_lines_are_told_apart),
         cmocka_unit_test(a_call_that_never_ends_is_told_once),
         cmocka_unit_test(outcome_and_lost_rank_are_read),
     };
