@@ -115,13 +115,18 @@ static bool tells_of_loss(const char *line)
            (strstr(line, ": lost rank ") || strstr(line, ") has died\n"));
 }
 
-/* Where the launcher is slow to end a job, another host says what the first has said. */
+/* Where the launcher is slow to end a job, another host says what the first has said, or misses
+ * those, too, that have ended by then. */
 static bool is_repeated(const cohort_job_output *output)
 {
+    const bool misses = output->named.length > 0 &&
+                        strncmp(output->line.data, LOST_RANK, strlen(LOST_RANK)) == 0 &&
+                        strstr(output->line.data, " did not arrive at ");
     const bool is_same = output->named.length > 0 && output->named.length == output->line.length &&
                          memcmp(output->named.data, output->line.data, output->line.length) == 0;
     /* A call of MPI that never ends is given up on by every rank in it (comm/lookout.h). */
-    return is_same || (output->has_said && strstr(output->line.data, " did not complete on rank "));
+    return is_same || misses ||
+           (output->has_said && strstr(output->line.data, " did not complete on rank "));
 }
 
 static bool is_frame(const char *line)

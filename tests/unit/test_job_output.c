@@ -50,6 +50,9 @@ static void a_lost_rank_is_named_once(void **state)
 {
     (void)state;
     check(LOST LOST, LOST);
+    check(LOST "cohort: rank 0 on host-1 (last: step 75), rank 2 on host-3 did not arrive at the "
+               "gradient sum within 6 s\n",
+          LOST);
     check(LOST "cohort: warning: something else\n" LOST, LOST "cohort: warning: something else\n");
     check("cohort: warning: twice\ncohort: warning: twice\n",
           "cohort: warning: twice\ncohort: warning: twice\n");
