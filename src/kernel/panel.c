@@ -18,31 +18,6 @@ size_t cohort_panel_count(size_t k, size_t n)
     return (n + COHORT_PANEL - 1) / COHORT_PANEL * COHORT_PANEL * k;
 }
 
-/* Rows of WIDTH reals, LDB apart, into rows of a panel; zeros beside them. */
-static void pack_rows(real *packed, const real *b, size_t ldb, size_t k, size_t width)
-{
-    for (size_t p = 0; p < k; p++, packed += COHORT_PANEL, b += ldb) {
-        if (width == COHORT_PANEL) {
-            memcpy(packed, b, COHORT_PANEL * sizeof(real));
-            continue;
-        }
-        size_t j = 0;
-        for (; j < width; j++)
-            packed[j] = b[j];
-        for (; j < COHORT_PANEL; j++)
-            packed[j] = 0;
-    }
-}
-
-static void pack_columns(real *packed, const real *b, size_t ldb, size_t k, size_t width)
-{
-    if (width < COHORT_PANEL)
-        memset(packed, 0, k * COHORT_PANEL * sizeof(real));
-    for (size_t p = 0; p < k; p++)
-        for (size_t j = 0; j < width; j++)
-            packed[p * COHORT_PANEL + j] = b[j * ldb + p];
-}
-
 /* What sums begin with: rows LD reals apart (0: the first for all); NULL: zero. */
 typedef struct beginning {
     const real *first;
@@ -268,22 +243,6 @@ static size_t turn(real *packed, const real *b, size_t ldb, size_t k, size_t col
     return done;
 }
 
-void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size_t ldb, size_t k,
-                       size_t n)
-{
-    for (size_t first = 0; first < n; first += COHORT_PANEL, packed += k * COHORT_PANEL) {
-        const size_t width = n - first < COHORT_PANEL ? n - first : COHORT_PANEL;
-        if (trans == COHORT_PLAIN) {
-            pack_rows(packed, b + first, ldb, k, width);
-            continue;
-        }
-        size_t done = 0;
-        if (width == COHORT_PANEL)
-            done = turn(packed, b + first * ldb, ldb, k, width);
-        pack_columns(packed + done * COHORT_PANEL, b + first * ldb + done, ldb, k - done, width);
-    }
-}
-
 bool cohort_panel_has_registers(void)
 {
 #ifdef HAS_TARGETS
@@ -302,21 +261,55 @@ size_t cohort_panel_strip_columns(void)
     return COHORT_PANEL / 2;
 }
 
+/* STRIPS side by side, of COLUMNS whole columns each, in one pass over the rows of b. */
+COHORT_INLINE void pack_rows(real *packed, const real *b, size_t ldb, size_t k, size_t columns,
+                             size_t strips)
+{
+    for (size_t p = 0; p < k; p++)
+        for (size_t i = 0; i < strips; i++)
+            memcpy(packed + (i * k + p) * columns, b + p * ldb + i * columns,
+                   columns * sizeof *packed);
+}
+
+/* PACKED [k][COLUMNS] = op(b) [k][WIDTH], and zeros beside. */
+static void pack_part(real *packed, cohort_transpose trans, const real *b, size_t ldb, size_t k,
+                      size_t columns, size_t width)
+{
+    memset(packed, 0, k * columns * sizeof *packed);
+    for (size_t p = 0; p < k; p++)
+        for (size_t j = 0; j < width; j++)
+            packed[p * columns + j] = trans == COHORT_PLAIN ? b[p * ldb + j] : b[j * ldb + p];
+}
+
 void cohort_panel_pack_strip(real *packed, cohort_transpose trans, const real *b, size_t ldb,
                              size_t k, size_t columns)
 {
-    if (trans == COHORT_PLAIN && columns == COHORT_PANEL) {
-        pack_rows(packed, b, ldb, k, COHORT_PANEL);
-        return;
+    if (trans == COHORT_PLAIN && columns == COHORT_PANEL)
+        pack_rows(packed, b, ldb, k, COHORT_PANEL, 1);
+    else if (trans == COHORT_PLAIN)
+        pack_rows(packed, b, ldb, k, COHORT_PANEL / 2, 1);
+    else {
+        const size_t done = turn(packed, b, ldb, k, columns);
+        for (size_t p = done; p < k; p++)
+            for (size_t j = 0; j < columns; j++)
+                packed[p * columns + j] = b[j * ldb + p];
     }
-    if (trans == COHORT_PLAIN) {
-        for (size_t p = 0; p < k; p++)
-            memcpy(packed + p * (COHORT_PANEL / 2), b + p * ldb, COHORT_PANEL / 2 * sizeof *packed);
-        return;
-    }
-    for (size_t p = turn(packed, b, ldb, k, columns); p < k; p++)
-        for (size_t j = 0; j < columns; j++)
-            packed[p * columns + j] = b[j * ldb + p];
+}
+
+void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size_t ldb, size_t k,
+                       size_t n)
+{
+    const size_t strip = cohort_panel_strip_columns(), all = cohort_panel_count(1, n);
+    const size_t step = trans == COHORT_PLAIN ? 1 : ldb;
+    size_t j = 0;
+    for (; trans == COHORT_PLAIN && strip < COHORT_PANEL && j + COHORT_PANEL <= n;
+         j += COHORT_PANEL)
+        pack_rows(packed + j * k, b + j, ldb, k, COHORT_PANEL / 2, 2);
+    for (; j + strip <= n; j += strip)
+        cohort_panel_pack_strip(packed + j * k, trans, b + j * step, ldb, k, strip);
+    for (; j < all; j += strip)
+        pack_part(packed + j * k, trans, j < n ? b + j * step : b, ldb, k, strip,
+                  j < n ? n - j : 0);
 }
 
 void cohort_panel_strip(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
@@ -330,21 +323,21 @@ static void multiply_from(real *c, size_t ldc, beginning from, cohort_transpose 
                           const real *a, size_t lda, const real *packed, size_t depth, size_t m,
                           size_t n, size_t k)
 {
-    for (; n >= COHORT_PANEL; n -= COHORT_PANEL) {
-        panel(c, ldc, from, trans_a, a, lda, packed, COHORT_PANEL, COHORT_PANEL, m, k);
-        packed += depth * COHORT_PANEL;
-        c += COHORT_PANEL;
-        from = begin_at(from, 0, COHORT_PANEL);
+    const size_t strip = cohort_panel_strip_columns();
+    for (; n >= strip; n -= strip) {
+        panel(c, ldc, from, trans_a, a, lda, packed, strip, strip, m, k);
+        packed += depth * strip;
+        c += strip;
+        from = begin_at(from, 0, strip);
     }
-    /* The last, narrower panel goes through a full-width tile. */
+    /* The last, narrower strip goes through a full-width tile. */
     enum { TILE_ROWS = 8 };
     const size_t columns = n > COHORT_PANEL / 2 ? COHORT_PANEL : COHORT_PANEL / 2;
     real tile[TILE_ROWS * COHORT_PANEL];
     for (size_t i = 0; n && i < m; i += TILE_ROWS) {
         const size_t rows = m - i < TILE_ROWS ? m - i : TILE_ROWS;
         panel(tile, COHORT_PANEL, (beginning){NULL, 0}, trans_a,
-              a + i * (trans_a == COHORT_PLAIN ? lda : 1), lda, packed, COHORT_PANEL, columns, rows,
-              k);
+              a + i * (trans_a == COHORT_PLAIN ? lda : 1), lda, packed, strip, columns, rows, k);
         for (size_t r = 0; r < rows; r++)
             for (size_t j = 0; j < n; j++)
                 c[(i + r) * ldc + j] = tile[r * COHORT_PANEL + j] +

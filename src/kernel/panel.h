@@ -17,8 +17,9 @@
 size_t cohort_panel_count(size_t k, size_t n);
 
 /* PACKED (64-byte aligned, cohort_panel_count reals) = op(b) [k][n], where b is [k][n],
- * or [n][k] when transposed; rows LDB reals apart. Layout [ceil(n / PANEL)][k][PANEL],
- * the last panel filled up with zeros. */
+ * or [n][k] when transposed; rows LDB reals apart. Layout [strips][k][strip], a strip as wide as
+ * what passes through the registers at a time, so that its rows lie close together and spread over
+ * all sets of the first cache; panels are whole, filled up with zeros. */
 void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size_t ldb, size_t k,
                        size_t n);
 
@@ -31,7 +32,7 @@ void cohort_panel_multiply(real *c, size_t ldc, cohort_transpose trans_a, const 
 
 /* Whether this CPU has the registers that panels are made for; without, BLAS is faster. */
 bool cohort_panel_has_registers(void);
-/* Columns that pass through the registers at a time: a panel, or half of one. */
+/* Columns that pass through the registers at a time, a strip: a panel, or half of one. */
 size_t cohort_panel_strip_columns(void);
 /* PACKED [k][COLUMNS] = op(b), as cohort_panel_pack, of so many columns or a multiple. */
 void cohort_panel_pack_strip(real *packed, cohort_transpose trans, const real *b, size_t ldb,

@@ -414,6 +414,15 @@ static void weights_block(void *context, size_t block)
     }
 }
 
+/* PADDED [rows][PANEL] = the last WIDTH columns of dz [rows][n], and zeros beside. */
+static void pad_tail(real *padded, const real *dz, size_t rows, size_t n, size_t width)
+{
+    memset(padded, 0, rows * COHORT_PANEL * sizeof *padded);
+    for (size_t row = 0; row < rows; row++)
+        for (size_t j = 0; j < width; j++)
+            padded[row * COHORT_PANEL + j] = dz[row * n + n - width + j];
+}
+
 void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_thin_parts *parts,
                          size_t k, size_t n, bool add, real *scratch)
 {
@@ -421,7 +430,7 @@ void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_t
     weights w = {
         .dw = dw, .scratch = scratch, .x = x, .dz = dz, .parts = parts, .k = k, .n = n, .add = add};
     if (tail)
-        cohort_panel_pack(scratch, COHORT_PLAIN, dz + n - tail, n, rows, tail);
+        pad_tail(scratch, dz, rows, n, tail);
     cohort_parallel_each((k + tile_rows() - 1) / tile_rows(), use_threads(rows, k, n),
                          weights_block, &w);
 }

@@ -53,10 +53,7 @@ static void assert_close(const real *a, const double *b, size_t count, double to
             fail_msg("element %zu of %zu: %.9g, expected %.9g", i, count, (double)a[i], b[i]);
 }
 
-typedef void multiply(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
-                      const real *packed, size_t depth, size_t m, size_t n, size_t k, bool add);
-
-static void check_product(multiply *run, size_t m, size_t n, size_t k, cohort_transpose trans_a,
+static void check_product(bool is_narrow, size_t m, size_t n, size_t k, cohort_transpose trans_a,
                           cohort_transpose trans_b, bool add)
 {
     const size_t lda = (trans_a == COHORT_PLAIN ? k : m) + 3;
@@ -77,8 +74,9 @@ static void check_product(multiply *run, size_t m, size_t n, size_t k, cohort_tr
             expected[i * ldc + j] = sum;
         }
     /* Two more rows than are used. */
-    cohort_panel_pack(packed, trans_b, b, ldb, k + 2, n);
-    run(c, ldc, trans_a, a, lda, packed, k + 2, m, n, k, add);
+    (is_narrow ? narrow_pack : cohort_panel_pack)(packed, trans_b, b, ldb, k + 2, n);
+    (is_narrow ? narrow_multiply : cohort_panel_multiply)(c, ldc, trans_a, a, lda, packed, k + 2, m,
+                                                          n, k, add);
     assert_close(c, expected, m * ldc, 1e-5);
     cohort_free(a);
     cohort_free(b);
@@ -94,8 +92,8 @@ static void panels_multiply(void **state)
                                {13, 70, 0}, {3, 31, 100}, {7, 96, 5},  {9, 20, 33}};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (unsigned variant = 0; variant < 16; variant++)
-            check_product(variant & 8 ? narrow_multiply : cohort_panel_multiply, sizes[s][0],
-                          sizes[s][1], sizes[s][2], variant & 1 ? COHORT_TRANSPOSED : COHORT_PLAIN,
+            check_product(variant & 8, sizes[s][0], sizes[s][1], sizes[s][2],
+                          variant & 1 ? COHORT_TRANSPOSED : COHORT_PLAIN,
                           variant & 2 ? COHORT_TRANSPOSED : COHORT_PLAIN, variant & 4);
 }
 
