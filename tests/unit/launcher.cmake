@@ -1,0 +1,1 @@
+cohort_unit_test(launcher SOURCES test_launcher.c USES MPI::MPI_C)
