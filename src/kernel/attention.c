@@ -108,6 +108,64 @@ static size_t seen_keys(const head_job *job, size_t last)
     return job->attention->causal ? last + 1 : job->attention->time;
 }
 
+/* Queries that are multiplied at a time, by the keys that the last of them sees: of a causal block
+ * half, so that less is computed that nobody sees. */
+static size_t group_rows(const head_job *job)
+{
+    return job->attention->causal ? BLOCK / 2 : BLOCK;
+}
+
+/* The end of the group that row ROW of a block of ROWS is in. */
+static size_t group_end(const head_job *job, size_t row, size_t rows)
+{
+    const size_t end = (row / group_rows(job) + 1) * group_rows(job);
+    return end < rows ? end : rows;
+}
+
+/* to [rows][score stride] = x [rows][depth] * packed, of the queries from FIRST on, as far as each
+ * group of them sees. */
+static void multiply_by_keys(real *to, const head_job *job, const real *x, size_t stride,
+                             const real *packed, size_t first, size_t rows)
+{
+    const size_t strip = cohort_panel_strip_columns();
+    for (size_t row = 0, end; row < rows; row = end) {
+        end = group_end(job, row, rows);
+        cohort_panel_multiply(to + row * job->score_stride, job->score_stride, COHORT_PLAIN,
+                              x + row * stride, stride, packed, job->depth, end - row,
+                              cohort_size_align(seen_keys(job, first + end - 1), strip), job->depth,
+                              false);
+    }
+}
+
+/* to [rows][depth], STRIDE apart, = weights [rows][score stride] * packed rows of the keys. */
+static void multiply_weights(real *to, size_t stride, const head_job *job, const real *weights,
+                             const real *packed, size_t first, size_t rows)
+{
+    for (size_t row = 0, end; row < rows; row = end) {
+        end = group_end(job, row, rows);
+        cohort_panel_multiply(to + row * stride, stride, COHORT_PLAIN,
+                              weights + row * job->score_stride, job->score_stride, packed,
+                              job->attention->time, end - row, job->depth,
+                              seen_keys(job, first + end - 1), false);
+    }
+}
+
+/* to [keys][depth] (ADD: +=) weights' * packed rows of the queries, each key with the groups that
+ * see it. */
+static void multiply_back(real *to, const head_job *job, const real *weights, const real *packed,
+                          size_t first, size_t rows, bool add)
+{
+    const size_t strip = cohort_panel_strip_columns();
+    for (size_t row = 0, key = 0, end; row < rows; row = end) {
+        end = group_end(job, row, rows);
+        const size_t keys = seen_keys(job, first + end - 1);
+        cohort_panel_multiply(to + key * job->depth, job->depth, COHORT_TRANSPOSED,
+                              weights + row * job->score_stride + key, job->score_stride,
+                              packed + row * strip, rows, keys - key, job->depth, rows - row, add);
+        key = keys;
+    }
+}
+
 /* The factors of the weights of QUERY on its first COUNT keys; NULL without dropout. */
 static const real *draw_factors(const head_job *job, const head_work *work, size_t query,
                                 size_t count)
@@ -249,6 +307,14 @@ COHORT_CLONES static void dot_rows(real *products, const real *a, const real *b,
     }
 }
 
+/* Zeros behind what query FIRST + ROW sees, as far as its group does. */
+static void hide_rest(real *scores, const head_job *job, size_t first, size_t row, size_t rows)
+{
+    const size_t count = seen_keys(job, first + row),
+                 keys = seen_keys(job, first + group_end(job, row, rows) - 1);
+    memset(scores + count, 0, (keys - count) * sizeof *scores);
+}
+
 static void head_forward(real *y, const head_job *job, const head_work *work)
 {
     const cohort_attention *attention = job->attention;
@@ -260,11 +326,9 @@ static void head_forward(real *y, const head_job *job, const head_work *work)
     cohort_panel_pack(work->rows, COHORT_PLAIN, attention->v + job->input, stride, time, depth);
     for (size_t first = 0; first < time; first += BLOCK) {
         const size_t rows = time - first < BLOCK ? time - first : BLOCK;
-        const size_t keys = seen_keys(job, first + rows - 1);
         real *out = y + job->output + first * attention->width, inverses[BLOCK];
         size_t counts[BLOCK];
-        cohort_panel_multiply(work->scores, job->score_stride, COHORT_PLAIN, q + first * stride,
-                              stride, work->keys_t, depth, rows, score_stride(keys), depth, false);
+        multiply_by_keys(work->scores, job, q + first * stride, stride, work->keys_t, first, rows);
         for (size_t r = 0; r < rows; r++)
             counts[r] = seen_keys(job, first + r);
         const weighing block = {.scores = work->scores,
@@ -279,10 +343,9 @@ static void head_forward(real *y, const head_job *job, const head_work *work)
             const real *factors = draw_factors(job, work, first + r, counts[r]);
             if (factors)
                 cohort_vector_multiply(row, factors, counts[r]);
-            memset(row + counts[r], 0, (keys - counts[r]) * sizeof(real));
+            hide_rest(row, job, first, r, rows);
         }
-        cohort_panel_multiply(out, attention->width, COHORT_PLAIN, work->scores, job->score_stride,
-                              work->rows, time, rows, depth, keys, false);
+        multiply_weights(out, attention->width, job, work->scores, work->rows, first, rows);
         for (size_t r = 0; r < rows; r++)
             cohort_vector_scale(out + r * attention->width, inverses[r], depth);
     }
@@ -309,25 +372,22 @@ static void block_scores(const cohort_attention_grads *grads, const head_job *jo
 {
     const cohort_attention *attention = job->attention;
     const size_t width = attention->width, depth = job->depth;
-    const size_t keys = seen_keys(job, first + rows - 1);
     const real *mask = attention->mask ? attention->mask + job->sample * attention->time : NULL;
     const real *y = grads->y + job->output + first * width;
     const real *dy = grads->dy + job->output + first * width;
     real products[BLOCK];
     dot_rows(products, y, dy, rows, width, depth);
-    cohort_panel_multiply(work->scores, job->score_stride, COHORT_PLAIN,
-                          attention->q + job->input + first * attention->stride, attention->stride,
-                          work->keys_t, depth, rows, score_stride(keys), depth, false);
-    cohort_panel_multiply(work->dscores, job->score_stride, COHORT_PLAIN, dy, width, work->values_t,
-                          depth, rows, score_stride(keys), depth, false);
+    multiply_by_keys(work->scores, job, attention->q + job->input + first * attention->stride,
+                     attention->stride, work->keys_t, first, rows);
+    multiply_by_keys(work->dscores, job, dy, width, work->values_t, first, rows);
     for (size_t r = 0; r < rows; r++) {
         const size_t count = seen_keys(job, first + r);
         real *s = work->scores + r * job->score_stride;
         real *ds = work->dscores + r * job->score_stride;
         weigh_row_back(s, ds, mask, draw_factors(job, work, first + r, count), job->scale,
                        job->denominators[first + r], products[r], count);
-        memset(s + count, 0, (keys - count) * sizeof(real));
-        memset(ds + count, 0, (keys - count) * sizeof(real));
+        hide_rest(s, job, first, r, rows);
+        hide_rest(ds, job, first, r, rows);
     }
 }
 
@@ -347,19 +407,15 @@ static void head_backward(const cohort_attention_grads *grads, const head_job *j
     for (size_t block = (time + BLOCK - 1) / BLOCK; block-- > 0; add = true) {
         const size_t first = block * BLOCK;
         const size_t rows = time - first < BLOCK ? time - first : BLOCK;
-        const size_t keys = seen_keys(job, first + rows - 1);
         block_scores(grads, job, work, first, rows);
-        cohort_panel_multiply(grads->dq + job->input + first * stride, stride, COHORT_PLAIN,
-                              work->dscores, job->score_stride, work->rows, time, rows, depth, keys,
-                              false);
+        multiply_weights(grads->dq + job->input + first * stride, stride, job, work->dscores,
+                         work->rows, first, rows);
         cohort_panel_pack(work->queries, COHORT_PLAIN, attention->q + job->input + first * stride,
                           stride, rows, depth);
-        cohort_panel_multiply(work->dkeys, depth, COHORT_TRANSPOSED, work->dscores,
-                              job->score_stride, work->queries, rows, keys, depth, rows, add);
+        multiply_back(work->dkeys, job, work->dscores, work->queries, first, rows, add);
         cohort_panel_pack(work->outputs, COHORT_PLAIN, grads->dy + job->output + first * width,
                           width, rows, depth);
-        cohort_panel_multiply(work->dvalues, depth, COHORT_TRANSPOSED, work->scores,
-                              job->score_stride, work->outputs, rows, keys, depth, rows, add);
+        multiply_back(work->dvalues, job, work->scores, work->outputs, first, rows, add);
     }
     for (size_t t = 0; t < time; t++) {
         memcpy(grads->dk + job->input + t * stride, work->dkeys + t * depth, depth * sizeof(real));
