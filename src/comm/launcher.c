@@ -82,15 +82,19 @@ void cohort_launcher_release(void)
     setsid();
     for (int i = 0; i < 3; i++)
         close(i);
-    if (!ends_within(launcher, PATIENCE)) {
+    bool is_over = ends_within(launcher, PATIENCE);
+    if (!is_over) {
         disconnect(launcher);
-        if (!ends_within(launcher, PATIENCE)) {
-            kill(launcher, SIGINT); /* the second one it obeys at once, with exit code 1, or */
-            nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
-            kill(launcher, SIGINT); /* gets stuck in its exit: seen once in some seventy runs */
-            if (!ends_within(launcher, PATIENCE))
-                kill(launcher, SIGKILL);
-        }
+        is_over = ends_within(launcher, PATIENCE);
+    }
+    if (!is_over) {
+        /* The second one it obeys at once, with exit code 1, or it gets stuck in its exit, as was
+         * seen once in some seventy runs. */
+        kill(launcher, SIGINT);
+        nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
+        kill(launcher, SIGINT);
+        if (!ends_within(launcher, PATIENCE))
+            kill(launcher, SIGKILL);
     }
     _exit(0);
 }
