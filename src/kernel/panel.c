@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "kernel/clones.h"
+#include "kernel/fma.h"
 #include "kernel/math.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -12,6 +12,8 @@
 #define HAS_WIDE 1
 #endif
 #endif
+#define INLINE COHORT_INLINE
+#define UNROLL _Pragma("GCC unroll 8")
 
 size_t cohort_panel_count(size_t k, size_t n)
 {
@@ -29,93 +31,37 @@ COHORT_INLINE beginning begin_at(beginning from, size_t row, size_t column)
     return (beginning){from.first ? from.first + row * from.ld + column : NULL, from.ld};
 }
 
-/* c [ROWS][2 vectors] = FROM + a [ROWS][k] * b [k][2 vectors], rows of b STEP apart. The sums stay
- * in registers: ROWS is chosen so that they fit and hide the latency of the multiply-add. Element
- * (i, p) of a lies at a[i * row + p * column]. */
-#define DEFINE_TILE(name, vector, rows)                                                            \
-    COHORT_INLINE void name(real *c, size_t ldc, beginning from, const real *a, size_t row,        \
-                            size_t column, const real *b, size_t step, size_t k)                   \
-    {                                                                                              \
-        enum { LANES = sizeof(vector) / sizeof(real) };                                            \
-        vector sum[rows][2];                                                                       \
-        _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
-        {                                                                                          \
-            const real *at = begin_at(from, (size_t)i, 0).first;                                   \
-            sum[i][0] = from.first ? *(const vector *)at : (vector){0};                            \
-            sum[i][1] = from.first ? *(const vector *)(at + LANES) : (vector){0};                  \
-        }                                                                                          \
-        for (size_t p = 0; p < k; p++) {                                                           \
-            const vector left = *(const vector *)b, right = *(const vector *)(b + LANES);          \
-            _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                               \
-            {                                                                                      \
-                const real factor = a[(size_t)i * row];                                            \
-                sum[i][0] += factor * left;                                                        \
-                sum[i][1] += factor * right;                                                       \
-            }                                                                                      \
-            a += column;                                                                           \
-            b += step;                                                                             \
-        }                                                                                          \
-        _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
-        {                                                                                          \
-            real *to = c + (size_t)i * ldc;                                                        \
-            *(vector *)to = sum[i][0];                                                             \
-            *(vector *)(to + LANES) = sum[i][1];                                                   \
-        }                                                                                          \
-    }
+#ifdef HAS_WIDE
+#define TILE(name) wide_##name
+#define TILE_BYTES 64
+#define TILE_ROWS 8
+#define TILE_DEPTH 4
+#define TILE_FMA COHORT_FMA
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4")
+#include "kernel/panel_tiles.h"
+#pragma GCC pop_options
+#endif
 
-/* Rows of the next tile where LEFT are left: MOST, unless a tile of few would remain, whose
- * multiply-adds wait for one another; then two of about half as many. */
-COHORT_INLINE size_t tile_rows(size_t left, size_t most)
-{
-    if (left >= most + most / 2 || left == most)
-        return most;
-    return left > most ? (left + 1) / 2 : left;
-}
+#ifdef HAS_TARGETS
+#define TILE(name) narrow_##name
+#define TILE_BYTES 32
+#define TILE_ROWS 6
+#define TILE_DEPTH 4
+#define TILE_FMA COHORT_FMA
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v3")
+#include "kernel/panel_tiles.h"
+#pragma GCC pop_options
+#endif
 
-#define TILE_CASE(name, n)                                                                         \
-    case n:                                                                                        \
-        name##_##n(c, ldc, from, a, row, column, b, step, k);                                      \
-        break
-
-typedef real narrow __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
-DEFINE_TILE(narrow_tile_6, narrow, 6)
-DEFINE_TILE(narrow_tile_5, narrow, 5)
-DEFINE_TILE(narrow_tile_4, narrow, 4)
-DEFINE_TILE(narrow_tile_3, narrow, 3)
-DEFINE_TILE(narrow_tile_2, narrow, 2)
-DEFINE_TILE(narrow_tile_1, narrow, 1)
-
-/* Half of a panel for M rows. */
-COHORT_INLINE void narrow_rows(real *c, size_t ldc, beginning from, const real *a, size_t row,
-                               size_t column, const real *b, size_t step, size_t m, size_t k)
-{
-    for (size_t rows; m > 0;
-         m -= rows, c += rows * ldc, a += rows * row, from = begin_at(from, rows, 0)) {
-        rows = tile_rows(m, 6);
-        switch (rows) {
-            TILE_CASE(narrow_tile, 6);
-            TILE_CASE(narrow_tile, 5);
-            TILE_CASE(narrow_tile, 4);
-            TILE_CASE(narrow_tile, 3);
-            TILE_CASE(narrow_tile, 2);
-        default:
-            narrow_tile_1(c, ldc, from, a, row, column, b, step, k);
-        }
-    }
-}
-
-/* COLUMNS (half or all) of one panel for M rows; c has as many. */
-COHORT_CLONES static void narrow_panel(real *c, size_t ldc, beginning from, cohort_transpose trans,
-                                       const real *a, size_t lda, const real *b, size_t step,
-                                       size_t columns, size_t m, size_t k)
-{
-    for (size_t side = 0; side < columns; side += COHORT_PANEL / 2) {
-        if (trans == COHORT_PLAIN)
-            narrow_rows(c + side, ldc, begin_at(from, 0, side), a, lda, 1, b + side, step, m, k);
-        else
-            narrow_rows(c + side, ldc, begin_at(from, 0, side), a, 1, lda, b + side, step, m, k);
-    }
-}
+/* Any machine. */
+#define TILE(name) plain_##name
+#define TILE_BYTES 32
+#define TILE_ROWS 6
+#define TILE_DEPTH 1
+#define TILE_FMA COHORT_MULTIPLY_ADD
+#include "kernel/panel_tiles.h"
 
 /* Step H of turning a block: exchanges the bit H of the number of a row with that of an
  * element in it, for all rows. */
@@ -123,7 +69,7 @@ COHORT_CLONES static void narrow_panel(real *c, size_t ldc, beginning from, coho
     _Pragma("GCC unroll 16") for (int i = 0; (h) < LANES && i < LANES; i++)                        \
     {                                                                                              \
         const vector##_index beyond = ((lane & (h)) != 0) & (LANES - (h));                         \
-        const vector one = rows[i], other = rows[(i + (h)) % LANES];                               \
+        const vector##_lanes one = rows[i], other = rows[(i + (h)) % LANES];                       \
         if ((i & (h)) == 0) {                                                                      \
             rows[i] = __builtin_shuffle(one, other, lane + beyond);                                \
             rows[(i + (h)) % LANES] = __builtin_shuffle(one, other, lane + (h) + beyond);          \
@@ -135,22 +81,22 @@ COHORT_CLONES static void narrow_panel(real *c, size_t ldc, beginning from, coho
 #define DEFINE_TURN(vector)                                                                        \
     static size_t vector##_turn(real *packed, const real *b, size_t ldb, size_t k, size_t columns) \
     {                                                                                              \
-        enum { LANES = sizeof(vector) / sizeof(real) };                                            \
+        enum { LANES = vector##_LANES };                                                           \
         size_t p = 0;                                                                              \
         vector##_index lane;                                                                       \
         for (int l = 0; l < LANES; l++)                                                            \
             lane[l] = l;                                                                           \
         for (; p + LANES <= k; p += LANES)                                                         \
             for (size_t side = 0; side < columns; side += LANES) {                                 \
-                vector rows[LANES];                                                                \
+                vector##_lanes rows[LANES];                                                        \
                 _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) rows[i] =                 \
-                    *(const vector *)(b + (side + (size_t)i) * ldb + p);                           \
+                    *(const vector##_lanes *)(b + (side + (size_t)i) * ldb + p);                   \
                 TURN_STEP(vector, 1)                                                               \
                 TURN_STEP(vector, 2)                                                               \
                 TURN_STEP(vector, 4)                                                               \
                 TURN_STEP(vector, 8)                                                               \
                 _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) *                         \
-                    (vector *)(packed + (p + (size_t)i) * columns + side) = rows[i];               \
+                    (vector##_lanes *)(packed + (p + (size_t)i) * columns + side) = rows[i];       \
             }                                                                                      \
         return p;                                                                                  \
     }
@@ -169,63 +115,31 @@ DEFINE_TURN(narrow)
 #endif
 
 #ifdef HAS_WIDE
-typedef real wide __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
 typedef lane_index wide_index __attribute__((vector_size(64)));
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
-DEFINE_TILE(wide_tile_8, wide, 8)
-DEFINE_TILE(wide_tile_7, wide, 7)
-DEFINE_TILE(wide_tile_6, wide, 6)
-DEFINE_TILE(wide_tile_5, wide, 5)
-DEFINE_TILE(wide_tile_4, wide, 4)
-DEFINE_TILE(wide_tile_3, wide, 3)
-DEFINE_TILE(wide_tile_2, wide, 2)
-DEFINE_TILE(wide_tile_1, wide, 1)
-
-COHORT_INLINE void wide_rows(real *c, size_t ldc, beginning from, const real *a, size_t row,
-                             size_t column, const real *b, size_t step, size_t m, size_t k)
-{
-    for (size_t rows; m > 0;
-         m -= rows, c += rows * ldc, a += rows * row, from = begin_at(from, rows, 0)) {
-        rows = tile_rows(m, 8);
-        switch (rows) {
-            TILE_CASE(wide_tile, 8);
-            TILE_CASE(wide_tile, 7);
-            TILE_CASE(wide_tile, 6);
-            TILE_CASE(wide_tile, 5);
-            TILE_CASE(wide_tile, 4);
-            TILE_CASE(wide_tile, 3);
-            TILE_CASE(wide_tile, 2);
-        default:
-            wide_tile_1(c, ldc, from, a, row, column, b, step, k);
-        }
-    }
-}
-
 DEFINE_TURN(wide)
-
-static void wide_panel(real *c, size_t ldc, beginning from, cohort_transpose trans, const real *a,
-                       size_t lda, const real *b, size_t step, size_t m, size_t k)
-{
-    if (trans == COHORT_PLAIN)
-        wide_rows(c, ldc, from, a, lda, 1, b, step, m, k);
-    else
-        wide_rows(c, ldc, from, a, 1, lda, b, step, m, k);
-}
 #pragma GCC pop_options
 #endif
 
-/* COLUMNS: half or all of a panel. */
+/* COLUMNS: half a panel or whole ones. */
 static void panel(real *c, size_t ldc, beginning from, cohort_transpose trans, const real *a,
-                  size_t lda, const real *b, size_t step, size_t columns, size_t m, size_t k)
+                  size_t lda, const real *b, size_t step, size_t next, size_t columns, size_t m,
+                  size_t k)
 {
 #ifdef HAS_WIDE
-    if (columns == COHORT_PANEL && __builtin_cpu_supports("x86-64-v4")) {
-        wide_panel(c, ldc, from, trans, a, lda, b, step, m, k);
+    if (columns % COHORT_PANEL == 0 && __builtin_cpu_supports("x86-64-v4")) {
+        wide_panel(c, ldc, from, trans, a, lda, b, step, next, columns, m, k);
         return;
     }
 #endif
-    narrow_panel(c, ldc, from, trans, a, lda, b, step, columns, m, k);
+#ifdef HAS_TARGETS
+    if (__builtin_cpu_supports("x86-64-v3")) {
+        narrow_panel(c, ldc, from, trans, a, lda, b, step, next, columns, m, k);
+        return;
+    }
+#endif
+    plain_panel(c, ldc, from, trans, a, lda, b, step, next, columns, m, k);
 }
 
 /* Packs what it can of the transpose of COLUMNS whole columns; returns how many rows. */
@@ -315,21 +229,20 @@ void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size
 void cohort_panel_strip(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
                         const real *packed, size_t columns, size_t m, size_t k, bool add)
 {
-    panel(c, ldc, (beginning){add ? c : NULL, ldc}, trans_a, a, lda, packed, columns, columns, m,
-          k);
+    panel(c, ldc, (beginning){add ? c : NULL, ldc}, trans_a, a, lda, packed, columns,
+          COHORT_PANEL / 2, columns, m, k);
 }
 
 static void multiply_from(real *c, size_t ldc, beginning from, cohort_transpose trans_a,
                           const real *a, size_t lda, const real *packed, size_t depth, size_t m,
                           size_t n, size_t k)
 {
-    const size_t strip = cohort_panel_strip_columns();
-    for (; n >= strip; n -= strip) {
-        panel(c, ldc, from, trans_a, a, lda, packed, strip, strip, m, k);
-        packed += depth * strip;
-        c += strip;
-        from = begin_at(from, 0, strip);
-    }
+    const size_t strip = cohort_panel_strip_columns(), whole = n / strip * strip;
+    panel(c, ldc, from, trans_a, a, lda, packed, strip, depth * strip, whole, m, k);
+    packed += depth * whole;
+    c += whole;
+    from = begin_at(from, 0, whole);
+    n -= whole;
     /* The last, narrower strip goes through a full-width tile. */
     enum { TILE_ROWS = 8 };
     const size_t columns = n > COHORT_PANEL / 2 ? COHORT_PANEL : COHORT_PANEL / 2;
@@ -337,7 +250,8 @@ static void multiply_from(real *c, size_t ldc, beginning from, cohort_transpose 
     for (size_t i = 0; n && i < m; i += TILE_ROWS) {
         const size_t rows = m - i < TILE_ROWS ? m - i : TILE_ROWS;
         panel(tile, COHORT_PANEL, (beginning){NULL, 0}, trans_a,
-              a + i * (trans_a == COHORT_PLAIN ? lda : 1), lda, packed, strip, columns, rows, k);
+              a + i * (trans_a == COHORT_PLAIN ? lda : 1), lda, packed, strip, COHORT_PANEL / 2,
+              columns, rows, k);
         for (size_t r = 0; r < rows; r++)
             for (size_t j = 0; j < n; j++)
                 c[(i + r) * ldc + j] = tile[r * COHORT_PANEL + j] +
@@ -369,6 +283,6 @@ void cohort_panel_product(real *c, size_t ldc, const real *bias, const real *a, 
     for (size_t part = 0; part < parts; part++) {
         const size_t p = k * part / parts;
         panel(c, ldc, part ? (beginning){c, ldc} : (beginning){bias, 0}, COHORT_PLAIN, a + p, lda,
-              b + p * ldb, ldb, COHORT_PANEL, m, k * (part + 1) / parts - p);
+              b + p * ldb, ldb, COHORT_PANEL / 2, COHORT_PANEL, m, k * (part + 1) / parts - p);
     }
 }
