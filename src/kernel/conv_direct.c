@@ -12,7 +12,7 @@
 
 #include "base/memory.h"
 #include "base/shape.h"
-#include "kernel/clones.h"
+#include "kernel/fma.h"
 
 enum {
     GROUP_BYTES = 128 * 1024, /* of images handled together: a part of L2 */
@@ -23,8 +23,11 @@ enum {
     ACCUMULATORS = 24    /* at most, of 32 registers; the rest hold operands */
 };
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(COHORT_NO_WIDE)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define HAS_TARGETS 1
+#ifndef COHORT_NO_WIDE
 #define HAS_WIDE 1
+#endif
 #endif
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
@@ -61,7 +64,8 @@ typedef struct tile_choice {
 #ifdef HAS_WIDE
 #define TILE(name) wide_##name
 #define TILE_BYTES 64
-#define TILE_CLONES
+#define TILE_DEPTH 4
+#define TILE_FMA COHORT_FMA
 #define TILE_SHAPES(X) X(4, 6, 3, 2) X(2, 12, 6, 3) X(1, 24, 12, 6)
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
@@ -70,9 +74,23 @@ typedef struct tile_choice {
 #endif
 
 /* 16 registers of 32 bytes. */
+#ifdef HAS_TARGETS
 #define TILE(name) narrow_##name
 #define TILE_BYTES 32
-#define TILE_CLONES COHORT_CLONES
+#define TILE_DEPTH 4
+#define TILE_FMA COHORT_FMA
+#define TILE_SHAPES(X) X(2, 6, 3, 2) X(1, 12, 6, 3)
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v3")
+#include "kernel/conv_tiles.h"
+#pragma GCC pop_options
+#endif
+
+/* Any machine. */
+#define TILE(name) plain_##name
+#define TILE_BYTES 32
+#define TILE_DEPTH 1
+#define TILE_FMA COHORT_MULTIPLY_ADD
 #define TILE_SHAPES(X) X(2, 6, 3, 2) X(1, 12, 6, 3)
 #include "kernel/conv_tiles.h"
 
@@ -88,7 +106,7 @@ conv_registers conv_direct_registers(void)
     if (__builtin_cpu_supports("x86-64-v4"))
         return CONV_WIDE;
 #endif
-#ifdef COHORT_HAVE_CLONES
+#ifdef HAS_TARGETS
     if (__builtin_cpu_supports("x86-64-v3"))
         return CONV_NARROW;
 #endif
@@ -102,8 +120,13 @@ static const conv_tile_set *tiles_here(void)
     if (conv_direct_registers() == CONV_WIDE)
         return &wide;
 #endif
+#ifdef HAS_TARGETS
     static const conv_tile_set narrow = {narrow_LANES, 2, 12, narrow_choices};
-    return &narrow;
+    if (conv_direct_registers() == CONV_NARROW)
+        return &narrow;
+#endif
+    static const conv_tile_set plain = {plain_LANES, 2, 12, plain_choices};
+    return &plain;
 }
 
 /* Planning. */

@@ -2,7 +2,8 @@
  *
  *   TILE(name)    the name that belongs to the width
  *   TILE_BYTES    of a register
- *   TILE_CLONES   the attribute of what is not inlined
+ *   TILE_DEPTH    taps (forward) or pixels (weights) at a time
+ *   TILE_FMA      COHORT_FMA or COHORT_MULTIPLY_ADD
  *   TILE_SHAPES   X(vectors, many, fewer, few): at most 4 vectors of channels, with most first
  *
  * A tile has MANY, FEWER, FEW or one pixel (forward) or tap (weights), each with the VECTORS. */
@@ -21,6 +22,22 @@ enum { TILE(LANES) = TILE_BYTES / sizeof(real) };
 /* max(0, v), NaN kept: clears the bits of those below 0. */
 #define POSITIVE(v) ((TILE(lanes))((TILE(bits))(v) & ~(TILE(bits))((v) < 0)))
 
+/* One tap of P windows. */
+#define FORWARD_TAP(at)                                                                            \
+    do {                                                                                           \
+        TILE(lanes) weights[V_MAX];                                                                \
+        UNROLL                                                                                     \
+        for (size_t v = 0; v < V; v++)                                                             \
+            weights[v] = LOAD(kernel + v * TILE(LANES));                                           \
+        UNROLL                                                                                     \
+        for (size_t p = 0; p < P; p++) {                                                           \
+            const TILE(lanes) factor = x[p][at] - (TILE(lanes)){0};                                \
+            UNROLL                                                                                 \
+            for (size_t v = 0; v < V; v++)                                                         \
+                TILE_FMA(acc[p * V + v], weights[v], factor);                                      \
+        }                                                                                          \
+    } while (0)
+
 INLINE void TILE(forward)(const forward_args *a, size_t pixel, const size_t P, const size_t V)
 {
     TILE(lanes) acc[ACCUMULATORS];
@@ -34,19 +51,15 @@ INLINE void TILE(forward)(const forward_args *a, size_t pixel, const size_t P, c
     }
     for (size_t ky = 0; ky < a->rows; ky++) {
         const real *kernel = a->kernel + ky * a->kernel_row;
-        for (size_t j = 0; j < a->run; j++, kernel += a->kernel_step) {
-            const size_t at = ky * a->x_row + j;
-            TILE(lanes) weights[V_MAX];
+        const size_t step = a->kernel_step, end = ky * a->x_row + a->run;
+        size_t at = ky * a->x_row;
+        for (; at + TILE_DEPTH <= end; at += TILE_DEPTH) {
             UNROLL
-            for (size_t v = 0; v < V; v++)
-                weights[v] = LOAD(kernel + v * TILE(LANES));
-            UNROLL
-            for (size_t p = 0; p < P; p++) {
-                UNROLL
-                for (size_t v = 0; v < V; v++)
-                    acc[p * V + v] += weights[v] * x[p][at];
-            }
+            for (size_t d = 0; d < TILE_DEPTH; d++, kernel += step)
+                FORWARD_TAP(at + d);
         }
+        for (; at < end; at++, kernel += step)
+            FORWARD_TAP(at);
     }
     UNROLL
     for (size_t p = 0; p < P; p++) {
@@ -60,6 +73,23 @@ INLINE void TILE(forward)(const forward_args *a, size_t pixel, const size_t P, c
     }
 }
 
+/* One pixel for T taps. */
+#define WEIGHTS_PIXEL(pixel)                                                                       \
+    do {                                                                                           \
+        const real *x = a->x + a->offsets[pixel];                                                  \
+        TILE(lanes) gradients[V_MAX];                                                              \
+        UNROLL                                                                                     \
+        for (size_t v = 0; v < V; v++)                                                             \
+            gradients[v] = LOAD(dy + v * TILE(LANES));                                             \
+        UNROLL                                                                                     \
+        for (size_t t = 0; t < T; t++) {                                                           \
+            const TILE(lanes) factor = x[t] - (TILE(lanes)){0};                                    \
+            UNROLL                                                                                 \
+            for (size_t v = 0; v < V; v++)                                                         \
+                TILE_FMA(acc[t * V + v], gradients[v], factor);                                    \
+        }                                                                                          \
+    } while (0)
+
 INLINE void TILE(weights)(const weights_args *a, const size_t T, const size_t V)
 {
     TILE(lanes) acc[ACCUMULATORS];
@@ -70,19 +100,15 @@ INLINE void TILE(weights)(const weights_args *a, const size_t T, const size_t V)
             acc[t * V + v] = (TILE(lanes)){0};
     }
     const real *dy = a->dy;
-    for (size_t pixel = 0; pixel < a->pixels; pixel++, dy += a->dy_step) {
-        const real *x = a->x + a->offsets[pixel];
-        TILE(lanes) gradients[V_MAX];
+    const size_t step = a->dy_step;
+    size_t pixel = 0;
+    for (; pixel + TILE_DEPTH <= a->pixels; pixel += TILE_DEPTH) {
         UNROLL
-        for (size_t v = 0; v < V; v++)
-            gradients[v] = LOAD(dy + v * TILE(LANES));
-        UNROLL
-        for (size_t t = 0; t < T; t++) {
-            UNROLL
-            for (size_t v = 0; v < V; v++)
-                acc[t * V + v] += gradients[v] * x[t];
-        }
+        for (size_t d = 0; d < TILE_DEPTH; d++, dy += step)
+            WEIGHTS_PIXEL(pixel + d);
     }
+    for (; pixel < a->pixels; pixel++, dy += step)
+        WEIGHTS_PIXEL(pixel);
     UNROLL
     for (size_t t = 0; t < T; t++) {
         UNROLL
@@ -98,7 +124,7 @@ INLINE void TILE(weights)(const weights_args *a, const size_t T, const size_t V)
 
 /* All tiles of P pixels; the last one is moved back to end with the group. */
 #define DEFINE_FORWARD(P, V)                                                                       \
-    TILE_CLONES static void TILE(forward_##P##_##V)(const forward_args *a)                         \
+    static void TILE(forward_##P##_##V)(const forward_args *a)                                     \
     {                                                                                              \
         size_t pixel = 0;                                                                          \
         for (; pixel + (P) <= a->pixels; pixel += (P))                                             \
@@ -107,7 +133,7 @@ INLINE void TILE(weights)(const weights_args *a, const size_t T, const size_t V)
             TILE(forward)(a, a->pixels - (P), P, V);                                               \
     }
 #define DEFINE_WEIGHTS(T, V)                                                                       \
-    TILE_CLONES static void TILE(weights_##T##_##V)(const weights_args *a)                         \
+    static void TILE(weights_##T##_##V)(const weights_args *a)                                     \
     {                                                                                              \
         TILE(weights)(a, T, V);                                                                    \
     }
@@ -133,9 +159,12 @@ static const tile_choice TILE(choices)[] = {TILE_SHAPES(LIST_SHAPE)};
 #undef DEFINE_SHAPE
 #undef DEFINE_WEIGHTS
 #undef DEFINE_FORWARD
+#undef WEIGHTS_PIXEL
+#undef FORWARD_TAP
 #undef POSITIVE
 #undef LOAD
 #undef TILE
 #undef TILE_BYTES
-#undef TILE_CLONES
+#undef TILE_DEPTH
+#undef TILE_FMA
 #undef TILE_SHAPES
