@@ -11,4 +11,13 @@
 #define COHORT_CLONES
 #endif
 
+/* Functions for one instruction set, chosen by __builtin_cpu_supports; COHORT_HAVE_WIDE: with
+ * registers of 64 bytes, too, unless COHORT_NO_WIDE leaves them out. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define COHORT_HAVE_TARGETS 1
+#ifndef COHORT_NO_WIDE
+#define COHORT_HAVE_WIDE 1
+#endif
+#endif
+
 #endif

@@ -12,6 +12,7 @@
 
 #include "base/memory.h"
 #include "base/shape.h"
+#include "kernel/clones.h"
 #include "kernel/fma.h"
 
 enum {
@@ -23,12 +24,6 @@ enum {
     ACCUMULATORS = 24    /* at most, of 32 registers; the rest hold operands */
 };
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define HAS_TARGETS 1
-#ifndef COHORT_NO_WIDE
-#define HAS_WIDE 1
-#endif
-#endif
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 
@@ -61,7 +56,7 @@ typedef struct tile_choice {
 } tile_choice;
 
 /* 32 registers of 64 bytes. */
-#ifdef HAS_WIDE
+#ifdef COHORT_HAVE_WIDE
 #define TILE(name) wide_##name
 #define TILE_BYTES 64
 #define TILE_DEPTH 4
@@ -74,7 +69,7 @@ typedef struct tile_choice {
 #endif
 
 /* 16 registers of 32 bytes. */
-#ifdef HAS_TARGETS
+#ifdef COHORT_HAVE_TARGETS
 #define TILE(name) narrow_##name
 #define TILE_BYTES 32
 #define TILE_DEPTH 4
@@ -102,11 +97,11 @@ typedef struct conv_tile_set {
 
 conv_registers conv_direct_registers(void)
 {
-#ifdef HAS_WIDE
+#ifdef COHORT_HAVE_WIDE
     if (__builtin_cpu_supports("x86-64-v4"))
         return CONV_WIDE;
 #endif
-#ifdef HAS_TARGETS
+#ifdef COHORT_HAVE_TARGETS
     if (__builtin_cpu_supports("x86-64-v3"))
         return CONV_NARROW;
 #endif
@@ -115,12 +110,12 @@ conv_registers conv_direct_registers(void)
 
 static const conv_tile_set *tiles_here(void)
 {
-#ifdef HAS_WIDE
+#ifdef COHORT_HAVE_WIDE
     static const conv_tile_set wide = {wide_LANES, 4, 24, wide_choices};
     if (conv_direct_registers() == CONV_WIDE)
         return &wide;
 #endif
-#ifdef HAS_TARGETS
+#ifdef COHORT_HAVE_TARGETS
     static const conv_tile_set narrow = {narrow_LANES, 2, 12, narrow_choices};
     if (conv_direct_registers() == CONV_NARROW)
         return &narrow;

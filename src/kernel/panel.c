@@ -3,15 +3,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernel/clones.h"
 #include "kernel/fma.h"
 #include "kernel/math.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define HAS_TARGETS 1
-#ifndef COHORT_NO_WIDE
-#define HAS_WIDE 1
-#endif
-#endif
 #define INLINE COHORT_INLINE
 #define UNROLL _Pragma("GCC unroll 8")
 
@@ -31,7 +26,7 @@ COHORT_INLINE beginning begin_at(beginning from, size_t row, size_t column)
     return (beginning){from.first ? from.first + row * from.ld + column : NULL, from.ld};
 }
 
-#ifdef HAS_WIDE
+#ifdef COHORT_HAVE_WIDE
 #define TILE(name) wide_##name
 #define TILE_BYTES 64
 #define TILE_ROWS 8
@@ -43,7 +38,7 @@ COHORT_INLINE beginning begin_at(beginning from, size_t row, size_t column)
 #pragma GCC pop_options
 #endif
 
-#ifdef HAS_TARGETS
+#ifdef COHORT_HAVE_TARGETS
 #define TILE(name) narrow_##name
 #define TILE_BYTES 32
 #define TILE_ROWS 6
@@ -101,7 +96,7 @@ COHORT_INLINE beginning begin_at(beginning from, size_t row, size_t column)
         return p;                                                                                  \
     }
 
-#ifdef HAS_TARGETS
+#ifdef COHORT_HAVE_TARGETS
 #ifdef COHORT_DOUBLE
 typedef int64_t lane_index;
 #else
@@ -114,7 +109,7 @@ DEFINE_TURN(narrow)
 #pragma GCC pop_options
 #endif
 
-#ifdef HAS_WIDE
+#ifdef COHORT_HAVE_WIDE
 typedef lane_index wide_index __attribute__((vector_size(64)));
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
@@ -127,13 +122,13 @@ static void panel(real *c, size_t ldc, beginning from, cohort_transpose trans, c
                   size_t lda, const real *b, size_t step, size_t next, size_t columns, size_t m,
                   size_t k)
 {
-#ifdef HAS_WIDE
+#ifdef COHORT_HAVE_WIDE
     if (columns % COHORT_PANEL == 0 && __builtin_cpu_supports("x86-64-v4")) {
         wide_panel(c, ldc, from, trans, a, lda, b, step, next, columns, m, k);
         return;
     }
 #endif
-#ifdef HAS_TARGETS
+#ifdef COHORT_HAVE_TARGETS
     if (__builtin_cpu_supports("x86-64-v3")) {
         narrow_panel(c, ldc, from, trans, a, lda, b, step, next, columns, m, k);
         return;
@@ -146,11 +141,11 @@ static void panel(real *c, size_t ldc, beginning from, cohort_transpose trans, c
 static size_t turn(real *packed, const real *b, size_t ldb, size_t k, size_t columns)
 {
     size_t done = 0;
-#ifdef HAS_WIDE
+#ifdef COHORT_HAVE_WIDE
     if (columns == COHORT_PANEL && __builtin_cpu_supports("x86-64-v4"))
         done = wide_turn(packed, b, ldb, k, columns);
 #endif
-#ifdef HAS_TARGETS
+#ifdef COHORT_HAVE_TARGETS
     if (done == 0 && __builtin_cpu_supports("x86-64-v3"))
         done = narrow_turn(packed, b, ldb, k, columns);
 #endif
@@ -159,7 +154,7 @@ static size_t turn(real *packed, const real *b, size_t ldb, size_t k, size_t col
 
 bool cohort_panel_has_registers(void)
 {
-#ifdef HAS_TARGETS
+#ifdef COHORT_HAVE_TARGETS
     return __builtin_cpu_supports("x86-64-v3");
 #else
     return false;
@@ -168,7 +163,7 @@ bool cohort_panel_has_registers(void)
 
 size_t cohort_panel_strip_columns(void)
 {
-#ifdef HAS_WIDE
+#ifdef COHORT_HAVE_WIDE
     if (__builtin_cpu_supports("x86-64-v4"))
         return COHORT_PANEL;
 #endif

@@ -11,10 +11,6 @@
 #include "kernel/parallel.h"
 #include "kernel/vector.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(COHORT_NO_WIDE)
-#define HAS_WIDE 1
-#endif
-
 /* Weights beyond FITS_REALS no longer stay in cache from product to product, and rows further
  * apart than FITS_COLUMNS fall on the same sets of it. */
 enum { FITS_REALS = 1 << 18, FITS_COLUMNS = 1024, GROUP = 4, BLOCK_ROWS = 96 };
@@ -206,7 +202,7 @@ enum { WIDE_ROWS = 4, NARROW_ROWS = 6, MOST_ROWS = NARROW_ROWS };
 
 static size_t tile_rows(void)
 {
-#ifdef HAS_WIDE
+#ifdef COHORT_HAVE_WIDE
     if (__builtin_cpu_supports("x86-64-v4"))
         return WIDE_ROWS;
 #endif
@@ -317,7 +313,7 @@ COHORT_CLONES static void narrow_tile(real *to, size_t ldt, const tile_source *s
     }
 }
 
-#ifdef HAS_WIDE
+#ifdef COHORT_HAVE_WIDE
 typedef real wide __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
@@ -343,7 +339,7 @@ static void wide_tile(real *to, size_t ldt, const tile_source *s, size_t first, 
 static void tile_parts(real *to, size_t ldt, const tile_source *s, size_t first, size_t count,
                        size_t rows)
 {
-#ifdef HAS_WIDE
+#ifdef COHORT_HAVE_WIDE
     if (s->columns % COHORT_PANEL == 0 && __builtin_cpu_supports("x86-64-v4")) {
         wide_tile(to, ldt, s, first, count, rows);
         return;
