@@ -170,18 +170,18 @@ sample_clock() { # MODEL
         ! grep -q '"step":' "$work/run/metrics.jsonl" 2>/dev/null || break
         sleep 0.1
     done
-    local before after size
-    before=$(grep -c '"step":' "$work/run/metrics.jsonl")
+    local before after size begin end # perf takes its time to start and to end
+    before=$(grep -c '"step":' "$work/run/metrics.jsonl") begin=$EPOCHREALTIME
     perf record -q -e cpu-clock -F 997 -o "$work/perf" -p $job -- sleep 8 >/dev/null 2>&1
-    after=$(grep -c '"step":' "$work/run/metrics.jsonl")
+    after=$(grep -c '"step":' "$work/run/metrics.jsonl") end=$EPOCHREALTIME
     kill -9 $job
     wait $job 2>/dev/null || true
     size=$(grep -o '"global_batch_size":[0-9]*' "$work/run/metrics.jsonl" | head -n 1 | cut -d: -f2)
     perf report -i "$work/perf" --stdio --sort dso,symbol 2>/dev/null |
-        awk -v rate=$(((after - before) * every * size / 8)) '
+        awk -v count=$(((after - before) * every * size)) -v begin="$begin" -v end="$end" '
             $1 ~ /%$/ { share = $1; sub(/%/, "", share); dso = $2; if (/JIT/) dso = "JIT"
                         sub(/.*\[[.k]\] /, ""); print share, dso, $0 }
-            END { print rate }'
+            END { print count / (end - begin) }'
 }
 
 show_profile() { # MODEL…
