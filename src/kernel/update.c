@@ -2,6 +2,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdint.h>
 
 #include "kernel/clones.h"
 #include "kernel/math.h"
@@ -80,6 +81,25 @@ COHORT_CLONES double cohort_update_square_sum_of_runs(const real *x, const cohor
     for (size_t i = 0; i < run_count; i++)
         add_squares(lane, x + runs[i].begin, runs[i].end - runs[i].begin);
     return total_of(lane);
+}
+
+#ifdef COHORT_DOUBLE
+typedef uint64_t bits __attribute__((may_alias));
+#else
+typedef uint32_t bits __attribute__((may_alias));
+#endif
+
+COHORT_CLONES bool cohort_update_is_finite(const real *x, size_t count)
+{
+    const real infinity = (real)INFINITY;
+    const bits *pattern = (const bits *)x, limit = *(const bits *)&infinity;
+    bits most = 0;
+#pragma omp simd reduction(max : most)
+    for (size_t i = 0; i < count; i++) {
+        const bits magnitude = pattern[i] & ~((bits)1 << (8 * sizeof(bits) - 1));
+        most = magnitude > most ? magnitude : most;
+    }
+    return most < limit;
 }
 
 COHORT_INLINE void sgd(real *restrict p, const real *restrict g, size_t count,

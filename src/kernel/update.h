@@ -37,6 +37,9 @@ typedef struct cohort_update_run {
 double cohort_update_square_sum_of_runs(const real *x, const cohort_update_run *runs,
                                         size_t run_count);
 
+/* Whether no element of X[0..count) is infinite or NaN. */
+bool cohort_update_is_finite(const real *x, size_t count);
+
 /* p -= lr * g. */
 void cohort_update_sgd(real *p, const real *g, size_t count, cohort_update_terms terms, double lr);
 

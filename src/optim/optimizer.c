@@ -268,6 +268,26 @@ static bool next_marked(size_t *from, size_t *to, const cohort_optimizer *optimi
     return true;
 }
 
+/* What a run of gradients adds to the sum of squares. Only clipping needs that: without, 0 for what
+ * is finite, at a third of the time. */
+static double sum_of(const cohort_optimizer *optimizer, const real *x, size_t count)
+{
+    if (optimizer->recipe.clip_norm > 0)
+        return cohort_update_square_sum(x, count);
+    return cohort_update_is_finite(x, count) ? 0 : (double)NAN;
+}
+
+static double sum_of_runs(const cohort_optimizer *optimizer, const real *x,
+                          const cohort_update_run *runs, size_t run_count)
+{
+    double sum = 0;
+    if (optimizer->recipe.clip_norm > 0)
+        return cohort_update_square_sum_of_runs(x, runs, run_count);
+    for (size_t i = 0; i < run_count; i++)
+        sum += sum_of(optimizer, x + runs[i].begin, runs[i].end - runs[i].begin);
+    return sum;
+}
+
 /* The squares of GRADS[begin, end), a part of a block that lies in TABLE: the bits of the sum over
  * all of it. */
 static double square_sum_of_rows(const cohort_optimizer *optimizer, const real *grads,
@@ -285,8 +305,8 @@ static double square_sum_of_rows(const cohort_optimizer *optimizer, const real *
         covered += done - first;
     }
     if (covered > (end - begin) / 2) /* one long run is faster than many short ones */
-        return cohort_update_square_sum(grads + begin, end - begin);
-    return cohort_update_square_sum_of_runs(grads + begin, runs, run_count);
+        return sum_of(optimizer, grads + begin, end - begin);
+    return sum_of_runs(optimizer, grads + begin, runs, run_count);
 }
 
 static double block_sum(const cohort_optimizer *optimizer, const real *grads, size_t block)
@@ -300,7 +320,7 @@ static double block_sum(const cohort_optimizer *optimizer, const real *grads, si
             break;
         size_t from = greatest(at->begin, begin), to = least(at->end, end);
         sum += at->table ? square_sum_of_rows(optimizer, grads, at->table, from, to)
-                         : cohort_update_square_sum(grads + from, to - from);
+                         : sum_of(optimizer, grads + from, to - from);
     }
     return sum;
 }

@@ -56,15 +56,16 @@ COHORT_NODISCARD cohort_status cohort_optimizer_watch_rows(cohort_optimizer *opt
 /* One step: updates PARAMS in one fused pass with learning rate LR from GRADS, clipped by
  * the whole norm or by value (GRADS itself stays). STEP counts from 1 (bias correction).
  * Runs on the OpenMP threads of the caller; their number does not change the result.
- * Returns the gradient's norm before clipping, or NaN/Inf when the gradient is not
- * finite: then nothing was changed. */
+ * Returns the gradient's norm before clipping, 0 without clipping by the norm, or NaN/Inf when the
+ * gradient is not finite: then nothing was changed. */
 double cohort_optimizer_step(cohort_optimizer *optimizer, real *params, const real *grads,
                              double lr, uint64_t step);
 
 /* The two halves of a step, for ranks that share the work of it. */
 
 /* The norm of what is trained of GRADS: in double, in an order that depends on the layout
- * alone; NaN/Inf when it is not finite. */
+ * alone; NaN/Inf when it is not finite. Where the recipe does not clip by it, 0 stands for any that
+ * is finite. */
 double cohort_optimizer_norm(cohort_optimizer *optimizer, const real *grads);
 /* The update of elements [begin, end) alone, given the norm of the whole gradient, which
  * must be finite. Any cut into ranges gives the same bits when the cuts are at multiples of
