@@ -5,6 +5,7 @@
 
 #include "base/shape.h"
 #include "kernel/clones.h"
+#include "kernel/fma.h"
 #include "kernel/gemm.h"
 #include "kernel/math.h"
 #include "kernel/panel.h"
@@ -196,19 +197,6 @@ void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size
 
 /* Gradients of weights. */
 
-/* Rows of a tile: as many as leave registers for the sums of two parts, or of one where there are
- * few registers, whose loads then have more to do. */
-enum { WIDE_ROWS = 4, NARROW_ROWS = 6, MOST_ROWS = NARROW_ROWS };
-
-static size_t tile_rows(void)
-{
-#ifdef COHORT_HAVE_WIDE
-    if (__builtin_cpu_supports("x86-64-v4"))
-        return WIDE_ROWS;
-#endif
-    return NARROW_ROWS;
-}
-
 /* A tile [rows][PANEL] of them: rows of x are LDX apart, of dz LDZ. */
 typedef struct tile_source {
     const real *x, *dz;
@@ -222,118 +210,48 @@ COHORT_INLINE size_t part_end(const cohort_thin_parts *parts, size_t part)
     return part ? parts->ends[part - 1] * parts->unit : 0;
 }
 
-/* The sum over PARTS (1, 2 or 4) parts from FIRST on stays in registers. ROWS of the tile. */
-#define DEFINE_PARTS(name, vector, rows)                                                           \
-    COHORT_INLINE void name##_one(vector sum[rows][2], const tile_source *s, size_t part)          \
-    {                                                                                              \
-        enum { LANES = sizeof(vector) / sizeof(real) };                                            \
-        const size_t begin = part_end(s->parts, part), end = part_end(s->parts, part + 1);         \
-        const real *x = s->x + begin * s->ldx, *dz = s->dz + begin * s->ldz;                       \
-        _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++) sum[i][0] = sum[i][1] =           \
-            (vector){0};                                                                           \
-        for (size_t r = begin; r < end; r++) {                                                     \
-            const vector left = *(const vector *)dz, right = *(const vector *)(dz + LANES);        \
-            _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                               \
-            {                                                                                      \
-                const real factor = x[i];                                                          \
-                sum[i][0] += factor * left;                                                        \
-                sum[i][1] += factor * right;                                                       \
-            }                                                                                      \
-            x += s->ldx;                                                                           \
-            dz += s->ldz;                                                                          \
-        }                                                                                          \
-    }                                                                                              \
-    COHORT_INLINE void name##_two(vector sum[rows][2], const tile_source *s, size_t part)          \
-    {                                                                                              \
-        vector other[rows][2];                                                                     \
-        name##_one(sum, s, part);                                                                  \
-        name##_one(other, s, part + 1);                                                            \
-        _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
-        {                                                                                          \
-            sum[i][0] += other[i][0];                                                              \
-            sum[i][1] += other[i][1];                                                              \
-        }                                                                                          \
-    }                                                                                              \
-    COHORT_INLINE void name##_four(vector sum[rows][2], const tile_source *s, size_t part)         \
-    {                                                                                              \
-        vector other[rows][2];                                                                     \
-        name##_two(sum, s, part);                                                                  \
-        name##_two(other, s, part + 2);                                                            \
-        _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
-        {                                                                                          \
-            sum[i][0] += other[i][0];                                                              \
-            sum[i][1] += other[i][1];                                                              \
-        }                                                                                          \
-    }                                                                                              \
-    COHORT_INLINE void name(real *to, size_t ldt, const tile_source *s, size_t first,              \
-                            size_t count)                                                          \
-    {                                                                                              \
-        enum { LANES = sizeof(vector) / sizeof(real) };                                            \
-        vector sum[rows][2];                                                                       \
-        if (count == 1)                                                                            \
-            name##_one(sum, s, first);                                                             \
-        else if (count == 2)                                                                       \
-            name##_two(sum, s, first);                                                             \
-        else                                                                                       \
-            name##_four(sum, s, first);                                                            \
-        _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                                   \
-        {                                                                                          \
-            *(vector *)(to + (size_t)i * ldt) = sum[i][0];                                         \
-            *(vector *)(to + (size_t)i * ldt + LANES) = sum[i][1];                                 \
-        }                                                                                          \
-    }
+#define INLINE COHORT_INLINE
+#define UNROLL _Pragma("GCC unroll 8")
 
-typedef real narrow __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
-DEFINE_PARTS(narrow_parts_6, narrow, 6)
-DEFINE_PARTS(narrow_parts_4, narrow, 4)
-DEFINE_PARTS(narrow_parts_2, narrow, 2)
-DEFINE_PARTS(narrow_parts_1, narrow, 1)
-
-COHORT_CLONES static void narrow_tile(real *to, size_t ldt, const tile_source *s, size_t first,
-                                      size_t count, size_t rows)
-{
-    for (size_t side = 0; side < s->columns; side += COHORT_PANEL / 2) {
-        tile_source half = *s;
-        real *at = to + side;
-        half.dz += side;
-        if (rows == 6) {
-            narrow_parts_6(at, ldt, &half, first, count);
-            continue;
-        }
-        if (rows & 4)
-            narrow_parts_4(at, ldt, &half, first, count);
-        half.x += rows & 4;
-        at += (rows & 4) * ldt;
-        if (rows & 2)
-            narrow_parts_2(at, ldt, &half, first, count);
-        half.x += rows & 2;
-        at += (rows & 2) * ldt;
-        if (rows & 1)
-            narrow_parts_1(at, ldt, &half, first, count);
-    }
-}
+enum { WIDE_ROWS = 4, NARROW_ROWS = 6, MOST_ROWS = NARROW_ROWS };
 
 #ifdef COHORT_HAVE_WIDE
-typedef real wide __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
+#define TILE(name) wide_##name
+#define TILE_BYTES 64
+#define TILE_ROWS 4
+#define TILE_FMA COHORT_FMA
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
-DEFINE_PARTS(wide_parts, wide, WIDE_ROWS)
-DEFINE_PARTS(wide_parts_1, wide, 1)
-
-static void wide_tile(real *to, size_t ldt, const tile_source *s, size_t first, size_t count,
-                      size_t rows)
-{
-    for (size_t panel = 0; panel < s->columns; panel += COHORT_PANEL) {
-        tile_source row = *s;
-        row.dz += panel;
-        if (rows == WIDE_ROWS)
-            wide_parts(to + panel, ldt, &row, first, count);
-        for (size_t i = 0; rows < WIDE_ROWS && i < rows; i++, row.x++)
-            wide_parts_1(to + i * ldt + panel, ldt, &row, first, count);
-    }
-}
+#include "kernel/thin_tiles.h"
 #pragma GCC pop_options
 #endif
+
+#ifdef COHORT_HAVE_TARGETS
+#define TILE(name) narrow_##name
+#define TILE_BYTES 32
+#define TILE_ROWS 6
+#define TILE_FMA COHORT_MULTIPLY_ADD /* with that GCC needs fewer of the few registers */
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v3")
+#include "kernel/thin_tiles.h"
+#pragma GCC pop_options
+#endif
+
+/* Any machine. */
+#define TILE(name) plain_##name
+#define TILE_BYTES 32
+#define TILE_ROWS 6
+#define TILE_FMA COHORT_MULTIPLY_ADD
+#include "kernel/thin_tiles.h"
+
+static size_t tile_rows(void)
+{
+#ifdef COHORT_HAVE_WIDE
+    if (__builtin_cpu_supports("x86-64-v4"))
+        return WIDE_ROWS;
+#endif
+    return NARROW_ROWS;
+}
 
 /* COUNT (1, 2 or 4) parts from FIRST on. */
 static void tile_parts(real *to, size_t ldt, const tile_source *s, size_t first, size_t count,
@@ -345,16 +263,22 @@ static void tile_parts(real *to, size_t ldt, const tile_source *s, size_t first,
         return;
     }
 #endif
-    narrow_tile(to, ldt, s, first, count, rows);
+#ifdef COHORT_HAVE_TARGETS
+    if (__builtin_cpu_supports("x86-64-v3")) {
+        narrow_tile(to, ldt, s, first, count, rows);
+        return;
+    }
+#endif
+    plain_tile(to, ldt, s, first, count, rows);
 }
 
-enum { TILE = MOST_ROWS * COHORT_PANEL };
+enum { SUMS = MOST_ROWS * COHORT_PANEL };
 
 /* More parts than registers hold: with group g done, as many pairs are complete as g has
  * trailing ones in binary. */
 static void tile_many(real *sum, const tile_source *s, size_t rows)
 {
-    real waiting[COHORT_THIN_LEVELS][TILE];
+    real waiting[COHORT_THIN_LEVELS][SUMS];
     size_t depth = 0;
     for (size_t group = 0; group < s->parts->count / GROUP; group++, depth++) {
         tile_parts(waiting[depth], COHORT_PANEL, s, group * GROUP, GROUP, rows);
@@ -368,7 +292,7 @@ static void tile_many(real *sum, const tile_source *s, size_t rows)
 /* ROWS by WIDTH, at most a panel, of the gradient at TO. */
 static void tile(real *to, size_t ldt, const tile_source *s, size_t rows, size_t width, bool add)
 {
-    real sum[TILE];
+    real sum[SUMS];
     if (s->parts->count <= GROUP)
         tile_parts(sum, COHORT_PANEL, s, 0, s->parts->count, rows);
     else
