@@ -47,9 +47,9 @@ struct cohort_optimizer {
     span *spans;                    /* [span_count], ascending */
     size_t span_count;
     size_t slot_count;
-    real *slots[SLOTS_MAX]; /* [count] each */
-    bool slots_are_placed;  /* by the caller */
-    double *sums;           /* [block_count] squares, by block */
+    real *slots[SLOTS_MAX];  /* [count] each */
+    real *memory[SLOTS_MAX]; /* what they lie in, unless it is the caller's */
+    double *sums;            /* [block_count] squares, by block */
     size_t block_count;
     cohort_table *tables; /* [table_count] */
     size_t table_count;
@@ -172,7 +172,9 @@ cohort_status cohort_optimizer_create(cohort_optimizer **out, const cohort_optim
     COHORT_TRY_DONE(status, take_spans(optimizer, tensors));
     COHORT_TRY_DONE(status, COHORT_ALLOCATE(&optimizer->sums, optimizer->block_count + 1));
     for (size_t i = 0; i < SLOTS_MAX && type->slots[i]; i++) {
-        COHORT_TRY_DONE(status, COHORT_ALLOCATE(&optimizer->slots[i], count + 1));
+        const size_t skew = (i + 1) * COHORT_OPTIMIZER_SKEW;
+        COHORT_TRY_DONE(status, COHORT_ALLOCATE(&optimizer->memory[i], count + skew));
+        optimizer->slots[i] = optimizer->memory[i] + skew;
         optimizer->slot_count++;
         if (type->start != 0)
             start_slot(optimizer->slots[i], tensors, type->start);
@@ -211,8 +213,8 @@ void cohort_optimizer_destroy(cohort_optimizer *optimizer)
 {
     if (!optimizer)
         return;
-    for (size_t i = 0; i < SLOTS_MAX && !optimizer->slots_are_placed; i++)
-        cohort_free(optimizer->slots[i]);
+    for (size_t i = 0; i < SLOTS_MAX; i++)
+        cohort_free(optimizer->memory[i]);
     cohort_free(optimizer->spans);
     cohort_free(optimizer->sums);
     cohort_free(optimizer->tables);
@@ -362,11 +364,10 @@ void cohort_optimizer_place_slots(cohort_optimizer *optimizer, real *memory, boo
         real *place = memory + i * optimizer->count;
         if (copy)
             memcpy(place, optimizer->slots[i], optimizer->count * sizeof *place);
-        if (!optimizer->slots_are_placed)
-            cohort_free(optimizer->slots[i]);
+        cohort_free(optimizer->memory[i]);
+        optimizer->memory[i] = NULL;
         optimizer->slots[i] = place;
     }
-    optimizer->slots_are_placed = true;
 }
 
 static int thread_count(const cohort_optimizer *optimizer)

@@ -85,6 +85,10 @@ double cohort_optimizer_norm_of(const double *sums, size_t block_count);
 /* Whether an update of TABLE, one of those given to watch_rows, changes marked rows alone. */
 bool cohort_optimizer_spares_rows(const cohort_optimizer *optimizer, const cohort_table *table);
 
+/* Vectors that begin so many elements, five lines, further into a page than another do not fall on
+ * the same lines of the first cache with it, as vectors do that begin with pages. */
+enum { COHORT_OPTIMIZER_SKEW = 5 * COHORT_LINE_REALS };
+
 /* Its slots are in MEMORY [slot_count][count] from now on, the caller's, 64-byte aligned; with
  * COPY it gets what is in them, else it has something already. */
 void cohort_optimizer_place_slots(cohort_optimizer *optimizer, real *memory, bool copy);

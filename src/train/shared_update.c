@@ -51,7 +51,7 @@ static cohort_status place(cohort_shared_update *update, size_t slot_count)
     void *base = NULL;
     cohort_status mine = COHORT_OK;
     if (!cohort_size_multiply(&bytes, stride, vectors) ||
-        __builtin_add_overflow(bytes, head + sums, &bytes))
+        __builtin_add_overflow(bytes, head + sums + PAGE, &bytes))
         mine = COHORT_FAIL(COHORT_MEMORY, "%zu parameters do not fit in memory", update->count);
     COHORT_TRY(cohort_comm_agree(update->comm, mine));
     mine = cohort_shared_create(&update->memory, &base, update->comm, bytes);
@@ -61,7 +61,7 @@ static cohort_status place(cohort_shared_update *update, size_t slot_count)
     char *at = (char *)base + head + sums;
     for (size_t r = 0; r < update->local_count; r++, at += stride)
         update->replicas[r] = (float *)at;
-    update->slots = (float *)at;
+    update->slots = (float *)at + COHORT_OPTIMIZER_SKEW;
     return COHORT_OK;
 }
 
