@@ -11,6 +11,9 @@
 #define COHORT_CLONES
 #endif
 
+/* For what is part of such functions. */
+#define COHORT_INLINE static inline __attribute__((always_inline))
+
 /* Functions for one instruction set, chosen by __builtin_cpu_supports; COHORT_HAVE_WIDE: with
  * registers of 64 bytes, too, unless COHORT_NO_WIDE leaves them out. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)

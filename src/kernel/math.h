@@ -9,8 +9,7 @@
 #include <stdint.h>
 
 #include "base/real.h"
-
-#define COHORT_INLINE static inline __attribute__((always_inline))
+#include "kernel/clones.h"
 
 /* Values of Φ and φ, the standard normal distribution. */
 #define COHORT_SQRT_HALF 0.70710678118654752440
