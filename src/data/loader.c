@@ -67,7 +67,7 @@ struct cohort_loader {
 
 /* --- Preparing one batch --------------------------------------------------- */
 
-/* Both inline: GCC takes a function that does nothing but ask for memory for one without effect,
+/* All inline: GCC takes a function that does nothing but ask for memory for one without effect,
  * and leaves calls of it out. */
 
 COHORT_INLINE void prefetch_row(const cohort_loader *loader, uint64_t index)
@@ -77,17 +77,19 @@ COHORT_INLINE void prefetch_row(const cohort_loader *loader, uint64_t index)
         __builtin_prefetch(row + line * LINE, 0, 2);
 }
 
-/* Rows lie anywhere in memory, which takes longer than converting them: with each row of a batch
- * that of the next is asked for, a step ahead; in a first batch, PREFETCH_ROWS ahead. */
-COHORT_INLINE void prefetch(const cohort_loader *loader, const cohort_batch *batch, size_t i,
-                            bool is_first)
+/* Rows lie anywhere in memory, which takes longer than converting them: those of the next batch are
+ * asked for a step ahead. */
+COHORT_INLINE void prefetch_next(const cohort_loader *loader)
 {
-    if (!loader->memory)
-        return;
-    if (is_first && i + PREFETCH_ROWS < batch->count)
-        prefetch_row(loader, batch->rows[i + PREFETCH_ROWS]);
-    if (loader->next.known && i < loader->next.count)
+    for (size_t i = 0; loader->next.known && i < loader->next.count; i++)
         prefetch_row(loader, loader->next.rows[i]);
+}
+
+/* In a first batch, PREFETCH_ROWS ahead of row I. */
+COHORT_INLINE void prefetch_ahead(const cohort_loader *loader, const cohort_batch *batch, size_t i)
+{
+    if (loader->memory && i + PREFETCH_ROWS < batch->count)
+        prefetch_row(loader, batch->rows[i + PREFETCH_ROWS]);
 }
 
 static void convert_row(void *x, cohort_loader *loader, const cohort_batch *batch, size_t index,
@@ -193,12 +195,14 @@ static cohort_status fill(slot *filled, cohort_loader *loader, uint64_t epoch, u
     COHORT_TRY(cohort_dataset_gather(loader->staging, masked ? NULL : filled->y, loader->dataset,
                                      filled->rows, batch->count));
     for (size_t i = 0; i < batch->count; i++) {
-        prefetch(loader, batch, i, !foreseen);
+        if (!foreseen)
+            prefetch_ahead(loader, batch, i);
         const unsigned char *row =
             loader->memory ? loader->memory + (size_t)filled->rows[i] * loader->row_bytes
                            : loader->staging + i * loader->row_bytes;
         convert_row(filled->x, loader, batch, i, row);
     }
+    prefetch_next(loader);
     COHORT_TRY(check_range(filled, loader));
     const size_t time = loader->x_elements;
     for (size_t i = 0; i < batch->count && masked; i++)
