@@ -7,13 +7,20 @@
 #include "kernel/math.h"
 
 /* Few channels make short inner loops. Vectors over the columns are therefore repeated until
- * they fill a tile, and several rows are treated as one of the tile's width. */
-enum { TILE = 512, GROUP = 8 };
+ * they fill a tile, and several rows are treated as one of the tile's width. SMALL is wide enough
+ * where the channels divide it: loops over so many columns need no remainder, and what is the same
+ * for all rows stays in registers. */
+enum { TILE = 512, SMALL = 64, GROUP = 8 };
 
 /* Rows that make one tile row. */
 static size_t tile_rows(size_t width)
 {
     return width <= TILE / 2 ? TILE / width : 1;
+}
+
+static size_t small_tile_rows(size_t width)
+{
+    return width <= SMALL && SMALL % width == 0 ? SMALL / width : tile_rows(width);
 }
 
 /* VECTOR repeated over the tile in ROOM, or itself when it is wide enough. */
@@ -69,7 +76,7 @@ static void fold(double *sums, const double first[TILE], const double second[TIL
 
 void cohort_norm_moments(double *sums, const real *x, const real *shift, size_t rows, size_t width)
 {
-    const size_t repeats = tile_rows(width), tiles = rows / repeats;
+    const size_t repeats = small_tile_rows(width), tiles = rows / repeats;
     memset(sums, 0, 2 * width * sizeof *sums);
     if (repeats > 1) {
         real room[TILE];
@@ -81,44 +88,44 @@ void cohort_norm_moments(double *sums, const real *x, const real *shift, size_t 
     add_moments(sums, sums + width, x + done * width, shift, rows - done, width);
 }
 
-COHORT_CLONES static void apply(real *y, const real *x, const real *mean, const real *scale,
-                                const real *offset, size_t rows, size_t width)
-{
-    for (size_t r = 0; r < rows; r++) {
-        const real *in = x + r * width;
-        real *out = y + r * width;
-#pragma omp simd
-        for (size_t j = 0; j < width; j++)
-            out[j] = (in[j] - mean[j]) * scale[j] + offset[j];
-    }
-}
-
-COHORT_CLONES static void apply_relu(real *y, const real *x, const real *mean, const real *scale,
-                                     const real *offset, size_t rows, size_t width)
+COHORT_INLINE void apply_rows(real *y, const real *x, const real *restrict mean,
+                              const real *restrict scale, const real *restrict offset, size_t rows,
+                              const size_t width, bool relu)
 {
     for (size_t r = 0; r < rows; r++) {
         const real *in = x + r * width;
         real *out = y + r * width;
 #pragma omp simd
         for (size_t j = 0; j < width; j++) {
-            real value = (in[j] - mean[j]) * scale[j] + offset[j];
-            out[j] = value < 0 ? 0 : value;
+            const real value = (in[j] - mean[j]) * scale[j] + offset[j];
+            out[j] = relu && value < 0 ? 0 : value;
         }
     }
+}
+
+COHORT_CLONES static void apply(real *y, const real *x, const real *mean, const real *scale,
+                                const real *offset, bool relu, size_t rows, size_t width)
+{
+    if (width == SMALL && relu)
+        apply_rows(y, x, mean, scale, offset, rows, SMALL, true);
+    else if (width == SMALL)
+        apply_rows(y, x, mean, scale, offset, rows, SMALL, false);
+    else if (relu)
+        apply_rows(y, x, mean, scale, offset, rows, width, true);
+    else
+        apply_rows(y, x, mean, scale, offset, rows, width, false);
 }
 
 void cohort_norm_apply(real *y, const real *x, const real *mean, const real *scale,
                        const real *offset, bool relu, size_t rows, size_t width)
 {
     real rooms[3][TILE];
-    const size_t repeats = tile_rows(width), tiles = rows / repeats, done = tiles * repeats;
+    const size_t repeats = small_tile_rows(width), tiles = rows / repeats, done = tiles * repeats;
     const real *m = tiled(rooms[0], mean, width, repeats);
     const real *s = tiled(rooms[1], scale, width, repeats);
     const real *o = tiled(rooms[2], offset, width, repeats);
-    void (*run)(real *, const real *, const real *, const real *, const real *, size_t, size_t) =
-        relu ? apply_relu : apply;
-    run(y, x, m, s, o, tiles, repeats * width);
-    run(y + done * width, x + done * width, mean, scale, offset, rows - done, width);
+    apply(y, x, m, s, o, relu, tiles, repeats * width);
+    apply(y + done * width, x + done * width, mean, scale, offset, relu, rows - done, width);
 }
 
 COHORT_CLONES static void add_gradient_sums(double *restrict sum, double *restrict products,
@@ -177,9 +184,9 @@ void cohort_norm_gradient_sums(double *sums, real *dy, const real *y, const real
                       rows - done / width, width);
 }
 
-COHORT_CLONES static void gradient(real *dx, const real *dy, const real *x, const real *mean,
-                                   const real *a, const real *b, const real *c, size_t rows,
-                                   size_t width)
+COHORT_INLINE void gradient_rows(real *dx, const real *dy, const real *x, const real *restrict mean,
+                                 const real *restrict a, const real *restrict b,
+                                 const real *restrict c, size_t rows, const size_t width)
 {
     for (size_t r = 0; r < rows; r++) {
         const real *in = x + r * width, *slope = dy + r * width;
@@ -190,11 +197,21 @@ COHORT_CLONES static void gradient(real *dx, const real *dy, const real *x, cons
     }
 }
 
+COHORT_CLONES static void gradient(real *dx, const real *dy, const real *x, const real *mean,
+                                   const real *a, const real *b, const real *c, size_t rows,
+                                   size_t width)
+{
+    if (width == SMALL)
+        gradient_rows(dx, dy, x, mean, a, b, c, rows, SMALL);
+    else
+        gradient_rows(dx, dy, x, mean, a, b, c, rows, width);
+}
+
 void cohort_norm_gradient(real *dx, const real *dy, const real *x, const real *mean, const real *a,
                           const real *b, const real *c, size_t rows, size_t width)
 {
     real rooms[4][TILE];
-    const size_t repeats = tile_rows(width), tiles = rows / repeats;
+    const size_t repeats = small_tile_rows(width), tiles = rows / repeats;
     const size_t done = tiles * repeats * width;
     gradient(dx, dy, x, tiled(rooms[0], mean, width, repeats), tiled(rooms[1], a, width, repeats),
              tiled(rooms[2], b, width, repeats), tiled(rooms[3], c, width, repeats), tiles,
