@@ -10,6 +10,8 @@
 #define INLINE COHORT_INLINE
 #define UNROLL _Pragma("GCC unroll 8")
 
+enum { LEAD = 64 };
+
 size_t cohort_panel_count(size_t k, size_t n)
 {
     return (n + COHORT_PANEL - 1) / COHORT_PANEL * COHORT_PANEL * k;

@@ -26,9 +26,19 @@ enum { TILE(LANES) = TILE_BYTES / sizeof(real) };
             at[i / 3] += column;                                                                   \
     } while (0)
 
+/* Down to LEFT steps, a multiple of TILE_DEPTH, or a few more. */
+#define TILE_STEPS(left)                                                                           \
+    for (; k >= (left) + TILE_DEPTH; k -= TILE_DEPTH) {                                            \
+        UNROLL                                                                                     \
+        for (size_t p = 0; p < TILE_DEPTH; p++, b += step)                                         \
+            TILE_STEP(b);                                                                          \
+    }
+
 /* c [R][2 vectors] = FROM + a [R][k] * b [k][2 vectors], rows of b STEP apart. Element (i, p) of a
  * lies at a[i * row + p * column]. Several steps at a time: counting and moving pointers takes
- * slots of the core, which its other thread may want, too. */
+ * slots of the core, which its other thread may want, too. The tile below, which mostly comes next,
+ * is asked for while the last LEAD steps are taken, if that is not at once: sooner it might have
+ * left the first cache again. */
 INLINE void TILE(tile)(real *c, size_t ldc, beginning from, const real *a, size_t row,
                        size_t column, const real *b, size_t step, size_t k, const size_t R)
 {
@@ -48,11 +58,15 @@ INLINE void TILE(tile)(real *c, size_t ldc, beginning from, const real *a, size_
         for (size_t i = 0; i < R; i++)
             sum[i][0] = sum[i][1] = (TILE(lanes)){0};
     }
-    for (; k >= TILE_DEPTH; k -= TILE_DEPTH) {
+    if (k >= 2 * LEAD) {
+        TILE_STEPS(LEAD);
         UNROLL
-        for (size_t p = 0; p < TILE_DEPTH; p++, b += step)
-            TILE_STEP(b);
+        for (size_t i = 0; i < R; i++) {
+            __builtin_prefetch(c + (R + i) * ldc, 1);
+            __builtin_prefetch(c + (R + i) * ldc + TILE(LANES), 1);
+        }
     }
+    TILE_STEPS(0);
     for (; k > 0; k--, b += step)
         TILE_STEP(b);
     UNROLL
@@ -123,6 +137,7 @@ static void TILE(panel)(real *c, size_t ldc, beginning from, cohort_transpose tr
 
 #undef TILE_CASE
 #undef TILE_STEP
+#undef TILE_STEPS
 #undef TILE
 #undef TILE_BYTES
 #undef TILE_ROWS
