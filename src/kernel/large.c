@@ -9,7 +9,7 @@
 
 /* A strip of a panel, DEPTH deep, fills half of the first cache; ROWS_NEAR rows as deep, or DEPTH
  * rows of WIDTH columns, fit the second. */
-enum { DEPTH = 256, ROWS_NEAR = 512, WIDTH = 192, TILE = 24, CHUNK = 48, SIZE_LEAST = 128 };
+enum { DEPTH = 256, ROWS_NEAR = 512, WIDTH = 192, TILE = 24, CHUNK = 24, SIZE_LEAST = 128 };
 /* Rows of what is near begin an odd number of lines apart, so that those of a tile fall on
  * different sets of the first cache. */
 enum { NEAR_DEPTH = DEPTH + COHORT_LINE_REALS, NEAR_WIDTH = WIDTH + COHORT_LINE_REALS };
