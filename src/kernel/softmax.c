@@ -126,3 +126,16 @@ COHORT_CLONES size_t cohort_argmax(const real *x, size_t width)
             return j;
     return 0;
 }
+
+COHORT_CLONES bool cohort_is_argmax(const real *x, size_t width, size_t index)
+{
+    const real own = x[index];
+    int before = 0, beyond = 0;
+#pragma omp simd reduction(| : before)
+    for (size_t j = 0; j < index; j++)
+        before |= !(x[j] < own);
+#pragma omp simd reduction(| : beyond)
+    for (size_t j = index; j < width; j++)
+        beyond |= !(x[j] <= own);
+    return !(before | beyond);
+}

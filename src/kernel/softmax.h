@@ -2,6 +2,7 @@
 #ifndef COHORT_KERNEL_SOFTMAX_H
 #define COHORT_KERNEL_SOFTMAX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,5 +28,7 @@ double cohort_softmax_cross_entropy(real *dx, const real *x, const cohort_softma
 
 /* The index of the first largest element; 0 when none compares (NaN). */
 size_t cohort_argmax(const real *x, size_t width);
+/* Whether that is INDEX, below WIDTH; false when an element does not compare. */
+bool cohort_is_argmax(const real *x, size_t width, size_t index);
 
 #endif

@@ -130,7 +130,7 @@ static void cross_entropy_row(cohort_loss_sums *sums, real *dx, const cohort_los
                                     .label = (size_t)wanted,
                                     .smoothing = loss->label_smoothing,
                                     .weight = class_weight(loss, wanted)};
-    sums->correct += cohort_argmax(x, loss->width) == (size_t)wanted;
+    sums->correct += cohort_is_argmax(x, loss->width, (size_t)wanted);
     sums->loss += cohort_softmax_cross_entropy(dx, x, &target, loss->width, scale);
 }
 

@@ -170,6 +170,24 @@ static void softmax_rows(void **state)
     assert_int_equal(cohort_argmax((float[]){NAN, NAN}, 2), 0);
 }
 
+/* Values of few levels, so that many are equal. */
+static void the_largest_is_known_by_its_index(void **state)
+{
+    (void)state;
+    float x[40];
+    cohort_rng rng = cohort_rng_make(11, COHORT_RNG_TEST, 0, 0, 0);
+    for (size_t width = 1; width <= 40; width++)
+        for (int trial = 0; trial < 20; trial++) {
+            for (size_t j = 0; j < width; j++)
+                x[j] = (float)(int)(3 * cohort_rng_normal(&rng));
+            const size_t best = cohort_argmax(x, width);
+            for (size_t j = 0; j < width; j++)
+                assert_int_equal(cohort_is_argmax(x, width, j), j == best);
+            x[(size_t)trial % width] = NAN;
+            assert_false(cohort_is_argmax(x, width, best));
+        }
+}
+
 /* A class number and its one-hot row are the same target. */
 static void cross_entropy_labels_equal_rows(void **state)
 {
@@ -277,6 +295,7 @@ int main(void)
         cmocka_unit_test(activations_keep_extremes),
         cmocka_unit_test(bias_is_added_once),
         cmocka_unit_test(softmax_rows),
+        cmocka_unit_test(the_largest_is_known_by_its_index),
         cmocka_unit_test(cross_entropy_labels_equal_rows),
         cmocka_unit_test(vectors_and_columns),
         cmocka_unit_test(relu_of_a_sum),
