@@ -29,7 +29,8 @@ enum {
     BF16_TAPS = 16, /* sums of fewer products gain nothing by bfloat16 */
     FEW_TAPS = 8,
     FEW_PIXELS = 100,
-    NARROW_BYTES = 64 /* of the channels that a tile of narrow registers takes at a time */
+    NARROW_BYTES = 64, /* of the channels that a tile of narrow registers takes at a time */
+    WIDE_BYTES = 128   /* the same of wide ones */
 };
 
 static size_t larger(size_t a, size_t b)
@@ -157,10 +158,16 @@ static bool is_meagre(const cohort_conv *conv, cohort_conv_direction direction)
            conv->shape.out_channels * sizeof(real) < NARROW_BYTES;
 }
 
+/* Gradients of kernels of less than two vectors of channels, where vectors are of 64 bytes. */
+static bool is_narrow(const cohort_conv *conv, cohort_conv_direction direction)
+{
+    return direction == COHORT_CONV_WEIGHTS && conv->shape.out_channels * sizeof(real) < WIDE_BYTES;
+}
+
 /* What is fastest on most shapes, or nearly: direct, where its tiles are made for the registers,
  * but for dx, where it meets padding most, with AVX-512 images of many channels that have
- * padding, and without it what is meagre. A rule that takes nearly twice as long as another way
- * would leave it to chance whether cohort_conv_tune overrules it. */
+ * padding and kernels of few, and without it what is meagre. A rule that takes nearly twice as long
+ * as another way would leave it to chance whether cohort_conv_tune overrules it. */
 static void choose_by_rule(cohort_conv *conv)
 {
     static const cohort_conv_way orders[][COHORT_CONV_WAY_COUNT] = {
@@ -172,7 +179,8 @@ static void choose_by_rule(cohort_conv *conv)
     for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++) {
         const cohort_conv_direction direction = (cohort_conv_direction)d;
         const bool loses = direction == COHORT_CONV_DATA ||
-                           (registers == CONV_WIDE ? is_framed(conv) : is_meagre(conv, direction));
+                           (registers == CONV_WIDE ? is_framed(conv) || is_narrow(conv, direction)
+                                                   : is_meagre(conv, direction));
         const cohort_conv_way *order = registers == CONV_UNKNOWN ? orders[2]
                                        : loses                   ? orders[1]
                                                                  : orders[0];
