@@ -8,7 +8,8 @@
 #include "kernel/parallel.h"
 
 /* A strip of a panel, DEPTH deep, fills half of the first cache; ROWS_NEAR rows as deep, or DEPTH
- * rows of WIDTH columns, fit the second. */
+ * rows of WIDTH columns, fit the second. After each CHUNK rows some more of the next panel is asked
+ * for: so little that what is multiplied does not wait for it. */
 enum { DEPTH = 256, ROWS_NEAR = 512, WIDTH = 192, TILE = 24, CHUNK = 24, SIZE_LEAST = 128 };
 /* Rows of what is near begin an odd number of lines apart, so that those of a tile fall on
  * different sets of the first cache. */

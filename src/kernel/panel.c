@@ -10,7 +10,7 @@
 #define INLINE COHORT_INLINE
 #define UNROLL _Pragma("GCC unroll 8")
 
-enum { LEAD = 64 };
+enum { LEAD = 64 }; /* steps ahead that the next tile is asked for */
 
 size_t cohort_panel_count(size_t k, size_t n)
 {

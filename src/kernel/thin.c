@@ -213,8 +213,6 @@ COHORT_INLINE size_t part_end(const cohort_thin_parts *parts, size_t part)
 #define INLINE COHORT_INLINE
 #define UNROLL _Pragma("GCC unroll 8")
 
-enum { WIDE_ROWS = 4, NARROW_ROWS = 6, MOST_ROWS = NARROW_ROWS };
-
 #ifdef COHORT_HAVE_WIDE
 #define TILE(name) wide_##name
 #define TILE_BYTES 64
@@ -244,13 +242,15 @@ enum { WIDE_ROWS = 4, NARROW_ROWS = 6, MOST_ROWS = NARROW_ROWS };
 #define TILE_FMA COHORT_MULTIPLY_ADD
 #include "kernel/thin_tiles.h"
 
+enum { MOST_ROWS = plain_ROWS };
+
 static size_t tile_rows(void)
 {
 #ifdef COHORT_HAVE_WIDE
     if (__builtin_cpu_supports("x86-64-v4"))
-        return WIDE_ROWS;
+        return wide_ROWS;
 #endif
-    return NARROW_ROWS;
+    return MOST_ROWS;
 }
 
 /* COUNT (1, 2 or 4) parts from FIRST on. */

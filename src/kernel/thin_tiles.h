@@ -8,7 +8,7 @@
  *   TILE_FMA    COHORT_FMA or COHORT_MULTIPLY_ADD */
 
 typedef real TILE(lanes) __attribute__((vector_size(TILE_BYTES), aligned(sizeof(real)), may_alias));
-enum { TILE(LANES) = TILE_BYTES / sizeof(real) };
+enum { TILE(LANES) = TILE_BYTES / sizeof(real), TILE(ROWS) = TILE_ROWS };
 
 /* SUM [R][2 vectors] = what the rows of one part give, by themselves. */
 INLINE void TILE(one)(TILE(lanes) sum[TILE_ROWS][2], const tile_source *s, size_t part,

@@ -270,8 +270,8 @@ static bool next_marked(size_t *from, size_t *to, const cohort_optimizer *optimi
     return true;
 }
 
-/* What a run of gradients adds to the sum of squares. Only clipping needs that: without, 0 for what
- * is finite, at a third of the time. */
+/* What a run of gradients adds to the sum of squares. Only clipping needs that: without, 0 stands
+ * for what is finite, which is sooner known. */
 static double sum_of(const cohort_optimizer *optimizer, const real *x, size_t count)
 {
     if (optimizer->recipe.clip_norm > 0)

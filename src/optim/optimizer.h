@@ -75,8 +75,9 @@ void cohort_optimizer_update_range(cohort_optimizer *optimizer, real *params, co
                                    double norm, double lr, uint64_t step, size_t begin, size_t end);
 
 /* The same norm from parts that different ranks add up: the sums of squares of the blocks of
- * COHORT_OPTIMIZER_BLOCK elements, [block_count]. block_sums sets those of the blocks in
- * [begin, end), which begins and ends with blocks (or with the vector); norm_of takes all. */
+ * COHORT_OPTIMIZER_BLOCK elements, [block_count] (without clipping 0, or NaN). block_sums sets
+ * those of the blocks in [begin, end), which begins and ends with blocks (or with the vector);
+ * norm_of takes all. */
 enum { COHORT_OPTIMIZER_BLOCK = 4096 };
 size_t cohort_optimizer_block_count(const cohort_optimizer *optimizer);
 void cohort_optimizer_block_sums(double *sums, const cohort_optimizer *optimizer, const real *grads,
