@@ -125,6 +125,12 @@ static cohort_status create_direct(cohort_conv *conv)
                               conv->batch);
 }
 
+static cohort_status create_winograd(cohort_conv *conv)
+{
+    return conv_winograd_create(&conv->winograd, &conv->shape.window, conv->shape.in_channels,
+                                conv->shape.out_channels);
+}
+
 static cohort_status create_dnnl(cohort_conv *conv)
 {
     const conv_plan forward = plan_pass(conv, COHORT_CONV_FORWARD, conv->batch);
@@ -164,13 +170,38 @@ static bool is_narrow(const cohort_conv *conv, cohort_conv_direction direction)
     return direction == COHORT_CONV_WEIGHTS && conv->shape.out_channels * sizeof(real) < WIDE_BYTES;
 }
 
-/* What is fastest on most shapes, or nearly: direct, where its tiles are made for the registers,
- * but for dx, where it meets padding most, with AVX-512 images of many channels that have
- * padding and kernels of few, and without it what is meagre. A rule that takes nearly twice as long
- * as another way would leave it to chance whether cohort_conv_tune overrules it. */
+/* The products with pixels of the image along one axis, summed over its output. */
+static size_t products_on_axis(size_t out, size_t pad, size_t size, size_t in)
+{
+    size_t sum = 0;
+    for (size_t o = 0; o < out; o++) {
+        size_t begin, end;
+        cohort_window_taps(&begin, &end, o, 1, pad, size, in);
+        sum += end - begin;
+    }
+    return sum;
+}
+
+/* Whether the products that the winograd way saves pay for its transforms: on images of few pixels
+ * tiles reach beyond them. */
+static bool winograd_pays(const cohort_conv *conv)
+{
+    const cohort_window *w = &conv->shape.window;
+    if (!conv->winograd)
+        return false;
+    const size_t products = products_on_axis(w->out_height, w->pad_top, w->height, w->in_height) *
+                            products_on_axis(w->out_width, w->pad_left, w->width, w->in_width);
+    return products / 4 * 3 >= 16 * conv_winograd_tiles(conv->winograd);
+}
+
+/* What is fastest on most shapes, or nearly: winograd, where it can; direct, where its tiles are
+ * made for the registers, but for dx, where it meets padding most, with AVX-512 images of many
+ * channels that have padding and kernels of few, and without it what is meagre. A rule that takes
+ * nearly twice as long as another way would leave it to chance whether cohort_conv_tune overrules
+ * it. */
 static void choose_by_rule(cohort_conv *conv)
 {
-    static const cohort_conv_way orders[][COHORT_CONV_WAY_COUNT] = {
+    static const cohort_conv_way orders[][3] = {
         {COHORT_CONV_DIRECT, COHORT_CONV_DNNL, COHORT_CONV_GEMM},
         {COHORT_CONV_DNNL, COHORT_CONV_DIRECT, COHORT_CONV_GEMM},
         {COHORT_CONV_DNNL, COHORT_CONV_GEMM, COHORT_CONV_DIRECT},
@@ -186,6 +217,10 @@ static void choose_by_rule(cohort_conv *conv)
                                                                  : orders[0];
         if (conv->dnnl && conv_dnnl_is_bf16(conv->dnnl, direction)) {
             conv->ways[d] = COHORT_CONV_DNNL;
+            continue;
+        }
+        if (registers != CONV_UNKNOWN && winograd_pays(conv)) {
+            conv->ways[d] = COHORT_CONV_WINOGRAD;
             continue;
         }
         while (!cohort_conv_can(conv, direction, *order))
@@ -214,6 +249,7 @@ cohort_status cohort_conv_create(cohort_conv **out, const cohort_conv_shape *sha
     const size_t sample_bytes = (conv->sizes.in_count + 2 * conv->sizes.out_count) * sizeof(real);
     conv->group = larger(GROUP_BYTES / sample_bytes, GROUP_LEAST);
     COHORT_TRY_DONE(status, create_direct(conv));
+    COHORT_TRY_DONE(status, create_winograd(conv));
     COHORT_TRY_DONE(status, create_dnnl(conv));
     choose_by_rule(conv);
     *out = conv;
@@ -229,6 +265,7 @@ void cohort_conv_destroy(cohort_conv *conv)
         conv_direct_destroy(conv->direct_forward);
         conv_direct_destroy(conv->direct_data);
         conv_dnnl_destroy(conv->dnnl);
+        conv_winograd_destroy(conv->winograd);
     }
     cohort_free(conv);
 }
@@ -250,15 +287,20 @@ static size_t work_reals(const cohort_conv *conv)
         count = larger(count, conv_direct_work(conv->direct_data));
     if (conv->dnnl)
         count = larger(count, conv_dnnl_work(conv->dnnl));
+    if (conv->winograd)
+        count = larger(count, conv_winograd_work(conv->winograd));
     return line_reals(count);
 }
 
-/* The kernel as oneDNN or the direct way wants it. */
+/* The kernel as a way wants it. */
 static size_t shared_reals(const cohort_conv *conv)
 {
-    const bool is_packed = conv->direct_forward || conv->direct_data;
-    return line_reals(larger(is_packed ? conv->sizes.kernel_count : 0,
-                             conv->dnnl ? conv_dnnl_shared(conv->dnnl) : 0));
+    size_t count = conv->direct_forward || conv->direct_data ? conv->sizes.kernel_count : 0;
+    if (conv->dnnl)
+        count = larger(count, conv_dnnl_shared(conv->dnnl));
+    if (conv->winograd)
+        count = larger(count, conv_winograd_shared(conv->winograd));
+    return line_reals(count);
 }
 
 /* What a lane makes before it is pooled. */
@@ -365,6 +407,8 @@ void cohort_conv_forward(cohort_conv *conv, real *y, uint16_t *winners, const re
         way = COHORT_CONV_GEMM;
     if (way == COHORT_CONV_DIRECT)
         kernel = conv_direct_pack(conv->direct_forward, scratch, kernel);
+    if (way == COHORT_CONV_WINOGRAD)
+        kernel = conv_winograd_pack(conv->winograd, scratch, kernel);
 #pragma omp parallel for num_threads((int)threads) schedule(static)
     for (size_t lane = 0; lane < plan.lanes; lane++) {
         const size_t first = lane_begin(&plan, lane), count = lane_begin(&plan, lane + 1) - first;
@@ -375,6 +419,9 @@ void cohort_conv_forward(cohort_conv *conv, real *y, uint16_t *winners, const re
         if (way == COHORT_CONV_DIRECT)
             conv_direct_forward(conv->direct_forward, to, from, kernel, bias, conv->shape.relu,
                                 count, mine);
+        else if (way == COHORT_CONV_WINOGRAD)
+            conv_winograd_forward(conv->winograd, to, from, kernel, bias, conv->shape.relu, count,
+                                  mine);
         else if (way != COHORT_CONV_DNNL || !conv_dnnl_forward(&job, to, from, bias, count, thread))
             conv_gemm_forward(conv, to, from, kernel, bias, count, mine);
         if (conv->pools)
@@ -394,7 +441,7 @@ typedef struct conv_backward {
     cohort_conv_way data_way, weights_way;
     conv_dnnl_job data_job, weights_job;
     real *bias_sums, *kernel_sums; /* [lanes], [parts], each on lines of its own */
-    const real *turned;            /* kernel, for the direct way */
+    const real *turned;            /* kernel, for the direct and the winograd way */
     real *work;                    /* [threads] */
     size_t stride;                 /* of it */
     bool sliced;                   /* one part, of which threads take tiles */
@@ -441,6 +488,8 @@ static void data_lane(const conv_backward *b, size_t lane, size_t thread)
     const real *const dy = lane_dy(b, lane, thread);
     if (b->data_way == COHORT_CONV_DIRECT)
         conv_direct_forward(conv->direct_data, dx, dy, b->turned, NULL, false, count, work);
+    else if (b->data_way == COHORT_CONV_WINOGRAD)
+        conv_winograd_data(conv->winograd, dx, dy, b->turned, count, work);
     else if (b->data_way != COHORT_CONV_DNNL ||
              !conv_dnnl_data(&b->data_job, dx, dy, count, thread))
         conv_gemm_data(conv, dx, dy, b->kernel, count, work);
@@ -468,6 +517,8 @@ static void weights_lane(const conv_backward *b, size_t lane, size_t thread, siz
     real *const work = b->work + thread * b->stride, *const sum = part_sum(b, part);
     if (b->weights_way == COHORT_CONV_DIRECT)
         conv_direct_weights(conv->direct_forward, sum, x, dy, count, add, work, begin, end);
+    else if (b->weights_way == COHORT_CONV_WINOGRAD)
+        conv_winograd_weights(conv->winograd, sum, x, dy, count, add, work);
     else
         conv_gemm_weights(conv, sum, x, dy, count, add, work);
 }
@@ -581,6 +632,8 @@ static void choose_ways(conv_backward *b, cohort_conv *conv, real *shared)
     b->weights_way = conv->ways[COHORT_CONV_WEIGHTS];
     if (b->grads.x && b->data_way == COHORT_CONV_DIRECT)
         b->turned = conv_direct_pack_turned(conv->direct_data, shared, b->kernel);
+    if (b->grads.x && b->data_way == COHORT_CONV_WINOGRAD)
+        b->turned = conv_winograd_pack_turned(conv->winograd, shared, b->kernel);
     if (b->grads.x && b->data_way == COHORT_CONV_DNNL &&
         !conv_dnnl_begin(&b->data_job, conv->dnnl, COHORT_CONV_DATA, b->kernel, plan->lane,
                          plan->batch, shared, b->work, b->stride))
@@ -636,6 +689,8 @@ bool cohort_conv_can(const cohort_conv *conv, cohort_conv_direction direction, c
                                              : conv->direct_forward != NULL;
     if (way == COHORT_CONV_DNNL)
         return conv->dnnl && conv_dnnl_can(conv->dnnl, direction);
+    if (way == COHORT_CONV_WINOGRAD)
+        return conv->winograd != NULL;
     return way == COHORT_CONV_GEMM;
 }
 
@@ -672,7 +727,7 @@ void cohort_conv_choose(cohort_conv *conv, unsigned choice)
 
 const char *cohort_conv_way_name(cohort_conv_way way)
 {
-    static const char *const names[] = {"gemm", "direct", "dnnl"};
+    static const char *const names[] = {"gemm", "direct", "dnnl", "winograd"};
     return way < COHORT_CONV_WAY_COUNT ? names[way] : "unknown";
 }
 

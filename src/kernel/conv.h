@@ -7,13 +7,15 @@
  * Images [batch][height][width][channels], kernels [height][width][in][out] (Keras's
  * layout), zeros outside the image; no flip (a correlation), as in all frameworks.
  *
- * Three ways compute it, each direction for itself. Which is fastest depends on shapes and
+ * Four ways compute it, each direction for itself. Which is fastest depends on shapes and
  * machine: a rule takes one, and cohort_conv_tune measures:
- *   gemm    blocks of windows are laid out as matrix rows in cache, OpenBLAS multiplies
- *           them (Chellapilla, Puri and Simard 2006);
- *   direct  register tiles of pixels by channels straight on image and kernel, nothing
- *           laid out (Georganas et al. 2018; channels in multiples of a vector);
- *   dnnl    oneDNN, when built with it.
+ *   gemm      blocks of windows are laid out as matrix rows in cache, OpenBLAS multiplies
+ *             them (Chellapilla, Puri and Simard 2006);
+ *   direct    register tiles of pixels by channels straight on image and kernel, nothing
+ *             laid out (Georganas et al. 2018; channels in multiples of a vector);
+ *   dnnl      oneDNN, when built with it;
+ *   winograd  tiles of 2x2 pixels with 16 products instead of 36 (Lavin and Gray 2016;
+ *             windows of 3x3 moved by one, channels in multiples of 16).
  *
  * Work is divided by shapes alone (see conv.c), so the number of threads changes no bit
  * of any result. The batch of cohort_conv_create may: plan the same everywhere. */
@@ -33,6 +35,7 @@ typedef enum cohort_conv_way {
     COHORT_CONV_GEMM,
     COHORT_CONV_DIRECT,
     COHORT_CONV_DNNL,
+    COHORT_CONV_WINOGRAD,
     COHORT_CONV_WAY_COUNT
 } cohort_conv_way;
 

@@ -38,6 +38,7 @@ typedef struct conv_direct {
 } conv_direct;
 
 typedef struct conv_dnnl conv_dnnl;
+typedef struct conv_winograd conv_winograd;
 
 struct cohort_conv {
     cohort_conv_shape shape;
@@ -50,6 +51,7 @@ struct cohort_conv {
     size_t group;                              /* samples whose x, y and dy stay in cache */
     conv_direct *direct_forward, *direct_data; /* NULL: not available */
     conv_dnnl *dnnl;                           /* NULL: not available */
+    conv_winograd *winograd;                   /* NULL: not available */
 };
 
 /* All run on the calling thread alone.
@@ -86,6 +88,26 @@ void conv_direct_forward(const conv_direct *d, real *y, const real *x, const rea
 void conv_direct_weights(const conv_direct *d, real *dkernel, const real *x, const real *dy,
                          size_t samples, bool add, real *work, size_t begin, size_t end);
 size_t conv_direct_weight_tiles(const conv_direct *d);
+
+/* winograd. *out = NULL where the shape does not suit it: another window than 3x3 moved by one, or
+ * channels that are not multiples of half a panel. */
+COHORT_NODISCARD cohort_status conv_winograd_create(conv_winograd **out, const cohort_window *w,
+                                                    size_t in_channels, size_t out_channels);
+void conv_winograd_destroy(conv_winograd *g);
+/* Of a sample. Each has 16 products for a pair of channels. */
+size_t conv_winograd_tiles(const conv_winograd *g);
+/* Reals for a kernel, and for each thread. */
+size_t conv_winograd_shared(const conv_winograd *g);
+size_t conv_winograd_work(const conv_winograd *g);
+/* The kernel as forward and data want it: somewhere in PACKED, conv_winograd_shared() reals. */
+const real *conv_winograd_pack(const conv_winograd *g, real *packed, const real *kernel);
+const real *conv_winograd_pack_turned(const conv_winograd *g, real *packed, const real *kernel);
+void conv_winograd_forward(const conv_winograd *g, real *y, const real *x, const real *kernel,
+                           const real *bias, bool relu, size_t samples, real *work);
+void conv_winograd_data(const conv_winograd *g, real *dx, const real *dy, const real *kernel,
+                        size_t samples, real *work);
+void conv_winograd_weights(const conv_winograd *g, real *dkernel, const real *x, const real *dy,
+                           size_t samples, bool add, real *work);
 
 /* dnnl. *out = NULL where it is not available (a build without it, an error of its own).
  *

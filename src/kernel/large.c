@@ -81,8 +81,8 @@ static void block_panel(void *context, size_t panel)
                 prefetch(t, b + COHORT_PANEL * step, part, chunks * (width / strip));
             cohort_panel_strip(t->c + i * t->ldc + first + side, t->ldc, t->trans_near,
                                t->near + i * (t->trans_near == COHORT_PLAIN ? t->stride : 1),
-                               t->stride, packed + side * t->k, strip, least(t->m - i, CHUNK), t->k,
-                               t->add);
+                               t->stride, packed + side * t->k, strip, strip,
+                               least(t->m - i, CHUNK), t->k, t->add);
         }
 }
 

@@ -8,7 +8,7 @@
 #include "kernel/math.h"
 
 #define INLINE COHORT_INLINE
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 12")
 
 enum { LEAD = 64 }; /* steps ahead that the next tile is asked for */
 
@@ -29,13 +29,22 @@ COHORT_INLINE beginning begin_at(beginning from, size_t row, size_t column)
 }
 
 #ifdef COHORT_HAVE_WIDE
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4")
 #define TILE(name) wide_##name
 #define TILE_BYTES 64
+#define TILE_COUNT 2
 #define TILE_ROWS 8
 #define TILE_DEPTH 4
 #define TILE_FMA COHORT_FMA
-#pragma GCC push_options
-#pragma GCC target("arch=x86-64-v4")
+#include "kernel/panel_tiles.h"
+/* Half a panel. */
+#define TILE(name) half_##name
+#define TILE_BYTES 64
+#define TILE_COUNT 1
+#define TILE_ROWS 12
+#define TILE_DEPTH 4
+#define TILE_FMA COHORT_FMA
 #include "kernel/panel_tiles.h"
 #pragma GCC pop_options
 #endif
@@ -43,6 +52,7 @@ COHORT_INLINE beginning begin_at(beginning from, size_t row, size_t column)
 #ifdef COHORT_HAVE_TARGETS
 #define TILE(name) narrow_##name
 #define TILE_BYTES 32
+#define TILE_COUNT 2
 #define TILE_ROWS 6
 #define TILE_DEPTH 4
 #define TILE_FMA COHORT_FMA
@@ -55,6 +65,7 @@ COHORT_INLINE beginning begin_at(beginning from, size_t row, size_t column)
 /* Any machine. */
 #define TILE(name) plain_##name
 #define TILE_BYTES 32
+#define TILE_COUNT 2
 #define TILE_ROWS 6
 #define TILE_DEPTH 1
 #define TILE_FMA COHORT_MULTIPLY_ADD
@@ -127,6 +138,10 @@ static void panel(real *c, size_t ldc, beginning from, cohort_transpose trans, c
 #ifdef COHORT_HAVE_WIDE
     if (columns % COHORT_PANEL == 0 && __builtin_cpu_supports("x86-64-v4")) {
         wide_panel(c, ldc, from, trans, a, lda, b, step, next, columns, m, k);
+        return;
+    }
+    if (columns == COHORT_PANEL / 2 && __builtin_cpu_supports("x86-64-v4")) {
+        half_panel(c, ldc, from, trans, a, lda, b, step, next, columns, m, k);
         return;
     }
 #endif
@@ -224,10 +239,10 @@ void cohort_panel_pack(real *packed, cohort_transpose trans, const real *b, size
 }
 
 void cohort_panel_strip(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
-                        const real *packed, size_t columns, size_t m, size_t k, bool add)
+                        const real *b, size_t ldb, size_t columns, size_t m, size_t k, bool add)
 {
-    panel(c, ldc, (beginning){add ? c : NULL, ldc}, trans_a, a, lda, packed, columns,
-          COHORT_PANEL / 2, columns, m, k);
+    panel(c, ldc, (beginning){add ? c : NULL, ldc}, trans_a, a, lda, b, ldb, COHORT_PANEL / 2,
+          columns, m, k);
 }
 
 static void multiply_from(real *c, size_t ldc, beginning from, cohort_transpose trans_a,

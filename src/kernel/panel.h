@@ -37,9 +37,10 @@ size_t cohort_panel_strip_columns(void);
 /* PACKED [k][COLUMNS] = op(b), as cohort_panel_pack, of so many columns or a multiple. */
 void cohort_panel_pack_strip(real *packed, cohort_transpose trans, const real *b, size_t ldb,
                              size_t k, size_t columns);
-/* c [m][COLUMNS] (+)= op(a) * packed, as cohort_panel_multiply; COLUMNS half or all of a panel. */
+/* c [m][COLUMNS] (+)= op(a) * b, as cohort_panel_multiply, where rows of b [k][COLUMNS] lie LDB
+ * reals apart, COLUMNS when it is packed; COLUMNS half or all of a panel. */
 void cohort_panel_strip(real *c, size_t ldc, cohort_transpose trans_a, const real *a, size_t lda,
-                        const real *packed, size_t columns, size_t m, size_t k, bool add);
+                        const real *b, size_t ldb, size_t columns, size_t m, size_t k, bool add);
 
 /* c [m][n] = a * b + bias [n] (NULL: none) in the same way. */
 void cohort_panel_multiply_bias(real *c, size_t ldc, const real *bias, const real *a, size_t lda,
