@@ -489,7 +489,7 @@ static void data_lane(const conv_backward *b, size_t lane, size_t thread)
     if (b->data_way == COHORT_CONV_DIRECT)
         conv_direct_forward(conv->direct_data, dx, dy, b->turned, NULL, false, count, work);
     else if (b->data_way == COHORT_CONV_WINOGRAD)
-        conv_winograd_data(conv->winograd, dx, dy, b->turned, count, work);
+        conv_winograd_backward(conv->winograd, dx, NULL, NULL, dy, b->turned, count, false, work);
     else if (b->data_way != COHORT_CONV_DNNL ||
              !conv_dnnl_data(&b->data_job, dx, dy, count, thread))
         conv_gemm_data(conv, dx, dy, b->kernel, count, work);
@@ -504,9 +504,10 @@ static real *part_sum(const conv_backward *b, size_t part)
     return b->kernel_sums + part * line_reals(b->conv->sizes.kernel_count);
 }
 
-/* The tiles [BEGIN, END) (all but for the direct way) of one lane, added to its part. */
+/* The tiles [BEGIN, END) (all but for the direct way) of one lane, added to its part. WITH_DATA:
+ * and its dx, when both go the winograd way. */
 static void weights_lane(const conv_backward *b, size_t lane, size_t thread, size_t begin,
-                         size_t end)
+                         size_t end, bool with_data)
 {
     const cohort_conv *conv = b->conv;
     const size_t first = lane_begin(&b->plan, lane), part = lane / b->plan.part_lanes;
@@ -514,11 +515,12 @@ static void weights_lane(const conv_backward *b, size_t lane, size_t thread, siz
     const bool add = lane % b->plan.part_lanes > 0 || (part == 0 && b->grads.add);
     const real *const x = b->x + first * conv->sizes.in_count;
     const real *const dy = lane_dy(b, lane, thread);
+    real *const dx = with_data ? b->grads.x + first * conv->sizes.in_count : NULL;
     real *const work = b->work + thread * b->stride, *const sum = part_sum(b, part);
     if (b->weights_way == COHORT_CONV_DIRECT)
         conv_direct_weights(conv->direct_forward, sum, x, dy, count, add, work, begin, end);
     else if (b->weights_way == COHORT_CONV_WINOGRAD)
-        conv_winograd_weights(conv->winograd, sum, x, dy, count, add, work);
+        conv_winograd_backward(conv->winograd, dx, sum, x, dy, b->turned, count, add, work);
     else
         conv_gemm_weights(conv, sum, x, dy, count, add, work);
 }
@@ -549,18 +551,20 @@ static void weights_part(const conv_backward *b, size_t part, size_t thread)
         return;
     }
     for (size_t lane = part_begin(&b->plan, part); lane < end; lane++)
-        weights_lane(b, lane, thread, 0, SIZE_MAX);
+        weights_lane(b, lane, thread, 0, SIZE_MAX, false);
 }
 
 /* All of a part, lane by lane while it is in cache. */
 static void whole_part(const conv_backward *b, size_t part, size_t thread)
 {
     const size_t end = part_begin(&b->plan, part + 1);
+    const bool together = b->grads.kernel && b->grads.x && b->weights_way == COHORT_CONV_WINOGRAD &&
+                          b->data_way == COHORT_CONV_WINOGRAD;
     for (size_t lane = part_begin(&b->plan, part); lane < end; lane++) {
         finish_lane(b, lane, thread);
         if (b->grads.kernel && b->weights_way != COHORT_CONV_DNNL)
-            weights_lane(b, lane, thread, 0, SIZE_MAX);
-        if (b->grads.x)
+            weights_lane(b, lane, thread, 0, SIZE_MAX, together);
+        if (b->grads.x && !together)
             data_lane(b, lane, thread);
     }
     if (b->grads.kernel && b->weights_way == COHORT_CONV_DNNL)
@@ -600,7 +604,7 @@ static void backward_threads(conv_backward *b)
     for (size_t t = 0; t < threads; t++)
         for (size_t lane = 0; lane < plan->lanes; lane++)
             weights_lane(b, lane, t, cohort_part_begin(tiles, t, threads),
-                         cohort_part_begin(tiles, t + 1, threads));
+                         cohort_part_begin(tiles, t + 1, threads), false);
 }
 
 COHORT_CLONES

@@ -104,10 +104,10 @@ const real *conv_winograd_pack(const conv_winograd *g, real *packed, const real 
 const real *conv_winograd_pack_turned(const conv_winograd *g, real *packed, const real *kernel);
 void conv_winograd_forward(const conv_winograd *g, real *y, const real *x, const real *kernel,
                            const real *bias, bool relu, size_t samples, real *work);
-void conv_winograd_data(const conv_winograd *g, real *dx, const real *dy, const real *kernel,
-                        size_t samples, real *work);
-void conv_winograd_weights(const conv_winograd *g, real *dkernel, const real *x, const real *dy,
-                           size_t samples, bool add, real *work);
+/* DX (set) and DKERNEL (set, or added to), either of which may be NULL. */
+void conv_winograd_backward(const conv_winograd *g, real *dx, real *dkernel, const real *x,
+                            const real *dy, const real *kernel, size_t samples, bool add,
+                            real *work);
 
 /* dnnl. *out = NULL where it is not available (a build without it, an error of its own).
  *

@@ -322,11 +322,40 @@ static real *kernel_planes(const conv_winograd *g, real *work)
     return output_planes(g, work) + PLANES * plane_reals(g, g->out_channels);
 }
 
+/* Part of an image that the next block takes, asked for while products are computed. */
+typedef struct winograd_ahead {
+    const real *from;
+    size_t count;
+} winograd_ahead;
+
+/* What the block behind BLOCK takes of IMAGES of SAMPLES, HEIGHT and WIDTH, or a bit more. */
+static winograd_ahead image_ahead(const conv_winograd *g, const winograd_block *block,
+                                  size_t samples, const real *images, size_t height, size_t row)
+{
+    const size_t rows = block->count / g->tiles_wide + 1; /* of tiles */
+    const size_t tile_row = (block->first + block->count) / g->tiles_wide;
+    const size_t sample = tile_row / g->tiles_high;
+    const size_t first = sample * height + least(2 * (tile_row % g->tiles_high), height);
+    const size_t end = least(first + 2 * rows + 2, samples * height);
+    if (end <= first)
+        return (winograd_ahead){0};
+    return (winograd_ahead){images + first * row, (end - first) * row};
+}
+
+static void ask_ahead(const winograd_ahead *ahead, size_t part)
+{
+    const size_t lines = ahead->count / COHORT_LINE_REALS;
+    for (size_t i = lines * part / PLANES; i < lines * (part + 1) / PLANES; i++)
+        __builtin_prefetch(ahead->from + i * COHORT_LINE_REALS, 0, 2);
+}
+
 /* TO [tiles][TO_CHANNELS] = FROM [tiles][FROM_CHANNELS] * KERNEL of each plane. */
 static void multiply_planes(const conv_winograd *g, real *to, size_t to_channels, const real *from,
-                            size_t from_channels, const real *kernel, size_t tiles)
+                            size_t from_channels, const real *kernel, size_t tiles,
+                            winograd_ahead ahead)
 {
     for (size_t p = 0; p < PLANES; p++) {
+        ask_ahead(&ahead, p);
         for (size_t j = 0, step; j < to_channels; j += step, kernel += from_channels * step) {
             step = strip_columns(to_channels - j);
             cohort_panel_strip(to + j, to_channels, COHORT_PLAIN, from, from_channels, kernel, step,
@@ -337,39 +366,13 @@ static void multiply_planes(const conv_winograd *g, real *to, size_t to_channels
     }
 }
 
-void conv_winograd_forward(const conv_winograd *g, real *y, const real *x, const real *kernel,
-                           const real *bias, bool relu, size_t samples, real *work)
-{
-    real *const v = work, *const m = output_planes(g, work);
-    for (winograd_block block = {0}; next_block(g, &block, samples);) {
-        transform_block(g, g->set->input, &block, false,
-                        (winograd_run){.planes = v, .image = (real *)x});
-        multiply_planes(g, m, g->out_channels, v, g->in_channels, kernel, block.count);
-        transform_block(g, g->set->output, &block, true,
-                        (winograd_run){.planes = m, .image = y, .bias = bias, .relu = relu});
-    }
-}
-
-void conv_winograd_data(const conv_winograd *g, real *dx, const real *dy, const real *kernel,
-                        size_t samples, real *work)
-{
-    real *const dv = work, *const dm = output_planes(g, work);
-    memset(dx, 0, samples * g->in_count * sizeof(real));
-    for (winograd_block block = {0}; next_block(g, &block, samples);) {
-        transform_block(g, g->set->gradient, &block, true,
-                        (winograd_run){.planes = dm, .image = (real *)dy});
-        multiply_planes(g, dv, g->in_channels, dm, g->out_channels, kernel, block.count);
-        transform_block(g, g->set->scatter, &block, false,
-                        (winograd_run){.planes = dv, .image = dx});
-    }
-}
-
 /* DU [16][in][out] (+)= V' dM of each plane. */
 static void multiply_weights(const conv_winograd *g, real *du, const real *v, const real *dm,
-                             size_t tiles, bool add)
+                             size_t tiles, bool add, winograd_ahead ahead)
 {
     const size_t in = g->in_channels, out = g->out_channels;
     for (size_t p = 0; p < PLANES; p++, du += in * out) {
+        ask_ahead(&ahead, p);
         for (size_t j = 0, step; j < out; j += step) {
             step = strip_columns(out - j);
             cohort_panel_strip(du + j, out, COHORT_TRANSPOSED, v, in, dm + j, out, step, in, tiles,
@@ -380,17 +383,67 @@ static void multiply_weights(const conv_winograd *g, real *du, const real *v, co
     }
 }
 
-void conv_winograd_weights(const conv_winograd *g, real *dkernel, const real *x, const real *dy,
-                           size_t samples, bool add, real *work)
+void conv_winograd_forward(const conv_winograd *g, real *y, const real *x, const real *kernel,
+                           const real *bias, bool relu, size_t samples, real *work)
 {
-    real *const v = work, *const dm = output_planes(g, work);
-    real *const du = kernel_planes(g, work);
+    const cohort_window *w = &g->window;
+    real *const v = work, *const m = output_planes(g, work);
     for (winograd_block block = {0}; next_block(g, &block, samples);) {
         transform_block(g, g->set->input, &block, false,
                         (winograd_run){.planes = v, .image = (real *)x});
+        multiply_planes(
+            g, m, g->out_channels, v, g->in_channels, kernel, block.count,
+            image_ahead(g, &block, samples, x, w->in_height, w->in_width * g->in_channels));
+        transform_block(g, g->set->output, &block, true,
+                        (winograd_run){.planes = m, .image = y, .bias = bias, .relu = relu});
+    }
+}
+
+/* Zeros in the rows of DX that the tiles of BLOCK are the first to touch. */
+static void clear_rows(const conv_winograd *g, real *dx, const winograd_block *block)
+{
+    const cohort_window *w = &g->window;
+    const size_t first = (block->first + g->tiles_wide - 1) / g->tiles_wide; /* rows of tiles … */
+    const size_t end = (block->first + block->count + g->tiles_wide - 1) / g->tiles_wide;
+    const size_t row = w->in_width * g->in_channels; /* … that begin in it */
+    for (size_t r = first; r < end; r++) {
+        const size_t high = r % g->tiles_high;
+        const size_t top = high ? least(2 * high + 2 - w->pad_top, w->in_height) : 0;
+        const size_t bottom = high + 1 == g->tiles_high
+                                  ? w->in_height
+                                  : least(2 * high + 4 - w->pad_top, w->in_height);
+        memset(dx + r / g->tiles_high * g->in_count + top * row, 0,
+               (bottom - top) * row * sizeof(real));
+    }
+}
+
+void conv_winograd_backward(const conv_winograd *g, real *dx, real *dkernel, const real *x,
+                            const real *dy, const real *kernel, size_t samples, bool add,
+                            real *work)
+{
+    const cohort_window *w = &g->window;
+    real *const v = work, *const dm = output_planes(g, work);
+    real *const du = kernel_planes(g, work);
+    for (winograd_block block = {0}; next_block(g, &block, samples);) {
+        const winograd_ahead dy_ahead =
+            image_ahead(g, &block, samples, dy, w->out_height, w->out_width * g->out_channels);
         transform_block(g, g->set->gradient, &block, true,
                         (winograd_run){.planes = dm, .image = (real *)dy});
-        multiply_weights(g, du, v, dm, block.count, block.first > 0);
+        if (dkernel) {
+            transform_block(g, g->set->input, &block, false,
+                            (winograd_run){.planes = v, .image = (real *)x});
+            multiply_weights(
+                g, du, v, dm, block.count, block.first > 0,
+                image_ahead(g, &block, samples, x, w->in_height, w->in_width * g->in_channels));
+        }
+        if (dx) {
+            multiply_planes(g, v, g->in_channels, dm, g->out_channels, kernel, block.count,
+                            dy_ahead);
+            clear_rows(g, dx, &block);
+            transform_block(g, g->set->scatter, &block, false,
+                            (winograd_run){.planes = v, .image = dx});
+        }
     }
-    transform_gradient(dkernel, du, g->in_channels * g->out_channels, add);
+    if (dkernel)
+        transform_gradient(dkernel, du, g->in_channels * g->out_channels, add);
 }
