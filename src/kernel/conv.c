@@ -278,6 +278,12 @@ static size_t line_reals(size_t count)
     return cohort_size_align(count, COHORT_LINE_REALS);
 }
 
+/* Behind what a thread computes with: the sums of its part by the winograd way. */
+static size_t winograd_sums(const cohort_conv *conv)
+{
+    return conv->winograd ? line_reals(conv_winograd_sums(conv->winograd)) : 0;
+}
+
 static size_t work_reals(const cohort_conv *conv)
 {
     size_t count = conv_gemm_work(conv);
@@ -289,7 +295,7 @@ static size_t work_reals(const cohort_conv *conv)
         count = larger(count, conv_dnnl_work(conv->dnnl));
     if (conv->winograd)
         count = larger(count, conv_winograd_work(conv->winograd));
-    return line_reals(count);
+    return line_reals(count) + winograd_sums(conv);
 }
 
 /* The kernel as a way wants it. */
@@ -489,7 +495,7 @@ static void data_lane(const conv_backward *b, size_t lane, size_t thread)
     if (b->data_way == COHORT_CONV_DIRECT)
         conv_direct_forward(conv->direct_data, dx, dy, b->turned, NULL, false, count, work);
     else if (b->data_way == COHORT_CONV_WINOGRAD)
-        conv_winograd_backward(conv->winograd, dx, NULL, NULL, dy, b->turned, count, false, work);
+        conv_winograd_backward(conv->winograd, dx, NULL, false, NULL, dy, b->turned, count, work);
     else if (b->data_way != COHORT_CONV_DNNL ||
              !conv_dnnl_data(&b->data_job, dx, dy, count, thread))
         conv_gemm_data(conv, dx, dy, b->kernel, count, work);
@@ -502,6 +508,24 @@ static real *part_sum(const conv_backward *b, size_t part)
     if (part == 0 && !(b->grads.add && b->weights_way == COHORT_CONV_DNNL))
         return b->grads.kernel;
     return b->kernel_sums + part * line_reals(b->conv->sizes.kernel_count);
+}
+
+static size_t part_begin(const conv_plan *plan, size_t part)
+{
+    return least(part * plan->part_lanes, plan->lanes);
+}
+
+/* One lane by the winograd way, and its DX unless that is NULL; the last one finishes its part. */
+static void weights_lane_winograd(const conv_backward *b, size_t lane, real *dx, const real *x,
+                                  const real *dy, size_t samples, real *work)
+{
+    const conv_winograd *g = b->conv->winograd;
+    const size_t part = lane / b->plan.part_lanes;
+    real *const du = work + b->stride - winograd_sums(b->conv);
+    conv_winograd_backward(g, dx, du, lane > part_begin(&b->plan, part), x, dy, b->turned, samples,
+                           work);
+    if (lane + 1 == part_begin(&b->plan, part + 1))
+        conv_winograd_finish(g, part_sum(b, part), du, part == 0 && b->grads.add);
 }
 
 /* The tiles [BEGIN, END) (all but for the direct way) of one lane, added to its part. WITH_DATA:
@@ -520,14 +544,9 @@ static void weights_lane(const conv_backward *b, size_t lane, size_t thread, siz
     if (b->weights_way == COHORT_CONV_DIRECT)
         conv_direct_weights(conv->direct_forward, sum, x, dy, count, add, work, begin, end);
     else if (b->weights_way == COHORT_CONV_WINOGRAD)
-        conv_winograd_backward(conv->winograd, dx, sum, x, dy, b->turned, count, add, work);
+        weights_lane_winograd(b, lane, dx, x, dy, count, work);
     else
         conv_gemm_weights(conv, sum, x, dy, count, add, work);
-}
-
-static size_t part_begin(const conv_plan *plan, size_t part)
-{
-    return least(part * plan->part_lanes, plan->lanes);
 }
 
 /* A whole part by oneDNN, which does not add; by gemm if it fails. */

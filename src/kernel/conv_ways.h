@@ -96,18 +96,21 @@ COHORT_NODISCARD cohort_status conv_winograd_create(conv_winograd **out, const c
 void conv_winograd_destroy(conv_winograd *g);
 /* Of a sample. Each has 16 products for a pair of channels. */
 size_t conv_winograd_tiles(const conv_winograd *g);
-/* Reals for a kernel, and for each thread. */
+/* Reals for a kernel, and for each thread: while it computes, and for the sums of a part. */
 size_t conv_winograd_shared(const conv_winograd *g);
 size_t conv_winograd_work(const conv_winograd *g);
+size_t conv_winograd_sums(const conv_winograd *g);
 /* The kernel as forward and data want it: somewhere in PACKED, conv_winograd_shared() reals. */
 const real *conv_winograd_pack(const conv_winograd *g, real *packed, const real *kernel);
 const real *conv_winograd_pack_turned(const conv_winograd *g, real *packed, const real *kernel);
 void conv_winograd_forward(const conv_winograd *g, real *y, const real *x, const real *kernel,
                            const real *bias, bool relu, size_t samples, real *work);
-/* DX (set) and DKERNEL (set, or added to), either of which may be NULL. */
-void conv_winograd_backward(const conv_winograd *g, real *dx, real *dkernel, const real *x,
-                            const real *dy, const real *kernel, size_t samples, bool add,
-                            real *work);
+/* DX (set) and sums for the kernel's gradient, DU (set, or added to), conv_winograd_sums() reals;
+ * either may be NULL. */
+void conv_winograd_backward(const conv_winograd *g, real *dx, real *du, bool add, const real *x,
+                            const real *dy, const real *kernel, size_t samples, real *work);
+/* The kernel's gradient (set, or added to) of such sums. */
+void conv_winograd_finish(const conv_winograd *g, real *dkernel, const real *du, bool add);
 
 /* dnnl. *out = NULL where it is not available (a build without it, an error of its own).
  *

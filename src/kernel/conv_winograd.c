@@ -25,6 +25,7 @@
 #include "kernel/panel.h"
 
 enum {
+    PIXELS = 9,
     PLANES = 16,
     BLOCK_BYTES = 384 * 1024,    /* of planes at a time: a part of L2 */
     BLOCK_STEP = 24,             /* tiles; whole tiles of registers */
@@ -155,10 +156,10 @@ size_t conv_winograd_tiles(const conv_winograd *g)
     return g->tiles_high * g->tiles_wide;
 }
 
-/* The transformed kernel, and once more, packed. */
+/* The transformed kernel, and the kernel, packed. */
 size_t conv_winograd_shared(const conv_winograd *g)
 {
-    return 2 * PLANES * g->in_channels * g->out_channels;
+    return (PLANES + PIXELS) * g->in_channels * g->out_channels;
 }
 
 static size_t plane_reals(const conv_winograd *g, size_t channels)
@@ -166,11 +167,15 @@ static size_t plane_reals(const conv_winograd *g, size_t channels)
     return cohort_size_align(g->block * channels, COHORT_LINE_REALS) + SKEW;
 }
 
-/* Planes of both sides, and those of the kernel's gradient. */
+/* Planes of both sides. */
 size_t conv_winograd_work(const conv_winograd *g)
 {
-    return PLANES * (plane_reals(g, g->in_channels) + plane_reals(g, g->out_channels) +
-                     g->in_channels * g->out_channels);
+    return PLANES * (plane_reals(g, g->in_channels) + plane_reals(g, g->out_channels));
+}
+
+size_t conv_winograd_sums(const conv_winograd *g)
+{
+    return PLANES * g->in_channels * g->out_channels;
 }
 
 /* Kernels. */
@@ -215,13 +220,10 @@ static void transform_kernel(real *restrict u, const real *restrict kernel, size
         out[2] = half_sum + (u3);                                                                  \
     } while (0)
 
-/* DKERNEL [9][COUNT] = G' dU G of DU [16][COUNT], added when ADD. */
-COHORT_CLONES
-static void transform_gradient(real *restrict dkernel, const real *restrict du, size_t count,
-                               bool add)
+/* DKERNEL [9][COUNT] (+)= G' dU G of DU [16][COUNT]. */
+COHORT_INLINE void gradient_of(real *restrict dkernel, const real *restrict du, size_t count,
+                               const bool add)
 {
-    if (!add)
-        memset(dkernel, 0, 9 * count * sizeof(real));
 #pragma omp simd
     for (size_t i = 0; i < count; i++) {
         real columns[4][3], rows[3];
@@ -233,10 +235,21 @@ static void transform_gradient(real *restrict dkernel, const real *restrict du, 
         for (int r = 0; r < 3; r++) {
             KERNEL_GRADIENT(rows, columns[0][r], columns[1][r], columns[2][r], columns[3][r]);
             UNROLL
-            for (int j = 0; j < 3; j++)
-                dkernel[(size_t)(3 * r + j) * count + i] += rows[j];
+            for (int j = 0; j < 3; j++) {
+                real *to = &dkernel[(size_t)(3 * r + j) * count + i];
+                *to = add ? *to + rows[j] : rows[j];
+            }
         }
     }
+}
+
+COHORT_CLONES
+static void transform_gradient(real *dkernel, const real *du, size_t count, bool add)
+{
+    if (add)
+        gradient_of(dkernel, du, count, true);
+    else
+        gradient_of(dkernel, du, count, false);
 }
 
 /* The columns of a strip, of those that are LEFT. */
@@ -246,32 +259,40 @@ static size_t strip_columns(size_t left)
     return left < strip ? CHANNELS : strip;
 }
 
-/* PACKED [16][strips][ROWS][strip] = op(U). */
-static void pack_planes(real *packed, cohort_transpose trans, const real *u, size_t rows,
+/* PACKED [9][strips][ROWS][strip] = op(KERNEL). */
+static void pack_pixels(real *packed, cohort_transpose trans, const real *kernel, size_t rows,
                         size_t columns)
 {
-    for (size_t p = 0; p < PLANES; p++, u += rows * columns)
+    for (size_t p = 0; p < PIXELS; p++, kernel += rows * columns)
         for (size_t j = 0, step; j < columns; j += step, packed += rows * step) {
             step = strip_columns(columns - j);
-            cohort_panel_pack_strip(packed, trans, u + j * (trans == COHORT_PLAIN ? 1 : rows),
+            cohort_panel_pack_strip(packed, trans, kernel + j * (trans == COHORT_PLAIN ? 1 : rows),
                                     trans == COHORT_PLAIN ? columns : rows, rows, step);
         }
 }
 
+/* U in PACKED, strips of a plane one after the other. The nine pixels are packed, not the sixteen
+ * planes: the transform is the same for every pair of channels. */
+static const real *pack_kernel(real *packed, cohort_transpose trans, const real *kernel,
+                               size_t rows, size_t columns)
+{
+    const size_t count = rows * columns;
+    const bool is_packed = trans == COHORT_PLAIN && columns == strip_columns(columns);
+    real *const pixels = packed + PLANES * count;
+    if (!is_packed)
+        pack_pixels(pixels, trans, kernel, rows, columns);
+    transform_kernel(packed, is_packed ? kernel : pixels, count);
+    return packed;
+}
+
 const real *conv_winograd_pack(const conv_winograd *g, real *packed, const real *kernel)
 {
-    real *const u = packed + PLANES * g->in_channels * g->out_channels;
-    transform_kernel(u, kernel, g->in_channels * g->out_channels);
-    pack_planes(packed, COHORT_PLAIN, u, g->in_channels, g->out_channels);
-    return packed;
+    return pack_kernel(packed, COHORT_PLAIN, kernel, g->in_channels, g->out_channels);
 }
 
 const real *conv_winograd_pack_turned(const conv_winograd *g, real *packed, const real *kernel)
 {
-    real *const u = packed + PLANES * g->in_channels * g->out_channels;
-    transform_kernel(u, kernel, g->in_channels * g->out_channels);
-    pack_planes(packed, COHORT_TRANSPOSED, u, g->out_channels, g->in_channels);
-    return packed;
+    return pack_kernel(packed, COHORT_TRANSPOSED, kernel, g->out_channels, g->in_channels);
 }
 
 /* Passes. */
@@ -311,15 +332,10 @@ static bool next_block(const conv_winograd *g, winograd_block *block, size_t sam
     return block->count > 0;
 }
 
-/* In WORK, behind the planes of x or dx: those of y or dy, and those of the kernel's gradient. */
+/* In WORK, behind the planes of x or dx: those of y or dy. */
 static real *output_planes(const conv_winograd *g, real *work)
 {
     return work + PLANES * plane_reals(g, g->in_channels);
-}
-
-static real *kernel_planes(const conv_winograd *g, real *work)
-{
-    return output_planes(g, work) + PLANES * plane_reals(g, g->out_channels);
 }
 
 /* Part of an image that the next block takes, asked for while products are computed. */
@@ -417,23 +433,21 @@ static void clear_rows(const conv_winograd *g, real *dx, const winograd_block *b
     }
 }
 
-void conv_winograd_backward(const conv_winograd *g, real *dx, real *dkernel, const real *x,
-                            const real *dy, const real *kernel, size_t samples, bool add,
-                            real *work)
+void conv_winograd_backward(const conv_winograd *g, real *dx, real *du, bool add, const real *x,
+                            const real *dy, const real *kernel, size_t samples, real *work)
 {
     const cohort_window *w = &g->window;
     real *const v = work, *const dm = output_planes(g, work);
-    real *const du = kernel_planes(g, work);
     for (winograd_block block = {0}; next_block(g, &block, samples);) {
         const winograd_ahead dy_ahead =
             image_ahead(g, &block, samples, dy, w->out_height, w->out_width * g->out_channels);
         transform_block(g, g->set->gradient, &block, true,
                         (winograd_run){.planes = dm, .image = (real *)dy});
-        if (dkernel) {
+        if (du) {
             transform_block(g, g->set->input, &block, false,
                             (winograd_run){.planes = v, .image = (real *)x});
             multiply_weights(
-                g, du, v, dm, block.count, block.first > 0,
+                g, du, v, dm, block.count, add || block.first > 0,
                 image_ahead(g, &block, samples, x, w->in_height, w->in_width * g->in_channels));
         }
         if (dx) {
@@ -444,6 +458,9 @@ void conv_winograd_backward(const conv_winograd *g, real *dx, real *dkernel, con
                             (winograd_run){.planes = v, .image = dx});
         }
     }
-    if (dkernel)
-        transform_gradient(dkernel, du, g->in_channels * g->out_channels, add);
+}
+
+void conv_winograd_finish(const conv_winograd *g, real *dkernel, const real *du, bool add)
+{
+    transform_gradient(dkernel, du, g->in_channels * g->out_channels, add);
 }
