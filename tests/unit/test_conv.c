@@ -233,6 +233,45 @@ static void test_winograd(void **state)
     check_all(COHORT_CONV_WINOGRAD);
 }
 
+static double mean_square(const real *got, const double *want, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (got[i] - want[i]) * (got[i] - want[i]);
+    return sum / (double)count;
+}
+
+/* Winograd's tiles are off by no more than three times what products of matrices are. */
+static void test_winograd_is_exact(void **state)
+{
+    static const cohort_conv_way ways[] = {COHORT_CONV_WINOGRAD, COHORT_CONV_GEMM};
+    double errors[2][3];
+    (void)state;
+    for (int w = 0; w < 2; w++) {
+        fixture f;
+        unsigned choice = 0;
+        fixture_make(&f, &cases[12], MOST_BATCH);
+        for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++) {
+            const cohort_conv_direction direction = (cohort_conv_direction)d;
+            assert_true(cohort_conv_can(f.conv, direction, ways[w]));
+            choice = cohort_conv_choice_with(choice, direction, ways[w]);
+        }
+        cohort_conv_choose(f.conv, choice);
+        reference(&f, f.dy, 0);
+        const cohort_conv_grads grads = {.kernel = f.dkernel, .x = f.dx};
+        cohort_conv_forward(f.conv, f.y, NULL, f.x, f.kernel, f.bias, f.batch, f.scratch);
+        cohort_conv_backward(f.conv, &grads, f.dy, f.x, f.y, NULL, f.kernel, f.batch, f.scratch);
+        errors[w][0] = mean_square(f.y, f.want_y, f.y_count);
+        errors[w][1] = mean_square(f.dx, f.want_dx, f.x_count);
+        errors[w][2] = mean_square(f.dkernel, f.want_dkernel, f.kernel_count);
+        fixture_free(&f);
+    }
+    for (int d = 0; d < 3; d++)
+        if (!(errors[0][d] > 0 && errors[0][d] <= 9 * errors[1][d]))
+            fail_msg("direction %d: mean square error %g, of gemm %g", d, errors[0][d],
+                     errors[1][d]);
+}
+
 static void test_threads(void **state)
 {
     (void)state;
@@ -479,17 +518,12 @@ int main(void)
 {
     omp_set_num_threads(1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_window),
-        cmocka_unit_test(test_gemm),
-        cmocka_unit_test(test_direct),
-        cmocka_unit_test(test_dnnl),
-        cmocka_unit_test(test_winograd),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_smaller_batches),
-        cmocka_unit_test(test_parts_left_out),
-        cmocka_unit_test(test_choice),
-        cmocka_unit_test(test_choice_in_words),
-        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_window),          cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_direct),          cmocka_unit_test(test_dnnl),
+        cmocka_unit_test(test_winograd),        cmocka_unit_test(test_winograd_is_exact),
+        cmocka_unit_test(test_threads),         cmocka_unit_test(test_smaller_batches),
+        cmocka_unit_test(test_parts_left_out),  cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_choice_in_words), cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_pooled),
     };
     return cmocka_run_group_tests_name("conv", tests, NULL, NULL);
