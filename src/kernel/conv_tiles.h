@@ -8,19 +8,7 @@
  *
  * A tile has MANY, FEWER, FEW or one pixel (forward) or tap (weights), each with the VECTORS. */
 
-typedef real TILE(lanes) __attribute__((vector_size(TILE_BYTES)));
-typedef real TILE(loose) __attribute__((vector_size(TILE_BYTES), aligned(sizeof(real)), may_alias));
-#ifdef COHORT_DOUBLE
-typedef int64_t TILE(bits) __attribute__((vector_size(TILE_BYTES)));
-#else
-typedef int32_t TILE(bits) __attribute__((vector_size(TILE_BYTES)));
-#endif
-enum { TILE(LANES) = TILE_BYTES / sizeof(real) };
-
-/* Macros, since functions that pass such registers by value warn of their ABI. */
-#define LOAD(from) ((TILE(lanes))(*(const TILE(loose) *)(from)))
-/* max(0, v), NaN kept: clears the bits of those below 0. */
-#define POSITIVE(v) ((TILE(lanes))((TILE(bits))(v) & ~(TILE(bits))((v) < 0)))
+#include "kernel/tile_vectors.h"
 
 /* One tap of P windows. */
 #define FORWARD_TAP(at)                                                                            \
@@ -68,7 +56,7 @@ INLINE void TILE(forward)(const forward_args *a, size_t pixel, const size_t P, c
             TILE(lanes) sum = acc[p * V + v];
             if (a->relu)
                 sum = POSITIVE(sum);
-            *(TILE(loose) *)(a->y + (pixel + p) * a->y_step + v * TILE(LANES)) = sum;
+            STORE(a->y + (pixel + p) * a->y_step + v * TILE(LANES), sum);
         }
     }
 }
@@ -162,6 +150,7 @@ static const tile_choice TILE(choices)[] = {TILE_SHAPES(LIST_SHAPE)};
 #undef WEIGHTS_PIXEL
 #undef FORWARD_TAP
 #undef POSITIVE
+#undef STORE
 #undef LOAD
 #undef TILE
 #undef TILE_BYTES

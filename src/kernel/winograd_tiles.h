@@ -7,20 +7,7 @@
  * (GRADIENT, OUTPUT) pixels and 16 planes. The fourth row of B' and of A' has the other sign than
  * in the literature, which changes no product and saves GRADIENT a negation. */
 
-typedef real TILE(lanes) __attribute__((vector_size(TILE_BYTES)));
-typedef real TILE(loose) __attribute__((vector_size(TILE_BYTES), aligned(sizeof(real)), may_alias));
-#ifdef COHORT_DOUBLE
-typedef int64_t TILE(bits) __attribute__((vector_size(TILE_BYTES)));
-#else
-typedef int32_t TILE(bits) __attribute__((vector_size(TILE_BYTES)));
-#endif
-enum { TILE(LANES) = TILE_BYTES / sizeof(real) };
-
-/* Macros, since functions that pass such registers by value warn of their ABI. */
-#define LOAD(from) ((TILE(lanes))(*(const TILE(loose) *)(from)))
-#define STORE(to, v) (*(TILE(loose) *)(to) = (v))
-/* max(0, v), NaN kept: clears the bits of those below 0. */
-#define POSITIVE(v) ((TILE(lanes))((TILE(bits))(v) & ~(TILE(bits))((v) < 0)))
+#include "kernel/tile_vectors.h"
 
 /* OUT [4] = B' IN [4]: [1 0 -1 0], [0 1 1 0], [0 -1 1 0], [0 -1 0 1]. */
 #define INPUT_TRANSFORM(out, in0, in1, in2, in3)                                                   \
