@@ -281,7 +281,8 @@ static size_t line_reals(size_t count)
 /* Behind what a thread computes with: the sums of its part by the winograd way. */
 static size_t winograd_sums(const cohort_conv *conv)
 {
-    return conv->winograd ? line_reals(conv_winograd_sums(conv->winograd)) : 0;
+    const bool sums = conv->winograd && conv->training;
+    return sums ? line_reals(conv_winograd_sums(conv->winograd)) : 0;
 }
 
 static size_t work_reals(const cohort_conv *conv)

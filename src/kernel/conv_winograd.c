@@ -344,7 +344,8 @@ typedef struct winograd_ahead {
     size_t count;
 } winograd_ahead;
 
-/* What the block behind BLOCK takes of IMAGES of SAMPLES, HEIGHT and WIDTH, or a bit more. */
+/* What the block behind BLOCK takes of IMAGES, SAMPLES of HEIGHT rows of ROW reals, or a bit more.
+ */
 static winograd_ahead image_ahead(const conv_winograd *g, const winograd_block *block,
                                   size_t samples, const real *images, size_t height, size_t row)
 {

@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "kernel/bf16.h"
 #include "kernel/conv.h"
+#include "kernel/panel.h"
 #include "kernel/pool.h"
 
 typedef struct conv_case {
@@ -254,6 +255,9 @@ static void test_winograd_is_exact(void **state)
         for (int d = 0; d < COHORT_CONV_DIRECTION_COUNT; d++) {
             const cohort_conv_direction direction = (cohort_conv_direction)d;
             assert_true(cohort_conv_can(f.conv, direction, ways[w]));
+            if (cohort_panel_has_registers()) /* the rule takes it for such a shape */
+                assert_int_equal(cohort_conv_choice_way(cohort_conv_choice(f.conv), direction),
+                                 COHORT_CONV_WINOGRAD);
             choice = cohort_conv_choice_with(choice, direction, ways[w]);
         }
         cohort_conv_choose(f.conv, choice);
