@@ -6,6 +6,7 @@
 #include "kernel/gemm.h"
 #include "kernel/panel.h"
 #include "kernel/parallel.h"
+#include "kernel/sparse.h"
 
 /* A strip of a panel, DEPTH deep, fills half of the first cache; ROWS_NEAR rows as deep, or DEPTH
  * rows of WIDTH columns, fit the second. After each CHUNK rows some more of the next panel is asked
@@ -48,16 +49,25 @@ typedef struct block {
     cohort_transpose trans_near, trans_b;
     size_t ldc, stride, ldb, m, n, k;
     bool add;
+    const uint64_t *masks; /* [WORDS][m] of op(near), each of STEP of its k; NULL: zeros are not
+                            * left out */
+    size_t step;
 } block;
 
-/* Asks for one of PARTS of a panel of b. */
-static void prefetch(const block *t, const real *b, size_t part, size_t parts)
+/* Some columns of some rows of op(b). */
+typedef struct piece {
+    const real *b;
+    size_t k, columns;
+} piece;
+
+/* Asks for one of PARTS of it. */
+static void prefetch(const block *t, piece next, size_t part, size_t parts)
 {
     const bool is_plain = t->trans_b == COHORT_PLAIN;
-    const size_t rows = is_plain ? t->k : COHORT_PANEL, width = is_plain ? COHORT_PANEL : t->k;
+    const size_t rows = is_plain ? next.k : next.columns, width = is_plain ? next.columns : next.k;
     for (size_t row = rows * part / parts; row < rows * (part + 1) / parts; row++)
         for (size_t j = 0; j < width; j += COHORT_LINE_REALS)
-            __builtin_prefetch(b + row * t->ldb + j, 0, 2);
+            __builtin_prefetch(next.b + row * t->ldb + j, 0, 2);
 }
 
 /* A panel of c: its part of b is laid out, while the next is asked for. */
@@ -78,7 +88,8 @@ static void block_panel(void *context, size_t panel)
     for (size_t side = 0; side < width; side += strip)
         for (size_t i = 0; i < t->m; i += CHUNK, part++) {
             if (!is_last)
-                prefetch(t, b + COHORT_PANEL * step, part, chunks * (width / strip));
+                prefetch(t, (piece){b + COHORT_PANEL * step, t->k, COHORT_PANEL}, part,
+                         chunks * (width / strip));
             cohort_panel_strip(t->c + i * t->ldc + first + side, t->ldc, t->trans_near,
                                t->near + i * (t->trans_near == COHORT_PLAIN ? t->stride : 1),
                                t->stride, packed + side * t->k, strip, strip,
@@ -86,9 +97,67 @@ static void block_panel(void *context, size_t panel)
         }
 }
 
+/* Where the piece begins that sparse_panel takes after its first WORDS. */
+static piece sparse_piece(const block *t, size_t panel, size_t word)
+{
+    const size_t words = (t->k - 1) / t->step + 1, columns = cohort_sparse_columns(),
+                 first = (panel + word / words) * columns, p = word % words * t->step;
+    if (first >= t->n)
+        return (piece){0};
+    return (piece){.b = t->b +
+                        (t->trans_b == COHORT_PLAIN ? p * t->ldb + first : first * t->ldb + p),
+                   .k = least(t->k - p, t->step),
+                   .columns = least(t->n - first, columns)};
+}
+
+/* Columns of c, where zeros of what is near are left out. */
+static void sparse_panel(void *context, size_t panel)
+{
+    const block *t = context;
+    _Alignas(64) real packed[COHORT_SPARSE_DEPTH * 4 * COHORT_PANEL];
+    const size_t chunks = (t->m - 1) / CHUNK + 1, words = (t->k - 1) / t->step + 1;
+    for (size_t word = 0; word < words; word++) {
+        const piece now = sparse_piece(t, panel, word), next = sparse_piece(t, panel, word + 1);
+        const bool is_plain = t->trans_near == COHORT_PLAIN;
+        const real *near = t->near + word * t->step * (is_plain ? 1 : t->stride);
+        cohort_panel_pack_strip(packed, t->trans_b, now.b, t->ldb, now.k, now.columns);
+        for (size_t part = 0, i = 0; part < chunks; part++, i += CHUNK) {
+            real *c = t->c + i * t->ldc + panel * cohort_sparse_columns();
+            prefetch(t, next, part, chunks);
+            cohort_sparse_multiply(c, t->ldc, t->add || word > 0 ? c : NULL, t->ldc, t->trans_near,
+                                   near + i * (is_plain ? t->stride : 1), t->stride,
+                                   t->masks + word * t->m + i, packed, now.columns, now.columns,
+                                   least(t->m - i, CHUNK));
+        }
+    }
+}
+
+enum { MASKS_MOST = ROWS_NEAR * (DEPTH / COHORT_SPARSE_DEPTH) };
+_Static_assert(MASKS_MOST >= WIDTH * (DEPTH / COHORT_SPARSE_DEPTH), "masks of both shapes");
+
+/* Finds the zeros of what is near, if they are many. */
+static void find_zeros(block *t, uint64_t *masks)
+{
+    const bool is_plain = t->trans_near == COHORT_PLAIN;
+    const size_t words = (t->k - 1) / COHORT_SPARSE_DEPTH + 1;
+    const size_t rows = is_plain ? t->m : t->k, width = is_plain ? t->k : t->m;
+    if (t->n % COHORT_PANEL != 0 ||
+        !cohort_sparse_pays(t->near, t->stride, rows, width, t->k, t->n))
+        return;
+    t->masks = masks;
+    t->step = (t->k - 1) / words + 1;
+    for (size_t p = 0; p < t->k; p += t->step, masks += t->m)
+        cohort_sparse_mask(masks, t->trans_near, t->near + p * (is_plain ? 1 : t->stride),
+                           t->stride, t->m, least(t->k - p, t->step));
+}
+
 static void multiply(block *t, int threads)
 {
-    cohort_parallel_each((t->n + COHORT_PANEL - 1) / COHORT_PANEL, threads, block_panel, t);
+    uint64_t masks[MASKS_MOST];
+    find_zeros(t, masks);
+    const size_t columns = t->masks ? cohort_sparse_columns() : COHORT_PANEL;
+    cohort_parallel_each((t->n + columns - 1) / columns, threads,
+                         t->masks ? sparse_panel : block_panel, t);
 }
 
 /* Rows to be brought near. */

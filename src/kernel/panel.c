@@ -169,7 +169,7 @@ static size_t turn(real *packed, const real *b, size_t ldb, size_t k, size_t col
 {
     size_t done = 0;
 #ifdef COHORT_HAVE_WIDE
-    if (columns == COHORT_PANEL && __builtin_cpu_supports("x86-64-v4"))
+    if (columns % COHORT_PANEL == 0 && __builtin_cpu_supports("x86-64-v4"))
         done = wide_turn(packed, b, ldb, k, columns);
 #endif
 #ifdef COHORT_HAVE_TARGETS
@@ -222,8 +222,11 @@ void cohort_panel_pack_strip(real *packed, cohort_transpose trans, const real *b
 {
     if (trans == COHORT_PLAIN && columns == COHORT_PANEL)
         pack_rows(packed, b, ldb, k, COHORT_PANEL, 1);
-    else if (trans == COHORT_PLAIN)
+    else if (trans == COHORT_PLAIN && columns == COHORT_PANEL / 2)
         pack_rows(packed, b, ldb, k, COHORT_PANEL / 2, 1);
+    else if (trans == COHORT_PLAIN)
+        for (size_t p = 0; p < k; p++)
+            memcpy(packed + p * columns, b + p * ldb, columns * sizeof *packed);
     else {
         const size_t done = turn(packed, b, ldb, k, columns);
         for (size_t p = done; p < k; p++)

@@ -10,6 +10,7 @@
 #include "kernel/math.h"
 #include "kernel/panel.h"
 #include "kernel/parallel.h"
+#include "kernel/sparse.h"
 #include "kernel/vector.h"
 
 /* Weights beyond FITS_REALS no longer stay in cache from product to product, and rows further
@@ -66,22 +67,22 @@ size_t cohort_thin_backward_scratch(size_t rows, size_t k, size_t n)
     return turned + many > padded ? turned + many : padded;
 }
 
-/* Rows are taken BLOCK_ROWS at a time through all panels, so that they stay in cache. */
+/* Rows are taken BLOCK_ROWS at a time through all columns, so that they stay in cache. */
 typedef struct row_block {
-    size_t row, rows, panel;
+    size_t row, rows, group;
 } row_block;
 
-static size_t piece_count(size_t rows, size_t panel_count)
+static size_t piece_count(size_t rows, size_t groups)
 {
-    return (rows + BLOCK_ROWS - 1) / BLOCK_ROWS * panel_count;
+    return (rows + BLOCK_ROWS - 1) / BLOCK_ROWS * groups;
 }
 
-static row_block piece_at(size_t piece, size_t rows, size_t panel_count)
+static row_block piece_at(size_t piece, size_t rows, size_t groups)
 {
-    const size_t row = piece / panel_count * BLOCK_ROWS;
+    const size_t row = piece / groups * BLOCK_ROWS;
     return (row_block){.row = row,
                        .rows = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS,
-                       .panel = piece % panel_count};
+                       .group = piece % groups};
 }
 
 /* A product z [rows][n] = x [rows][k] * w + bias (NULL: none), piece by piece. */
@@ -89,25 +90,53 @@ typedef struct product {
     real *z, *scratch;
     const real *x, *w, *bias;
     size_t rows, k, n;
+    bool is_sparse; /* x is */
+    bool is_packed; /* w, in scratch; otherwise only the columns beyond whole panels */
+    size_t groups;  /* of columns, the last of them those beyond whole panels */
     const cohort_thin_rows *finish;
 } product;
+
+/* Whether zeros of x are left out, and what follows from it. */
+static void choose_way(product *p)
+{
+    const size_t tail = tail_columns(p->n), whole = p->n - tail;
+    p->is_sparse = cohort_sparse_pays(p->x, p->k, p->rows, p->k, p->k, whole);
+    p->is_packed = !p->is_sparse && is_packed(p->rows);
+    const size_t columns = p->is_sparse ? cohort_sparse_columns() : COHORT_PANEL;
+    p->groups = (whole + columns - 1) / columns + (tail > 0);
+}
+
+typedef struct column_group {
+    size_t first, width;
+    bool is_whole; /* panels */
+} column_group;
+
+static column_group group_at(const product *p, size_t group)
+{
+    const size_t columns = p->is_sparse ? cohort_sparse_columns() : COHORT_PANEL,
+                 tail = tail_columns(p->n), whole = p->n - tail, first = group * columns;
+    if (first >= whole)
+        return (column_group){whole, tail, false};
+    return (column_group){first, whole - first < columns ? whole - first : columns, true};
+}
 
 static void forward_piece(void *context, size_t piece)
 {
     const product *p = context;
-    const size_t n = p->n, k = p->k, tail = tail_columns(n);
-    const row_block at = piece_at(piece, p->rows, panels(n));
-    const size_t first = at.panel * COHORT_PANEL;
-    const bool whole = at.panel < n / COHORT_PANEL;
-    real *to = p->z + at.row * n + first;
-    const real *from = p->x + at.row * k, *bias = p->bias ? p->bias + first : NULL;
-    if (is_packed(p->rows))
-        cohort_panel_multiply_bias(to, n, bias, from, k, p->scratch + first * k, k, at.rows,
-                                   whole ? COHORT_PANEL : tail, k);
-    else if (whole)
-        cohort_panel_product(to, n, bias, from, k, p->w + first, n, at.rows, k);
+    const size_t n = p->n, k = p->k;
+    const row_block at = piece_at(piece, p->rows, p->groups);
+    const column_group group = group_at(p, at.group);
+    real *to = p->z + at.row * n + group.first;
+    const real *from = p->x + at.row * k, *bias = p->bias ? p->bias + group.first : NULL,
+               *w = p->w + group.first;
+    if (p->is_packed || !group.is_whole)
+        cohort_panel_multiply_bias(to, n, bias, from, k,
+                                   p->scratch + (p->is_packed ? group.first * k : 0), k, at.rows,
+                                   group.width, k);
+    else if (p->is_sparse)
+        cohort_sparse_product(to, n, bias, 0, COHORT_PLAIN, from, k, w, n, at.rows, group.width, k);
     else
-        cohort_panel_multiply_bias(to, n, bias, from, k, p->scratch, k, at.rows, tail, k);
+        cohort_panel_product(to, n, bias, from, k, w, n, at.rows, k);
 }
 
 static void finish_block(void *context, size_t block)
@@ -129,8 +158,7 @@ static void pack_panel(void *context, size_t panel)
 void cohort_thin_forward(real *z, const real *x, const real *w, const real *bias, size_t rows,
                          size_t k, size_t n, const cohort_thin_rows *finish, real *scratch)
 {
-    const size_t tail = tail_columns(n), pieces = piece_count(rows, panels(n)),
-                 blocks = piece_count(rows, 1);
+    const size_t tail = tail_columns(n), blocks = piece_count(rows, 1);
     product p = {.z = z,
                  .scratch = scratch,
                  .x = x,
@@ -141,8 +169,10 @@ void cohort_thin_forward(real *z, const real *x, const real *w, const real *bias
                  .n = n,
                  .finish = finish};
     const int threads = use_threads(rows, k, n);
-    if (is_packed(rows))
-        cohort_parallel_each(panels(n), threads, pack_panel, &p);
+    choose_way(&p);
+    const size_t pieces = piece_count(rows, p.groups);
+    if (p.is_packed)
+        cohort_parallel_each(p.groups, threads, pack_panel, &p);
     else if (tail)
         cohort_panel_pack(scratch, COHORT_PLAIN, w + n - tail, n, k, tail);
     if (!finish || threads > 1) {
@@ -153,37 +183,48 @@ void cohort_thin_forward(real *z, const real *x, const real *w, const real *bias
     }
     for (size_t piece = 0; piece < pieces; piece++) {
         forward_piece(&p, piece);
-        if ((piece + 1) % panels(n) == 0)
-            finish_block(&p, piece / panels(n));
+        if ((piece + 1) % p.groups == 0)
+            finish_block(&p, piece / p.groups);
     }
 }
 
-static void turn_panel(void *context, size_t panel)
+/* The turned weights of some columns of the product: for a sparse one side by side, otherwise by
+ * strips. */
+static void turn_group(void *context, size_t group)
 {
     const product *p = context;
-    const size_t first = panel * COHORT_PANEL, left = p->n - first;
-    cohort_panel_pack(p->scratch + first * p->k, COHORT_TRANSPOSED, p->w + first * p->k, p->k, p->k,
-                      left < COHORT_PANEL ? left : COHORT_PANEL);
+    const column_group at = group_at(p, group);
+    real *to = p->scratch + at.first * p->k;
+    const real *from = p->w + at.first * p->k;
+    if (p->is_sparse && at.is_whole)
+        cohort_panel_pack_strip(to, COHORT_TRANSPOSED, from, p->k, p->k, at.width);
+    else
+        cohort_panel_pack(to, COHORT_TRANSPOSED, from, p->k, p->k, at.width);
 }
 
 static void data_piece(void *context, size_t piece)
 {
     const product *p = context;
-    const row_block at = piece_at(piece, p->rows, panels(p->n));
-    const size_t first = at.panel * COHORT_PANEL, left = p->n - first;
-    cohort_panel_multiply(p->z + at.row * p->n + first, p->n, COHORT_PLAIN, p->x + at.row * p->k,
-                          p->k, p->scratch + first * p->k, p->k, at.rows,
-                          left < COHORT_PANEL ? left : COHORT_PANEL, p->k, false);
+    const row_block at = piece_at(piece, p->rows, p->groups);
+    const column_group group = group_at(p, at.group);
+    real *to = p->z + at.row * p->n + group.first;
+    const real *from = p->x + at.row * p->k, *turned = p->scratch + group.first * p->k;
+    if (p->is_sparse && group.is_whole)
+        cohort_sparse_product(to, p->n, NULL, 0, COHORT_PLAIN, from, p->k, turned, group.width,
+                              at.rows, group.width, p->k);
+    else
+        cohort_panel_multiply(to, p->n, COHORT_PLAIN, from, p->k, turned, p->k, at.rows,
+                              group.width, p->k, false);
 }
 
 static void turn_weights(product *p, int threads)
 {
-    cohort_parallel_each(panels(p->n), threads, turn_panel, p);
+    cohort_parallel_each(p->groups, threads, turn_group, p);
 }
 
 static void multiply_turned(product *p, int threads)
 {
-    cohort_parallel_each(piece_count(p->rows, panels(p->n)), threads, data_piece, p);
+    cohort_parallel_each(piece_count(p->rows, p->groups), threads, data_piece, p);
 }
 
 void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size_t k, size_t n,
@@ -191,6 +232,7 @@ void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size
 {
     const int threads = use_threads(rows, k, n);
     product p = {.z = dx, .scratch = scratch, .x = dz, .w = w, .rows = rows, .k = n, .n = k};
+    choose_way(&p);
     turn_weights(&p, threads);
     multiply_turned(&p, threads);
 }
@@ -202,13 +244,8 @@ typedef struct tile_source {
     const real *x, *dz;
     size_t ldx, ldz;
     size_t columns; /* of dz: half a panel, or whole ones */
-    const cohort_thin_parts *parts;
+    const cohort_row_parts *parts;
 } tile_source;
-
-COHORT_INLINE size_t part_end(const cohort_thin_parts *parts, size_t part)
-{
-    return part ? parts->ends[part - 1] * parts->unit : 0;
-}
 
 #define INLINE COHORT_INLINE
 #define UNROLL _Pragma("GCC unroll 8")
@@ -278,7 +315,7 @@ enum { SUMS = MOST_ROWS * COHORT_PANEL };
  * trailing ones in binary. */
 static void tile_many(real *sum, const tile_source *s, size_t rows)
 {
-    real waiting[COHORT_THIN_LEVELS][SUMS];
+    real waiting[COHORT_PART_LEVELS][SUMS];
     size_t depth = 0;
     for (size_t group = 0; group < s->parts->count / GROUP; group++, depth++) {
         tile_parts(waiting[depth], COHORT_PANEL, s, group * GROUP, GROUP, rows);
@@ -306,8 +343,9 @@ static void tile(real *to, size_t ldt, const tile_source *s, size_t rows, size_t
 typedef struct weights {
     real *dw, *scratch;
     const real *x, *dz;
-    const cohort_thin_parts *parts;
+    const cohort_row_parts *parts;
     size_t k, n;
+    bool is_sparse; /* x is: only columns of dz beyond whole panels by tiles */
     bool add;
 } weights;
 
@@ -316,13 +354,13 @@ static void weights_block(void *context, size_t block)
     const weights *w = context;
     const size_t k = w->k, n = w->n, tail = tail_columns(n), most = tile_rows(), i = block * most,
                  rows = k - i < most ? k - i : most;
-    const bool is_direct = !w->add && w->parts->count <= GROUP;
+    const bool is_direct = !w->add && w->parts->count <= GROUP, by_tiles = !w->is_sparse;
     real *to = w->dw + i * n;
     tile_source source = {.x = w->x + i, .ldx = k, .dz = w->dz, .ldz = n, .parts = w->parts};
     source.columns = is_direct ? n - tail : COHORT_PANEL;
-    if (is_direct)
+    if (is_direct && by_tiles)
         tile_parts(to, n, &source, 0, w->parts->count, rows);
-    for (size_t first = 0; first < n - tail && !is_direct; first += COHORT_PANEL) {
+    for (size_t first = 0; first < n - tail && !is_direct && by_tiles; first += COHORT_PANEL) {
         source.dz = w->dz + first;
         tile(to + first, n, &source, rows, COHORT_PANEL, w->add);
     }
@@ -343,16 +381,49 @@ static void pad_tail(real *padded, const real *dz, size_t rows, size_t n, size_t
             padded[row * COHORT_PANEL + j] = dz[row * n + n - width + j];
 }
 
-void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_thin_parts *parts,
+/* Columns of x that a thread takes at a time where zeros are left out. */
+enum { SPARSE_BLOCK = 128 };
+
+static void sparse_block(void *context, size_t block)
+{
+    const weights *w = context;
+    const size_t k = w->k, n = w->n, first = block * SPARSE_BLOCK;
+    cohort_sparse_parts(w->dw + first * n, n, w->add, w->x + first, k, w->dz, n, w->parts,
+                        k - first < SPARSE_BLOCK ? k - first : SPARSE_BLOCK, n - tail_columns(n));
+}
+
+/* Whether zeros of x are left out. */
+static bool is_sparse(const real *x, const cohort_row_parts *parts, size_t k, size_t n)
+{
+    const size_t rows = cohort_row_part_begin(parts, parts->count);
+    for (size_t part = 0; part < parts->count; part++)
+        if (cohort_row_part_begin(parts, part + 1) - cohort_row_part_begin(parts, part) >
+            COHORT_SPARSE_DEPTH)
+            return false;
+    return parts->count <= COHORT_SPARSE_PARTS &&
+           cohort_sparse_pays(x, k, rows, k, rows / parts->count, n - tail_columns(n));
+}
+
+void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_row_parts *parts,
                          size_t k, size_t n, bool add, real *scratch)
 {
-    const size_t rows = part_end(parts, parts->count), tail = tail_columns(n);
-    weights w = {
-        .dw = dw, .scratch = scratch, .x = x, .dz = dz, .parts = parts, .k = k, .n = n, .add = add};
+    const size_t rows = cohort_row_part_begin(parts, parts->count), tail = tail_columns(n);
+    const int threads = use_threads(rows, k, n);
+    weights w = {.dw = dw,
+                 .scratch = scratch,
+                 .x = x,
+                 .dz = dz,
+                 .parts = parts,
+                 .k = k,
+                 .n = n,
+                 .is_sparse = is_sparse(x, parts, k, n),
+                 .add = add};
     if (tail)
         pad_tail(scratch, dz, rows, n, tail);
-    cohort_parallel_each((k + tile_rows() - 1) / tile_rows(), use_threads(rows, k, n),
-                         weights_block, &w);
+    if (w.is_sparse)
+        cohort_parallel_each((k + SPARSE_BLOCK - 1) / SPARSE_BLOCK, threads, sparse_block, &w);
+    if (!w.is_sparse || tail)
+        cohort_parallel_each((k + tile_rows() - 1) / tile_rows(), threads, weights_block, &w);
 }
 
 /* MANY_ROWS of the rows of x and dz, or what is left of them, and their share of dw. */
@@ -390,8 +461,22 @@ static bool has_narrow_panel(size_t n)
     return tail_columns(n) * 8 > n;
 }
 
+static void add_sparse_weights(void *context, size_t block)
+{
+    const many *m = context;
+    const size_t first = block * SPARSE_BLOCK, left = m->k - first;
+    real *to = m->dw + first * m->n;
+    cohort_sparse_product(to, m->n, m->add ? to : NULL, m->n, COHORT_TRANSPOSED, m->x + first, m->k,
+                          m->dz, m->n, left < SPARSE_BLOCK ? left : SPARSE_BLOCK, m->n, m->rows);
+}
+
 static void put_weights(many *m, int threads)
 {
+    if (tail_columns(m->n) == 0 && cohort_sparse_pays(m->x, m->k, m->rows, m->k, m->rows, m->n)) {
+        cohort_parallel_each((m->k + SPARSE_BLOCK - 1) / SPARSE_BLOCK, threads, add_sparse_weights,
+                             m);
+        return;
+    }
     if (has_narrow_panel(m->n)) {
         cohort_gemm_dense(COHORT_TRANSPOSED, COHORT_PLAIN, m->k, m->n, m->rows, m->x, m->dz, m->add,
                           m->dw);
@@ -447,8 +532,6 @@ void cohort_thin_backward_of_many(const cohort_thin_backward *b)
         memset(b->dw, 0, k * n * sizeof *b->dw);
     if (b->rows == 0 && !b->add && b->db)
         memset(b->db, 0, n * sizeof *b->db);
-    if (b->dx)
-        turn_weights(&data, threads);
     for (size_t row = 0; row < b->rows; row += m.rows) {
         const real *dz = b->dz + row * n;
         m.rows = b->rows - row < step ? b->rows - row : step;
@@ -465,6 +548,10 @@ void cohort_thin_backward_of_many(const cohort_thin_backward *b)
         data.z = b->dx + row * k;
         data.x = dz;
         data.rows = m.rows;
+        if (row == 0) {
+            choose_way(&data);
+            turn_weights(&data, threads);
+        }
         multiply_turned(&data, threads);
     }
 }
@@ -482,15 +569,15 @@ COHORT_CLONES static void part_sums(real *restrict sums, const real *restrict dz
             sums[j] += dz[row * ldz + j];
 }
 
-void cohort_thin_bias(real *db, const real *dz, const cohort_thin_parts *parts, size_t n, bool add)
+void cohort_thin_bias(real *db, const real *dz, const cohort_row_parts *parts, size_t n, bool add)
 {
-    real waiting[COHORT_THIN_LEVELS + 1][BIAS_COLUMNS];
+    real waiting[COHORT_PART_LEVELS + 1][BIAS_COLUMNS];
     for (size_t first = 0; first < n; first += BIAS_COLUMNS) {
         const size_t width = n - first < BIAS_COLUMNS ? n - first : BIAS_COLUMNS;
         size_t depth = 0;
         for (size_t part = 0; part < parts->count; part++, depth++) {
-            part_sums(waiting[depth], dz + first, n, part_end(parts, part),
-                      part_end(parts, part + 1), width);
+            part_sums(waiting[depth], dz + first, n, cohort_row_part_begin(parts, part),
+                      cohort_row_part_begin(parts, part + 1), width);
             for (size_t pairs = part; pairs & 1; pairs >>= 1, depth--)
                 for (size_t j = 0; j < width; j++)
                     waiting[depth - 1][j] += waiting[depth][j];

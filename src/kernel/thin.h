@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "base/real.h"
+#include "kernel/parts.h"
 
 /* Whether weights [k][n] are for these functions. */
 bool cohort_thin_fits(size_t k, size_t n);
@@ -36,20 +37,11 @@ void cohort_thin_forward(real *z, const real *x, const real *w, const real *bias
 void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size_t k, size_t n,
                       real *scratch);
 
-/* Consecutive rows in parts: part p ends before row ends[p] * unit. */
-typedef struct cohort_thin_parts {
-    const size_t *ends; /* [count], not falling */
-    size_t count;       /* a power of two, at most 2^COHORT_THIN_LEVELS */
-    size_t unit;
-} cohort_thin_parts;
-
-enum { COHORT_THIN_LEVELS = 10 };
-
 /* dw [k][n] (ADD: +=) the sum over parts of x_p' * dz_p: of halves, of quarters, … */
-void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_thin_parts *parts,
+void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_row_parts *parts,
                          size_t k, size_t n, bool add, real *scratch);
 /* db [n] (ADD: +=) the sum of the rows of dz in the order of cohort_thin_weights. */
-void cohort_thin_bias(real *db, const real *dz, const cohort_thin_parts *parts, size_t n, bool add);
+void cohort_thin_bias(real *db, const real *dz, const cohort_row_parts *parts, size_t n, bool add);
 
 /* All of backward for one part of many rows. */
 typedef struct cohort_thin_backward {

@@ -14,7 +14,8 @@ enum { TILE(LANES) = TILE_BYTES / sizeof(real), TILE(ROWS) = TILE_ROWS };
 INLINE void TILE(one)(TILE(lanes) sum[TILE_ROWS][2], const tile_source *s, size_t part,
                       const size_t R)
 {
-    const size_t begin = part_end(s->parts, part), end = part_end(s->parts, part + 1);
+    const size_t begin = cohort_row_part_begin(s->parts, part),
+                 end = cohort_row_part_begin(s->parts, part + 1);
     const real *x = s->x + begin * s->ldx, *dz = s->dz + begin * s->ldz;
     UNROLL
     for (size_t i = 0; i < R; i++)

@@ -168,7 +168,7 @@ static void dense_forward(cohort_layer *base, const cohort_pass *pass)
 /* Gradients of kernel and bias, part by part. */
 static void put_grads_by_part(const dense_layer *layer, const real *dz, const cohort_pass *pass)
 {
-    const cohort_thin_parts parts = {.ends = pass->part_ends ? pass->part_ends : &pass->batch,
+    const cohort_row_parts parts = {.ends = pass->part_ends ? pass->part_ends : &pass->batch,
                                      .count = pass->part_ends ? pass->part_count : 1,
                                      .unit = layer->steps};
     if (layer->bias.grad)

@@ -22,6 +22,26 @@ static inline real *noise(size_t count, uint32_t what)
     return out;
 }
 
+/* Leaves PERCENT of the COUNT numbers other than zero, others for each WHAT. */
+static inline void thin_out(real *numbers, size_t count, size_t percent, uint32_t what)
+{
+    cohort_rng rng = cohort_rng_make(5, COHORT_RNG_TEST, what, count, 0);
+    for (size_t i = 0; i < count; i++)
+        if (100 * cohort_rng_float(&rng) >= (float)percent)
+            numbers[i] = 0;
+}
+
+/* Runs the COUNT tests twice: with PERCENT 100, and with so many numbers other than zero that zeros
+ * are left out. Returns how many failed. */
+static inline int run_with_zeros(const char *name, const struct CMUnitTest *tests, size_t count,
+                                 size_t *percent)
+{
+    *percent = 100;
+    const int failed = _cmocka_run_group_tests(name, tests, count, NULL, NULL);
+    *percent = 25;
+    return failed + _cmocka_run_group_tests("the same, mostly zeros", tests, count, NULL, NULL);
+}
+
 /* GOT is a sum that rounding moves by parts of SCALE. */
 static inline void expect(double got, double wanted, double scale)
 {

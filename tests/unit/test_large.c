@@ -31,6 +31,9 @@ static const size_t sizes[][2] = {{128, 128}, {144, 272}, {784, 160}, {272, 1040
 /* More rows than are near at a time. */
 enum { SIZES = sizeof sizes / sizeof *sizes, ROWS = 531 };
 
+/* Of the operands of which zeros may be left out. */
+static size_t nonzero_percent;
+
 typedef struct fixture {
     size_t k, n;
     real *x, *w, *dz, *z, *dx, *dw, *scratch;
@@ -42,6 +45,8 @@ static void set_up(fixture *f, size_t k, size_t n)
     f->x = noise(ROWS * k, 1);
     f->w = noise(k * n, 2);
     f->dz = noise(ROWS * n, 3);
+    thin_out(f->x, ROWS * k, nonzero_percent, 1);
+    thin_out(f->dz, ROWS * n, nonzero_percent, 2);
     f->z = noise(ROWS * n, 4);
     f->dx = noise(ROWS * k, 5);
     f->dw = noise(k * n, 6);
@@ -176,5 +181,5 @@ int main(void)
         cmocka_unit_test(test_weights_in_pieces),  cmocka_unit_test(test_none),
         cmocka_unit_test(test_progress),           cmocka_unit_test(test_sizes_that_fit),
     };
-    return cmocka_run_group_tests_name("large", tests, NULL, NULL);
+    return run_with_zeros("large", tests, sizeof tests / sizeof *tests, &nonzero_percent);
 }

@@ -24,6 +24,9 @@ static const size_t sizes[][2] = {{1, 1},    {7, 10},  {64, 16},   {33, 17},   {
 /* More rows than the products with many take another way for. */
 enum { SIZES = sizeof sizes / sizeof *sizes, ROWS = 133 };
 
+/* Of the operands of which zeros may be left out. */
+static size_t nonzero_percent;
+
 typedef struct fixture {
     size_t k, n;
     real *x, *w, *dz, *z, *dx, *dw, *db, *scratch;
@@ -40,6 +43,8 @@ static void set_up(fixture *f, size_t k, size_t n)
     f->x = noise(ROWS * k, 1);
     f->w = noise(k * n, 2);
     f->dz = noise(ROWS * n, 3);
+    thin_out(f->x, ROWS * k, nonzero_percent, 1);
+    thin_out(f->dz, ROWS * n, nonzero_percent, 2);
     f->z = noise(ROWS * n, 4);
     f->dx = noise(ROWS * k, 5);
     f->dw = noise(k * n, 6);
@@ -61,7 +66,7 @@ static void test_against_definition(void **state)
 {
     (void)state;
     const size_t ends[] = {9, 9, 20, ROWS};
-    const cohort_thin_parts parts = {ends, 4, 1};
+    const cohort_row_parts parts = {ends, 4, 1};
     for (size_t s = 0; s < SIZES; s++) {
         fixture f;
         set_up(&f, sizes[s][0], sizes[s][1]);
@@ -100,7 +105,7 @@ static void check_parts(const fixture *f, size_t count)
         const size_t begin = p * ROWS / count;
         ends[p] = (p + 1) * ROWS / count;
         const size_t rows = ends[p] - begin;
-        const cohort_thin_parts part = {&rows, 1, 1};
+        const cohort_row_parts part = {&rows, 1, 1};
         cohort_thin_weights(apart + p * one, f->x + begin * k, f->dz + begin * n, &part, k, n,
                             false, f->scratch);
         cohort_thin_bias(apart + p * one + k * n, f->dz + begin * n, &part, n, false);
@@ -109,7 +114,7 @@ static void check_parts(const fixture *f, size_t count)
         for (size_t p = 0; p < count; p += 2 * apart_by)
             for (size_t i = 0; i < one; i++)
                 apart[p * one + i] += apart[(p + apart_by) * one + i];
-    const cohort_thin_parts parts = {ends, count, 1};
+    const cohort_row_parts parts = {ends, count, 1};
     cohort_thin_weights(f->dw, f->x, f->dz, &parts, k, n, false, f->scratch);
     cohort_thin_bias(f->db, f->dz, &parts, n, false);
     assert_memory_equal(f->dw, apart, k * n * sizeof(real));
@@ -311,5 +316,5 @@ int main(void)
         cmocka_unit_test(test_backward_of_none),   cmocka_unit_test(test_parts_in_order),
         cmocka_unit_test(test_rows_alone),
     };
-    return cmocka_run_group_tests_name("thin", tests, NULL, NULL);
+    return run_with_zeros("thin", tests, sizeof tests / sizeof *tests, &nonzero_percent);
 }
