@@ -194,8 +194,8 @@ show_profile() { # MODEL…
             NF == 1 { rate = $1; next }
             $2 ~ /kernel|gomp|ld-linux|libmpi|libopen-/ { rest += $1; next }
             $2 == "JIT" || $2 ~ /dnnl/ { products += $1; next }
-            $3 ~ /gemm_.*copy|panel_pack|block_panel|copy_row|_turn|add_weights|frame|pack|conv_(direct|winograd)|(narrow|wide)_(input|output|gradient|scatter)|transform_|mem(move|cpy|set)/ { laid += $1; next }
-            $3 ~ /(narrow|wide|half)_(panel|tile|forward|weights|parts)|gemm|gemv|^tile|multiply_|weights_block/ { products += $1; next }
+            $3 ~ /gemm_.*copy|panel_pack|block_panel|copy_row|_turn|add_weights|frame|pack|conv_(direct|winograd)|(narrow|wide)_(input|output|gradient|scatter|mask)|sparse_panel|transform_|mem(move|cpy|set)/ { laid += $1; next }
+            $3 ~ /(narrow|wide|half)_(panel|tile|forward|weights|parts|multiply|sum_parts)|gemm|gemv|^tile|multiply_|weights_block/ { products += $1; next }
             $3 ~ /update|square_sum|rows_next|optimizer/ { optimizer += $1; next }
             $2 ~ /hdf5|libz/ || $3 ~ /scale_u8|permutation|gather|loader|sampler|rng|philox/ { data += $1; next }
             $2 == "cohort" || $2 ~ /libmvec/ { layers += $1; next }
