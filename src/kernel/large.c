@@ -52,6 +52,7 @@ typedef struct block {
     const uint64_t *masks; /* [WORDS][m] of op(near), each of STEP of its k; NULL: zeros are not
                             * left out */
     size_t step;
+    size_t columns; /* of c at a time */
 } block;
 
 /* Some columns of some rows of op(b). */
@@ -100,21 +101,21 @@ static void block_panel(void *context, size_t panel)
 /* Where the piece begins that sparse_panel takes after its first WORDS. */
 static piece sparse_piece(const block *t, size_t panel, size_t word)
 {
-    const size_t words = (t->k - 1) / t->step + 1, columns = cohort_sparse_columns(),
-                 first = (panel + word / words) * columns, p = word % words * t->step;
+    const size_t words = (t->k - 1) / t->step + 1, first = (panel + word / words) * t->columns,
+                 p = word % words * t->step;
     if (first >= t->n)
         return (piece){0};
     return (piece){.b = t->b +
                         (t->trans_b == COHORT_PLAIN ? p * t->ldb + first : first * t->ldb + p),
                    .k = least(t->k - p, t->step),
-                   .columns = least(t->n - first, columns)};
+                   .columns = least(t->n - first, t->columns)};
 }
 
 /* Columns of c, where zeros of what is near are left out. */
 static void sparse_panel(void *context, size_t panel)
 {
     const block *t = context;
-    _Alignas(64) real packed[COHORT_SPARSE_DEPTH * 4 * COHORT_PANEL];
+    _Alignas(64) real packed[COHORT_SPARSE_DEPTH * COHORT_SPARSE_COLUMNS];
     const size_t chunks = (t->m - 1) / CHUNK + 1, words = (t->k - 1) / t->step + 1;
     for (size_t word = 0; word < words; word++) {
         const piece now = sparse_piece(t, panel, word), next = sparse_piece(t, panel, word + 1);
@@ -122,7 +123,7 @@ static void sparse_panel(void *context, size_t panel)
         const real *near = t->near + word * t->step * (is_plain ? 1 : t->stride);
         cohort_panel_pack_strip(packed, t->trans_b, now.b, t->ldb, now.k, now.columns);
         for (size_t part = 0, i = 0; part < chunks; part++, i += CHUNK) {
-            real *c = t->c + i * t->ldc + panel * cohort_sparse_columns();
+            real *c = t->c + i * t->ldc + panel * t->columns;
             prefetch(t, next, part, chunks);
             cohort_sparse_multiply(c, t->ldc, t->add || word > 0 ? c : NULL, t->ldc, t->trans_near,
                                    near + i * (is_plain ? t->stride : 1), t->stride,
@@ -135,8 +136,9 @@ static void sparse_panel(void *context, size_t panel)
 enum { MASKS_MOST = ROWS_NEAR * (DEPTH / COHORT_SPARSE_DEPTH) };
 _Static_assert(MASKS_MOST >= WIDTH * (DEPTH / COHORT_SPARSE_DEPTH), "masks of both shapes");
 
-/* Finds the zeros of what is near, if they are many. */
-static void find_zeros(block *t, uint64_t *masks)
+/* Finds the zeros of what is near, if they are many. Threads that would have no columns get some.
+ */
+static void find_zeros(block *t, uint64_t *masks, int threads)
 {
     const bool is_plain = t->trans_near == COHORT_PLAIN;
     const size_t words = (t->k - 1) / COHORT_SPARSE_DEPTH + 1;
@@ -144,6 +146,8 @@ static void find_zeros(block *t, uint64_t *masks)
     if (t->n % COHORT_PANEL != 0 ||
         !cohort_sparse_pays(t->near, t->stride, rows, width, t->k, t->n))
         return;
+    const size_t panels = t->n / COHORT_PANEL / (size_t)threads * COHORT_PANEL;
+    t->columns = panels ? least(panels, cohort_sparse_columns()) : COHORT_PANEL;
     t->masks = masks;
     t->step = (t->k - 1) / words + 1;
     for (size_t p = 0; p < t->k; p += t->step, masks += t->m)
@@ -154,9 +158,9 @@ static void find_zeros(block *t, uint64_t *masks)
 static void multiply(block *t, int threads)
 {
     uint64_t masks[MASKS_MOST];
-    find_zeros(t, masks);
-    const size_t columns = t->masks ? cohort_sparse_columns() : COHORT_PANEL;
-    cohort_parallel_each((t->n + columns - 1) / columns, threads,
+    t->columns = COHORT_PANEL;
+    find_zeros(t, masks, threads);
+    cohort_parallel_each((t->n + t->columns - 1) / t->columns, threads,
                          t->masks ? sparse_panel : block_panel, t);
 }
 

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "kernel/clones.h"
-#include "kernel/panel.h"
 
 #ifdef COHORT_HAVE_TARGETS
 #include <immintrin.h>
@@ -17,6 +16,19 @@ typedef uint64_t lane_bits;
 #else
 typedef uint32_t lane_bits;
 #endif
+
+/* What there is for one width of registers. */
+typedef struct tile_set {
+    size_t columns;
+    void (*mask_rows)(uint64_t *masks, const real *a, size_t lda, size_t m, size_t k);
+    void (*mask_columns)(uint64_t *masks, const real *a, size_t lda, size_t m, size_t k);
+    void (*multiply)(real *c, size_t ldc, const real *first, size_t ld_first,
+                     cohort_transpose trans, const real *a, size_t lda, const uint64_t *masks,
+                     const real *b, size_t ldb, size_t columns, size_t m);
+    void (*sum_parts)(real *c, size_t ldc, bool add, const real *x, size_t ldx,
+                      const uint64_t *masks, size_t step, const real *dz, size_t ldz,
+                      const cohort_row_parts *parts, size_t columns, size_t m);
+} tile_set;
 
 #ifdef COHORT_HAVE_WIDE
 #pragma GCC push_options
@@ -62,6 +74,24 @@ COHORT_INLINE unsigned plain_nonzero(const plain_vector *v)
 #define TILE_BYTES 32
 #include "kernel/sparse_tiles.h"
 
+static const tile_set *use_tiles(void)
+{
+#ifdef COHORT_HAVE_WIDE
+    if (__builtin_cpu_supports("x86-64-v4"))
+        return &wide_tiles;
+#endif
+#ifdef COHORT_HAVE_TARGETS
+    if (__builtin_cpu_supports("x86-64-v3"))
+        return &narrow_tiles;
+#endif
+    return &plain_tiles;
+}
+
+size_t cohort_sparse_columns(void)
+{
+    return use_tiles()->columns;
+}
+
 /* What products cost, in multiply-adds of 64 bytes: a row of c with its masks takes LIST, an
  * element that is not zero as many as it fills, but at least ENTRY_LEAST, which wait for each
  * other, and some more for what a full product does not read. Measured on AMD's fourth generation,
@@ -106,29 +136,8 @@ bool cohort_sparse_pays(const real *a, size_t lda, size_t rows, size_t columns, 
 void cohort_sparse_mask(uint64_t *masks, cohort_transpose trans, const real *a, size_t lda,
                         size_t m, size_t k)
 {
-    const bool is_plain = trans == COHORT_PLAIN;
-#ifdef COHORT_HAVE_WIDE
-    if (__builtin_cpu_supports("x86-64-v4")) {
-        (is_plain ? wide_mask_rows : wide_mask_columns)(masks, a, lda, m, k);
-        return;
-    }
-#endif
-#ifdef COHORT_HAVE_TARGETS
-    if (__builtin_cpu_supports("x86-64-v3")) {
-        (is_plain ? narrow_mask_rows : narrow_mask_columns)(masks, a, lda, m, k);
-        return;
-    }
-#endif
-    (is_plain ? plain_mask_rows : plain_mask_columns)(masks, a, lda, m, k);
-}
-
-size_t cohort_sparse_columns(void)
-{
-#ifdef COHORT_HAVE_WIDE
-    if (__builtin_cpu_supports("x86-64-v4"))
-        return wide_WIDTH;
-#endif
-    return plain_WIDTH;
+    const tile_set *use = use_tiles();
+    (trans == COHORT_PLAIN ? use->mask_rows : use->mask_columns)(masks, a, lda, m, k);
 }
 
 void cohort_sparse_multiply(real *c, size_t ldc, const real *first, size_t ld_first,
@@ -136,25 +145,12 @@ void cohort_sparse_multiply(real *c, size_t ldc, const real *first, size_t ld_fi
                             const uint64_t *masks, const real *b, size_t ldb, size_t columns,
                             size_t m)
 {
-#ifdef COHORT_HAVE_WIDE
-    if (__builtin_cpu_supports("x86-64-v4")) {
-        wide_multiply(c, ldc, first, ld_first, trans, a, lda, masks, b, ldb, columns, m);
-        return;
-    }
-#endif
-#ifdef COHORT_HAVE_TARGETS
-    if (__builtin_cpu_supports("x86-64-v3")) {
-        narrow_multiply(c, ldc, first, ld_first, trans, a, lda, masks, b, ldb, columns, m);
-        return;
-    }
-#endif
-    plain_multiply(c, ldc, first, ld_first, trans, a, lda, masks, b, ldb, columns, m);
+    use_tiles()->multiply(c, ldc, first, ld_first, trans, a, lda, masks, b, ldb, columns, m);
 }
 
 enum {
     ROWS_AT_ONCE = 128,
-    ROWS_PACKED = 16, /* so many pay for columns of b laid side by side */
-    WIDTH_MOST = 128  /* reals, of cohort_sparse_columns */
+    ROWS_PACKED = 16 /* so many pay for columns of b laid side by side */
 };
 
 /* PACKED [rows][columns] = b. */
@@ -177,7 +173,7 @@ static void add_steps(real *c, size_t ldc, beginning from, cohort_transpose tran
     const size_t panels = n / COHORT_PANEL, most = cohort_sparse_columns() / COHORT_PANEL,
                  tiles = (panels + most - 1) / most;
     uint64_t masks[ROWS_AT_ONCE];
-    _Alignas(64) real packed[COHORT_SPARSE_DEPTH * WIDTH_MOST];
+    _Alignas(64) real packed[COHORT_SPARSE_DEPTH * COHORT_SPARSE_COLUMNS];
     cohort_sparse_mask(masks, trans, a, lda, rows, k);
     for (size_t tile = 0; tile < tiles; tile++) {
         const size_t at = panels * tile / tiles * COHORT_PANEL,
@@ -209,25 +205,6 @@ void cohort_sparse_product(real *c, size_t ldc, const real *first, size_t ld_fir
     }
 }
 
-static void sum_parts(real *c, size_t ldc, bool add, const real *x, size_t ldx,
-                      const uint64_t *masks, size_t step, const real *dz, size_t ldz,
-                      const cohort_row_parts *parts, size_t columns, size_t m)
-{
-#ifdef COHORT_HAVE_WIDE
-    if (__builtin_cpu_supports("x86-64-v4")) {
-        wide_sum_parts(c, ldc, add, x, ldx, masks, step, dz, ldz, parts, columns, m);
-        return;
-    }
-#endif
-#ifdef COHORT_HAVE_TARGETS
-    if (__builtin_cpu_supports("x86-64-v3")) {
-        narrow_sum_parts(c, ldc, add, x, ldx, masks, step, dz, ldz, parts, columns, m);
-        return;
-    }
-#endif
-    plain_sum_parts(c, ldc, add, x, ldx, masks, step, dz, ldz, parts, columns, m);
-}
-
 /* Rows of c for which the masks of all parts are kept, in all and whole vectors of them. */
 enum { MASKS = 16 * COHORT_SPARSE_PARTS, MASKS_STEP = 16 };
 
@@ -239,7 +216,7 @@ void cohort_sparse_parts(real *c, size_t ldc, bool add, const real *x, size_t ld
                  step = MASKS / parts->count / MASKS_STEP * MASKS_STEP;
     const size_t all = cohort_row_part_begin(parts, parts->count);
     uint64_t masks[MASKS];
-    _Alignas(64) real packed[COHORT_SPARSE_DEPTH * WIDTH_MOST];
+    _Alignas(64) real packed[COHORT_SPARSE_DEPTH * COHORT_SPARSE_COLUMNS];
     for (size_t i = 0; i < m; i += step) {
         const size_t rows = m - i < step ? m - i : step;
         for (size_t part = 0; part < parts->count; part++) {
@@ -254,8 +231,9 @@ void cohort_sparse_parts(real *c, size_t ldc, bool add, const real *x, size_t ld
             const bool is_packed = width < ldz && rows >= ROWS_PACKED && all <= COHORT_SPARSE_DEPTH;
             if (is_packed)
                 pack_columns(packed, dz + at, ldz, all, width);
-            sum_parts(c + i * ldc + at, ldc, add, x + i, ldx, masks, step,
-                      is_packed ? packed : dz + at, is_packed ? width : ldz, parts, width, rows);
+            use_tiles()->sum_parts(c + i * ldc + at, ldc, add, x + i, ldx, masks, step,
+                                   is_packed ? packed : dz + at, is_packed ? width : ldz, parts,
+                                   width, rows);
         }
     }
 }

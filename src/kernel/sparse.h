@@ -12,6 +12,7 @@
 
 #include "base/real.h"
 #include "kernel/gemm.h"
+#include "kernel/panel.h"
 #include "kernel/parts.h"
 
 /* Steps along k that a mask tells of. */
@@ -26,7 +27,9 @@ bool cohort_sparse_pays(const real *a, size_t lda, size_t rows, size_t columns, 
 void cohort_sparse_mask(uint64_t *masks, cohort_transpose trans, const real *a, size_t lda,
                         size_t m, size_t k);
 
-/* Columns of b that pass through the registers at a time: some panels. */
+/* Columns of b that pass through the registers at a time: some panels, at most
+ * COHORT_SPARSE_COLUMNS. */
+#define COHORT_SPARSE_COLUMNS (4 * COHORT_PANEL)
 size_t cohort_sparse_columns(void);
 
 /* c [m][columns] = FIRST + op(a) [m][k] * b [k][columns], by the MASKS of op(a). FIRST: rows

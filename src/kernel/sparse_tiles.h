@@ -15,7 +15,8 @@ enum {
     /* Masks are made in lanes as wide as a real. */
     TILE(LANE_BITS) = 8 * sizeof(real)
 };
-_Static_assert(TILE(WIDTH) % (128 / sizeof(real)) == 0, "whole panels");
+_Static_assert(TILE(WIDTH) % COHORT_PANEL == 0 && TILE(WIDTH) <= COHORT_SPARSE_COLUMNS,
+               "whole panels, no more than there is room for");
 
 /* Of rows of a. */
 static void TILE(mask_rows)(uint64_t *masks, const real *a, size_t lda, size_t m, size_t k)
@@ -87,37 +88,47 @@ INLINE void TILE(rows)(real *c, size_t ldc, const real *first, size_t ld_first, 
     }
 }
 
-#define TILE_CASE(V)                                                                               \
-    case V:                                                                                        \
-        if (trans == COHORT_TRANSPOSED && ldb == (V)*TILE(LANES))                                  \
+/* CALL for the vectors of COLUMNS, panels that are at most WIDTH. */
+#define FOR_COLUMNS(call)                                                                          \
+    do {                                                                                           \
+        switch (columns / TILE(LANES)) {                                                           \
+        case 8:                                                                                    \
+            call(8);                                                                               \
+            break;                                                                                 \
+        case 6:                                                                                    \
+            call(6);                                                                               \
+            break;                                                                                 \
+        case 4:                                                                                    \
+            call(4);                                                                               \
+            break;                                                                                 \
+        default:                                                                                   \
+            call(2);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+/* Adjoining rows of b are known to be. */
+#define MULTIPLY(V)                                                                                \
+    do {                                                                                           \
+        const bool adjoin = ldb == (V)*TILE(LANES);                                                \
+        if (trans == COHORT_TRANSPOSED && adjoin)                                                  \
             TILE(rows)(c, ldc, first, ld_first, a, 1, lda, masks, b, (V)*TILE(LANES), m, V);       \
         else if (trans == COHORT_TRANSPOSED)                                                       \
             TILE(rows)(c, ldc, first, ld_first, a, 1, lda, masks, b, ldb, m, V);                   \
-        else if (ldb == (V)*TILE(LANES))                                                           \
+        else if (adjoin)                                                                           \
             TILE(rows)(c, ldc, first, ld_first, a, lda, 1, masks, b, (V)*TILE(LANES), m, V);       \
         else                                                                                       \
             TILE(rows)(c, ldc, first, ld_first, a, lda, 1, masks, b, ldb, m, V);                   \
-        break
+    } while (0)
 
-/* COLUMNS: panels, at most WIDTH. */
 static void TILE(multiply)(real *c, size_t ldc, const real *first, size_t ld_first,
                            cohort_transpose trans, const real *a, size_t lda, const uint64_t *masks,
                            const real *b, size_t ldb, size_t columns, size_t m)
 {
-    switch (columns / TILE(LANES)) {
-        TILE_CASE(8);
-        TILE_CASE(6);
-        TILE_CASE(4);
-        TILE_CASE(2);
-    default:
-        break;
-    }
+    FOR_COLUMNS(MULTIPLY);
 }
 
-#undef TILE_CASE
-
-/* The same for sums of parts of x' * dz, whose masks are STEP apart from part to part. A part that
- * has nothing to add is left out, too. */
+/* The same for sums of parts of x' * dz, whose masks are STEP apart from part to part. Where x' is
+ * zero in all parts nothing is summed. */
 INLINE void TILE(sums)(real *c, size_t ldc, bool add, const real *x, size_t ldx,
                        const uint64_t *masks, size_t step, const real *dz, size_t ldz,
                        const cohort_row_parts *parts, size_t m, const size_t V)
@@ -162,29 +173,27 @@ INLINE void TILE(sums)(real *c, size_t ldc, bool add, const real *x, size_t ldx,
     }
 }
 
-#define TILE_CASE(V)                                                                               \
-    case V:                                                                                        \
+#define SUM(V)                                                                                     \
+    do {                                                                                           \
         if (ldz == (V)*TILE(LANES))                                                                \
             TILE(sums)(c, ldc, add, x, ldx, masks, step, dz, (V)*TILE(LANES), parts, m, V);        \
         else                                                                                       \
             TILE(sums)(c, ldc, add, x, ldx, masks, step, dz, ldz, parts, m, V);                    \
-        break
+    } while (0)
 
 static void TILE(sum_parts)(real *c, size_t ldc, bool add, const real *x, size_t ldx,
                             const uint64_t *masks, size_t step, const real *dz, size_t ldz,
                             const cohort_row_parts *parts, size_t columns, size_t m)
 {
-    switch (columns / TILE(LANES)) {
-        TILE_CASE(8);
-        TILE_CASE(6);
-        TILE_CASE(4);
-        TILE_CASE(2);
-    default:
-        break;
-    }
+    FOR_COLUMNS(SUM);
 }
 
-#undef TILE_CASE
+static const tile_set TILE(tiles) = {TILE(WIDTH), TILE(mask_rows), TILE(mask_columns),
+                                     TILE(multiply), TILE(sum_parts)};
+
+#undef SUM
+#undef MULTIPLY
+#undef FOR_COLUMNS
 #undef ADD_ROW
 #undef LOAD
 #undef STORE

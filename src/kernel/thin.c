@@ -67,24 +67,6 @@ size_t cohort_thin_backward_scratch(size_t rows, size_t k, size_t n)
     return turned + many > padded ? turned + many : padded;
 }
 
-/* Rows are taken BLOCK_ROWS at a time through all columns, so that they stay in cache. */
-typedef struct row_block {
-    size_t row, rows, group;
-} row_block;
-
-static size_t piece_count(size_t rows, size_t groups)
-{
-    return (rows + BLOCK_ROWS - 1) / BLOCK_ROWS * groups;
-}
-
-static row_block piece_at(size_t piece, size_t rows, size_t groups)
-{
-    const size_t row = piece / groups * BLOCK_ROWS;
-    return (row_block){.row = row,
-                       .rows = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS,
-                       .group = piece % groups};
-}
-
 /* A product z [rows][n] = x [rows][k] * w + bias (NULL: none), piece by piece. */
 typedef struct product {
     real *z, *scratch;
@@ -93,17 +75,42 @@ typedef struct product {
     bool is_sparse; /* x is */
     bool is_packed; /* w, in scratch; otherwise only the columns beyond whole panels */
     size_t groups;  /* of columns, the last of them those beyond whole panels */
+    size_t block;   /* rows taken at a time through all columns, so that they stay in cache */
     const cohort_thin_rows *finish;
 } product;
 
-/* Whether zeros of x are left out, and what follows from it. */
-static void choose_way(product *p)
+typedef struct row_block {
+    size_t row, rows, group;
+} row_block;
+
+static size_t block_count(const product *p)
+{
+    return (p->rows + p->block - 1) / p->block;
+}
+
+static row_block block_at(const product *p, size_t block, size_t group)
+{
+    const size_t row = block * p->block, left = p->rows - row;
+    return (row_block){.row = row, .rows = left < p->block ? left : p->block, .group = group};
+}
+
+static row_block piece_at(const product *p, size_t piece)
+{
+    return block_at(p, piece / p->groups, piece % p->groups);
+}
+
+/* Whether zeros of x are left out, and what follows from it: wider groups of columns, and blocks of
+ * so few rows that every thread has one. */
+static void choose_way(product *p, int threads)
 {
     const size_t tail = tail_columns(p->n), whole = p->n - tail;
     p->is_sparse = cohort_sparse_pays(p->x, p->k, p->rows, p->k, p->k, whole);
     p->is_packed = !p->is_sparse && is_packed(p->rows);
     const size_t columns = p->is_sparse ? cohort_sparse_columns() : COHORT_PANEL;
     p->groups = (whole + columns - 1) / columns + (tail > 0);
+    p->block = BLOCK_ROWS;
+    if (p->is_sparse && p->rows < p->block * (size_t)threads)
+        p->block = (p->rows - 1) / (size_t)threads + 1;
 }
 
 typedef struct column_group {
@@ -124,7 +131,7 @@ static void forward_piece(void *context, size_t piece)
 {
     const product *p = context;
     const size_t n = p->n, k = p->k;
-    const row_block at = piece_at(piece, p->rows, p->groups);
+    const row_block at = piece_at(p, piece);
     const column_group group = group_at(p, at.group);
     real *to = p->z + at.row * n + group.first;
     const real *from = p->x + at.row * k, *bias = p->bias ? p->bias + group.first : NULL,
@@ -142,7 +149,7 @@ static void forward_piece(void *context, size_t piece)
 static void finish_block(void *context, size_t block)
 {
     const product *p = context;
-    const row_block at = piece_at(block, p->rows, 1);
+    const row_block at = block_at(p, block, 0);
     p->finish->visit(p->finish->context, at.row, at.rows);
 }
 
@@ -158,7 +165,7 @@ static void pack_panel(void *context, size_t panel)
 void cohort_thin_forward(real *z, const real *x, const real *w, const real *bias, size_t rows,
                          size_t k, size_t n, const cohort_thin_rows *finish, real *scratch)
 {
-    const size_t tail = tail_columns(n), blocks = piece_count(rows, 1);
+    const size_t tail = tail_columns(n);
     product p = {.z = z,
                  .scratch = scratch,
                  .x = x,
@@ -169,8 +176,8 @@ void cohort_thin_forward(real *z, const real *x, const real *w, const real *bias
                  .n = n,
                  .finish = finish};
     const int threads = use_threads(rows, k, n);
-    choose_way(&p);
-    const size_t pieces = piece_count(rows, p.groups);
+    choose_way(&p, threads);
+    const size_t blocks = block_count(&p), pieces = blocks * p.groups;
     if (p.is_packed)
         cohort_parallel_each(p.groups, threads, pack_panel, &p);
     else if (tail)
@@ -205,7 +212,7 @@ static void turn_group(void *context, size_t group)
 static void data_piece(void *context, size_t piece)
 {
     const product *p = context;
-    const row_block at = piece_at(piece, p->rows, p->groups);
+    const row_block at = piece_at(p, piece);
     const column_group group = group_at(p, at.group);
     real *to = p->z + at.row * p->n + group.first;
     const real *from = p->x + at.row * p->k, *turned = p->scratch + group.first * p->k;
@@ -224,7 +231,7 @@ static void turn_weights(product *p, int threads)
 
 static void multiply_turned(product *p, int threads)
 {
-    cohort_parallel_each(piece_count(p->rows, p->groups), threads, data_piece, p);
+    cohort_parallel_each(block_count(p) * p->groups, threads, data_piece, p);
 }
 
 void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size_t k, size_t n,
@@ -232,7 +239,7 @@ void cohort_thin_data(real *dx, const real *dz, const real *w, size_t rows, size
 {
     const int threads = use_threads(rows, k, n);
     product p = {.z = dx, .scratch = scratch, .x = dz, .w = w, .rows = rows, .k = n, .n = k};
-    choose_way(&p);
+    choose_way(&p, threads);
     turn_weights(&p, threads);
     multiply_turned(&p, threads);
 }
@@ -345,6 +352,7 @@ typedef struct weights {
     const real *x, *dz;
     const cohort_row_parts *parts;
     size_t k, n;
+    size_t step;    /* columns of x at a time, if it is sparse */
     bool is_sparse; /* x is: only columns of dz beyond whole panels by tiles */
     bool add;
 } weights;
@@ -381,15 +389,20 @@ static void pad_tail(real *padded, const real *dz, size_t rows, size_t n, size_t
             padded[row * COHORT_PANEL + j] = dz[row * n + n - width + j];
 }
 
-/* Columns of x that a thread takes at a time where zeros are left out. */
-enum { SPARSE_BLOCK = 128 };
+/* Columns of x that a thread takes at a time where zeros are left out: few, if there are others. */
+enum { SPARSE_BLOCK = 128, SPARSE_BLOCK_SHARED = 32 };
+
+static size_t sparse_block_columns(int threads)
+{
+    return threads > 1 ? SPARSE_BLOCK_SHARED : SPARSE_BLOCK;
+}
 
 static void sparse_block(void *context, size_t block)
 {
     const weights *w = context;
-    const size_t k = w->k, n = w->n, first = block * SPARSE_BLOCK;
+    const size_t k = w->k, n = w->n, first = block * w->step, left = k - first;
     cohort_sparse_parts(w->dw + first * n, n, w->add, w->x + first, k, w->dz, n, w->parts,
-                        k - first < SPARSE_BLOCK ? k - first : SPARSE_BLOCK, n - tail_columns(n));
+                        left < w->step ? left : w->step, n - tail_columns(n));
 }
 
 /* Whether zeros of x are left out. */
@@ -416,12 +429,13 @@ void cohort_thin_weights(real *dw, const real *x, const real *dz, const cohort_r
                  .parts = parts,
                  .k = k,
                  .n = n,
+                 .step = sparse_block_columns(threads),
                  .is_sparse = is_sparse(x, parts, k, n),
                  .add = add};
     if (tail)
         pad_tail(scratch, dz, rows, n, tail);
     if (w.is_sparse)
-        cohort_parallel_each((k + SPARSE_BLOCK - 1) / SPARSE_BLOCK, threads, sparse_block, &w);
+        cohort_parallel_each((k + w.step - 1) / w.step, threads, sparse_block, &w);
     if (!w.is_sparse || tail)
         cohort_parallel_each((k + tile_rows() - 1) / tile_rows(), threads, weights_block, &w);
 }
@@ -464,17 +478,19 @@ static bool has_narrow_panel(size_t n)
 static void add_sparse_weights(void *context, size_t block)
 {
     const many *m = context;
-    const size_t first = block * SPARSE_BLOCK, left = m->k - first;
+    const size_t first = block * m->step, left = m->k - first;
     real *to = m->dw + first * m->n;
     cohort_sparse_product(to, m->n, m->add ? to : NULL, m->n, COHORT_TRANSPOSED, m->x + first, m->k,
-                          m->dz, m->n, left < SPARSE_BLOCK ? left : SPARSE_BLOCK, m->n, m->rows);
+                          m->dz, m->n, left < m->step ? left : m->step, m->n, m->rows);
 }
 
 static void put_weights(many *m, int threads)
 {
     if (tail_columns(m->n) == 0 && cohort_sparse_pays(m->x, m->k, m->rows, m->k, m->rows, m->n)) {
-        cohort_parallel_each((m->k + SPARSE_BLOCK - 1) / SPARSE_BLOCK, threads, add_sparse_weights,
-                             m);
+        many sparse = *m;
+        sparse.step = sparse_block_columns(threads);
+        cohort_parallel_each((m->k + sparse.step - 1) / sparse.step, threads, add_sparse_weights,
+                             &sparse);
         return;
     }
     if (has_narrow_panel(m->n)) {
@@ -549,7 +565,7 @@ void cohort_thin_backward_of_many(const cohort_thin_backward *b)
         data.x = dz;
         data.rows = m.rows;
         if (row == 0) {
-            choose_way(&data);
+            choose_way(&data, threads);
             turn_weights(&data, threads);
         }
         multiply_turned(&data, threads);
