@@ -96,19 +96,23 @@ size_t cohort_sparse_columns(void)
  * element that is not zero as many as it fills, but at least ENTRY_LEAST, which wait for each
  * other, and some more for what a full product does not read. Measured on AMD's fourth generation,
  * in registers of 64 and of 32 bytes. */
-enum { SAMPLES = 128, SAMPLES_FIRST = 24, ROWS_LEAST = 8 };
 static const double list_cost = 22, entry_least = 4, entry_more = 1.1, gain_least = 1.09,
                     share_most = 0.66;
 
-/* The share of elements other than zero, of some of them: of few, if none is zero. */
+/* So many elements are looked at, one of SPACING if they are few; FIRST, if none of them is zero.
+ */
+enum { SAMPLES = 128, SPACING = 16, FIRST = 24, ROWS_LEAST = 8 };
+
+/* The share of elements other than zero, of some of them. */
 static double nonzero_share(const real *a, size_t lda, size_t rows, size_t columns)
 {
     /* An odd step comes by other columns in other rows. */
-    const size_t step = (rows * columns / SAMPLES) | 1, down = step / columns,
-                 right = step % columns;
+    const size_t all = rows * columns,
+                 step = (all < SAMPLES * SPACING ? SPACING : all / SAMPLES) | 1,
+                 down = step / columns, right = step % columns;
     size_t nonzero = 0, count = 0;
     for (size_t row = 0, column = 0; row < rows; row += down, count++) {
-        if (count == SAMPLES_FIRST && nonzero == count)
+        if (count == FIRST && nonzero == count)
             return 1;
         nonzero += a[row * lda + column] != 0;
         column += right;

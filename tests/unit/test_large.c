@@ -27,7 +27,7 @@
 #include "kernel/panel.h"
 #endif
 
-static const size_t sizes[][2] = {{128, 128}, {144, 272}, {784, 160}, {272, 1040}};
+static const size_t sizes[][2] = {{128, 128}, {144, 272}, {784, 160}, {272, 1040}, {384, 416}};
 /* More rows than are near at a time. */
 enum { SIZES = sizeof sizes / sizeof *sizes, ROWS = 531 };
 
