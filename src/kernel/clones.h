@@ -3,6 +3,8 @@
 #ifndef COHORT_KERNEL_CLONES_H
 #define COHORT_KERNEL_CLONES_H
 
+#include <stdbool.h>
+
 /* Sanitizers instrument the resolvers, which run before their run-time is up. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(COHORT_SANITIZED)
 #define COHORT_HAVE_CLONES 1
@@ -10,6 +12,17 @@
 #else
 #define COHORT_CLONES
 #endif
+
+/* Whether registers of 64 bytes go through the units in halves, so that twice as many of 32 bytes
+ * do the same: AMD's fourth generation. */
+static inline bool cohort_wide_in_halves(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    return __builtin_cpu_is("amdfam19h");
+#else
+    return false;
+#endif
+}
 
 /* For what is part of such functions. */
 #define COHORT_INLINE static inline __attribute__((always_inline))

@@ -132,11 +132,11 @@ DEFINE_TURN(wide)
 
 #ifdef COHORT_HAVE_WIDE
 /* Whether a tile of one wide vector is faster than one of two narrow ones: not where wide registers
- * go through the units in halves (AMD's fourth generation), since a factor for all of its lanes
- * takes as long to load as its multiply-add. */
+ * go through the units in halves, since a factor for all of its lanes takes as long to load as its
+ * multiply-add. */
 static bool halves_are_wide(void)
 {
-    return __builtin_cpu_supports("x86-64-v4") && !__builtin_cpu_is("amdfam19h");
+    return __builtin_cpu_supports("x86-64-v4") && !cohort_wide_in_halves();
 }
 #endif
 

@@ -95,9 +95,19 @@ size_t cohort_sparse_columns(void)
 /* What products cost, in multiply-adds of 64 bytes: a row of c with its masks takes LIST, an
  * element that is not zero as many as it fills, but at least ENTRY_LEAST, which wait for each
  * other, and some more for what a full product does not read. Measured on AMD's fourth generation,
- * in registers of 64 and of 32 bytes. */
+ * in registers of 64 and of 32 bytes; where wide ones do twice as many a cycle, what is waited for
+ * costs twice as many. */
 static const double list_cost = 22, entry_least = 4, entry_more = 1.1, gain_least = 1.09,
                     share_most = 0.66;
+
+static double multiply_adds_a_cycle(void)
+{
+#ifdef COHORT_HAVE_WIDE
+    if (__builtin_cpu_supports("x86-64-v4") && !cohort_wide_in_halves())
+        return 2;
+#endif
+    return 1;
+}
 
 /* So many elements are looked at, one of SPACING if they are few; FIRST, if none of them is zero.
  */
@@ -128,10 +138,10 @@ bool cohort_sparse_pays(const real *a, size_t lda, size_t rows, size_t columns, 
                         size_t n)
 {
     const size_t width = n < cohort_sparse_columns() ? n : cohort_sparse_columns();
-    const double filled = (double)width / COHORT_LINE_REALS,
+    const double rate = multiply_adds_a_cycle(), filled = (double)width / COHORT_LINE_REALS,
                  steps = depth < COHORT_SPARSE_DEPTH ? (double)depth : COHORT_SPARSE_DEPTH,
-                 entry = entry_more * (filled > entry_least ? filled : entry_least),
-                 most = (steps * filled / gain_least - list_cost) / (steps * entry);
+                 least = rate * entry_least, entry = entry_more * (filled > least ? filled : least),
+                 most = (steps * filled / gain_least - rate * list_cost) / (steps * entry);
     if (n < COHORT_PANEL || rows < ROWS_LEAST || most <= 0)
         return false;
     return nonzero_share(a, lda, rows, columns) <= (most < share_most ? most : share_most);
