@@ -14,7 +14,7 @@
 #endif
 
 /* Whether registers of 64 bytes go through the units in halves, so that twice as many of 32 bytes
- * do the same: AMD's fourth generation. */
+ * do the same: AMD's fourth generation (the third, of the same family, has none of 64). */
 static inline bool cohort_wide_in_halves(void)
 {
 #if defined(__x86_64__) && defined(__GNUC__)

@@ -98,7 +98,8 @@ static void block_panel(void *context, size_t panel)
         }
 }
 
-/* Where the piece begins that sparse_panel takes after its first WORDS. */
+/* What sparse_panel takes of op(b) for the columns of PANEL and the steps of WORD; beyond the last,
+ * for the next columns. */
 static piece sparse_piece(const block *t, size_t panel, size_t word)
 {
     const size_t words = (t->k - 1) / t->step + 1, first = (panel + word / words) * t->columns,

@@ -167,37 +167,43 @@ enum {
     ROWS_PACKED = 16 /* so many pay for columns of b laid side by side */
 };
 
-/* PACKED [rows][columns] = b. */
-static void pack_columns(real *packed, const real *b, size_t ldb, size_t rows, size_t columns)
+/* Some of the columns of b, laid side by side where that pays. */
+typedef struct column_tile {
+    size_t at, width, ldb;
+    const real *b;
+} column_tile;
+
+static size_t tile_count(size_t n)
 {
-    for (size_t row = 0; row < rows; row++)
-        memcpy(packed + row * columns, b + row * ldb, columns * sizeof *packed);
+    return (n + cohort_sparse_columns() - 1) / cohort_sparse_columns();
 }
 
-/* What sums begin with: rows LD reals apart (0: the first for all); NULL: zero. */
-typedef struct beginning {
-    const real *first;
-    size_t ld;
-} beginning;
-
-/* c [rows][n] = FROM + what K steps of a and b add, at most COHORT_SPARSE_DEPTH. */
-static void add_steps(real *c, size_t ldc, beginning from, cohort_transpose trans, const real *a,
-                      size_t lda, const real *b, size_t ldb, size_t rows, size_t n, size_t k)
+/* Number TILE of all for b [k][n], of about equal width. PACKED has room for COHORT_SPARSE_DEPTH
+ * steps; those of a product for ROWS. */
+static column_tile tile_at(real *packed, size_t tile, const real *b, size_t ldb, size_t rows,
+                           size_t n, size_t k)
 {
-    const size_t panels = n / COHORT_PANEL, most = cohort_sparse_columns() / COHORT_PANEL,
-                 tiles = (panels + most - 1) / most;
+    const size_t panels = n / COHORT_PANEL, tiles = tile_count(n),
+                 at = panels * tile / tiles * COHORT_PANEL,
+                 width = panels * (tile + 1) / tiles * COHORT_PANEL - at;
+    if (width == ldb || rows < ROWS_PACKED || k > COHORT_SPARSE_DEPTH)
+        return (column_tile){at, width, ldb, b + at};
+    cohort_panel_pack_strip(packed, COHORT_PLAIN, b + at, ldb, k, width);
+    return (column_tile){at, width, width, packed};
+}
+
+/* c [rows][n] = FIRST + what K steps of a and b add, at most COHORT_SPARSE_DEPTH. */
+static void add_steps(real *c, size_t ldc, const real *first, size_t ld_first,
+                      cohort_transpose trans, const real *a, size_t lda, const real *b, size_t ldb,
+                      size_t rows, size_t n, size_t k)
+{
     uint64_t masks[ROWS_AT_ONCE];
     _Alignas(64) real packed[COHORT_SPARSE_DEPTH * COHORT_SPARSE_COLUMNS];
     cohort_sparse_mask(masks, trans, a, lda, rows, k);
-    for (size_t tile = 0; tile < tiles; tile++) {
-        const size_t at = panels * tile / tiles * COHORT_PANEL,
-                     width = panels * (tile + 1) / tiles * COHORT_PANEL - at;
-        const bool is_packed = rows >= ROWS_PACKED && width < ldb;
-        if (is_packed)
-            pack_columns(packed, b + at, ldb, k, width);
-        cohort_sparse_multiply(c + at, ldc, from.first ? from.first + at : NULL, from.ld, trans, a,
-                               lda, masks, is_packed ? packed : b + at, is_packed ? width : ldb,
-                               width, rows);
+    for (size_t tile = 0; tile < tile_count(n); tile++) {
+        const column_tile t = tile_at(packed, tile, b, ldb, rows, n, k);
+        cohort_sparse_multiply(c + t.at, ldc, first ? first + t.at : NULL, ld_first, trans, a, lda,
+                               masks, t.b, t.ldb, t.width, rows);
     }
 }
 
@@ -208,13 +214,13 @@ void cohort_sparse_product(real *c, size_t ldc, const real *first, size_t ld_fir
     const size_t row_step = trans == COHORT_PLAIN ? lda : 1, step = trans == COHORT_PLAIN ? 1 : lda;
     for (size_t i = 0; i < m; i += ROWS_AT_ONCE) {
         const size_t rows = m - i < ROWS_AT_ONCE ? m - i : ROWS_AT_ONCE;
-        beginning from = {first ? first + i * ld_first : NULL, ld_first};
         real *to = c + i * ldc;
+        const real *from = first ? first + i * ld_first : NULL;
         for (size_t p = 0; p < k || p == 0; p += COHORT_SPARSE_DEPTH) {
             const size_t deep = k - p < COHORT_SPARSE_DEPTH ? k - p : COHORT_SPARSE_DEPTH;
-            add_steps(to, ldc, from, trans, a + i * row_step + p * step, lda, b + p * ldb, ldb,
-                      rows, n, deep);
-            from = (beginning){to, ldc};
+            add_steps(to, ldc, from, p ? ldc : ld_first, trans, a + i * row_step + p * step, lda,
+                      b + p * ldb, ldb, rows, n, deep);
+            from = to;
         }
     }
 }
@@ -225,10 +231,8 @@ enum { MASKS = 16 * COHORT_SPARSE_PARTS, MASKS_STEP = 16 };
 void cohort_sparse_parts(real *c, size_t ldc, bool add, const real *x, size_t ldx, const real *dz,
                          size_t ldz, const cohort_row_parts *parts, size_t m, size_t n)
 {
-    const size_t panels = n / COHORT_PANEL, most = cohort_sparse_columns() / COHORT_PANEL,
-                 tiles = (panels + most - 1) / most,
-                 step = MASKS / parts->count / MASKS_STEP * MASKS_STEP;
-    const size_t all = cohort_row_part_begin(parts, parts->count);
+    const size_t step = MASKS / parts->count / MASKS_STEP * MASKS_STEP,
+                 all = cohort_row_part_begin(parts, parts->count);
     uint64_t masks[MASKS];
     _Alignas(64) real packed[COHORT_SPARSE_DEPTH * COHORT_SPARSE_COLUMNS];
     for (size_t i = 0; i < m; i += step) {
@@ -239,15 +243,10 @@ void cohort_sparse_parts(real *c, size_t ldc, bool add, const real *x, size_t ld
             cohort_sparse_mask(masks + part * step, COHORT_TRANSPOSED, x + begin * ldx + i, ldx,
                                rows, end - begin);
         }
-        for (size_t tile = 0; tile < tiles; tile++) {
-            const size_t at = panels * tile / tiles * COHORT_PANEL,
-                         width = panels * (tile + 1) / tiles * COHORT_PANEL - at;
-            const bool is_packed = width < ldz && rows >= ROWS_PACKED && all <= COHORT_SPARSE_DEPTH;
-            if (is_packed)
-                pack_columns(packed, dz + at, ldz, all, width);
-            use_tiles()->sum_parts(c + i * ldc + at, ldc, add, x + i, ldx, masks, step,
-                                   is_packed ? packed : dz + at, is_packed ? width : ldz, parts,
-                                   width, rows);
+        for (size_t tile = 0; tile < tile_count(n); tile++) {
+            const column_tile t = tile_at(packed, tile, dz, ldz, rows, n, all);
+            use_tiles()->sum_parts(c + i * ldc + t.at, ldc, add, x + i, ldx, masks, step, t.b,
+                                   t.ldb, parts, t.width, rows);
         }
     }
 }

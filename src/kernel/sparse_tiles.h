@@ -4,7 +4,7 @@
  *   TILE_BYTES       of a vector
  *   TILE_NONZERO(v)  a number whose bit l tells whether lane l of v is not zero
  *
- * A row of c passes through TILE_VECTORS registers at most: enough for their multiply-adds not to
+ * A row of c passes through VECTORS registers at most: enough for their multiply-adds not to
  * wait for each other. */
 
 #include "kernel/tile_vectors.h"

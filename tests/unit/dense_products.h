@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <omp.h>
+#include <stdbool.h>
 
 #include "base/memory.h"
 #include "base/real.h"
@@ -40,6 +41,28 @@ static inline int run_with_zeros(const char *name, const struct CMUnitTest *test
     const int failed = _cmocka_run_group_tests(name, tests, count, NULL, NULL);
     *percent = 25;
     return failed + _cmocka_run_group_tests("the same, mostly zeros", tests, count, NULL, NULL);
+}
+
+/* Zeros in column COLUMN of a [rows][width], which then meets nothing but NaN: the products are
+ * finite only if they leave zeros out. */
+static inline void clear_column(real *a, size_t rows, size_t width, size_t column)
+{
+    for (size_t row = 0; row < rows; row++)
+        a[row * width + column] = 0;
+}
+
+static inline void set_nan(real *b, size_t count, size_t step)
+{
+    for (size_t i = 0; i < count; i++)
+        b[i * step] = (real)NAN;
+}
+
+static inline void expect_finite(const real *c, size_t count, bool finite)
+{
+    bool all = true;
+    for (size_t i = 0; i < count; i++)
+        all &= isfinite(c[i]) != 0;
+    assert_true(all == finite);
 }
 
 /* GOT is a sum that rounding moves by parts of SCALE. */

@@ -173,6 +173,33 @@ static void test_sizes_that_fit(void **state)
     assert_false(cohort_large_fits(16, 1 << 20));
 }
 
+/* Nothing else tells whether zeros are left out: the bits are the same. */
+static void test_zeros_are_left_out(void **state)
+{
+    (void)state;
+    enum { K = 384, N = 416 };
+    const bool finite = nonzero_percent < 100;
+    fixture f;
+    set_up(&f, K, N);
+    clear_column(f.x, ROWS, K, 300);
+    set_nan(f.w + 300 * N, N, 1);
+    forward(&f, f.z, 0, ROWS);
+    expect_finite(f.z, ROWS * N, finite);
+    tear_down(&f);
+    set_up(&f, K, N);
+    clear_column(f.dz, ROWS, N, 70);
+    set_nan(f.w + 70, K, N);
+    data(&f, f.dx, 0, ROWS);
+    expect_finite(f.dx, ROWS * K, finite);
+    tear_down(&f);
+    set_up(&f, K, N);
+    clear_column(f.x + 30 * K, K, 1, 0);
+    set_nan(f.dz + 30 * N, N, 1);
+    cohort_large_weights(f.dw, f.x, f.dz, ROWS, K, N, 0, K, false, f.scratch);
+    expect_finite(f.dw, K * N, finite);
+    tear_down(&f);
+}
+
 int main(void)
 {
     omp_set_num_threads(1);
@@ -180,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_against_definition), cmocka_unit_test(test_rows_alone),
         cmocka_unit_test(test_weights_in_pieces),  cmocka_unit_test(test_none),
         cmocka_unit_test(test_progress),           cmocka_unit_test(test_sizes_that_fit),
+        cmocka_unit_test(test_zeros_are_left_out),
     };
     return run_with_zeros("large", tests, sizeof tests / sizeof *tests, &nonzero_percent);
 }

@@ -38,7 +38,7 @@ static void test_masks(void **state)
             memset(masks, 1, sizeof masks);
             cohort_sparse_mask(masks, trans ? COHORT_TRANSPOSED : COHORT_PLAIN, a, LD, M, k);
             for (size_t i = 0; i < M; i++)
-                for (size_t p = 0; p < 64; p++)
+                for (size_t p = 0; p < COHORT_SPARSE_DEPTH; p++)
                     assert_true((masks[i] >> p & 1) ==
                                 (p < k && a[trans ? p * LD + i : i * LD + p] != 0));
         }

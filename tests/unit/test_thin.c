@@ -307,6 +307,45 @@ static void test_rows_alone(void **state)
     }
 }
 
+/* Nothing else tells whether zeros are left out: the bits are the same. All rows, and their halves
+ * as parts of few rows. */
+static void test_zeros_are_left_out(void **state)
+{
+    (void)state;
+    enum { K = 768, N = 128, FEW = 48 };
+    const bool finite = nonzero_percent < 100;
+    const size_t ends[] = {FEW / 2, FEW};
+    const cohort_row_parts parts = {ends, 2, 1};
+    fixture f;
+    set_up(&f, K, N);
+    clear_column(f.x, ROWS, K, 300);
+    set_nan(f.w + 300 * N, N, 1);
+    cohort_thin_forward(f.z, f.x, f.w, NULL, ROWS, K, N, NULL, f.scratch);
+    expect_finite(f.z, ROWS * N, finite);
+    tear_down(&f);
+    set_up(&f, K, N);
+    clear_column(f.dz, ROWS, N, 70);
+    set_nan(f.w + 70, K, N);
+    cohort_thin_data(f.dx, f.dz, f.w, ROWS, K, N, f.scratch);
+    expect_finite(f.dx, ROWS * K, finite);
+    tear_down(&f);
+    set_up(&f, K, N);
+    clear_column(f.x + 30 * K, K, 1, 0);
+    set_nan(f.dz + 30 * N, N, 1);
+    cohort_thin_weights(f.dw, f.x, f.dz, &parts, K, N, false, f.scratch);
+    expect_finite(f.dw, K * N, finite);
+    cohort_thin_backward_of_many(&(cohort_thin_backward){.dw = f.dw,
+                                                         .x = f.x,
+                                                         .w = f.w,
+                                                         .dz = f.dz,
+                                                         .rows = ROWS,
+                                                         .k = K,
+                                                         .n = N,
+                                                         .scratch = f.scratch});
+    expect_finite(f.dw, K * N, finite);
+    tear_down(&f);
+}
+
 int main(void)
 {
     omp_set_num_threads(1);
@@ -314,7 +353,7 @@ int main(void)
         cmocka_unit_test(test_against_definition), cmocka_unit_test(test_bias_of_forward),
         cmocka_unit_test(test_finishing),          cmocka_unit_test(test_backward_of_many),
         cmocka_unit_test(test_backward_of_none),   cmocka_unit_test(test_parts_in_order),
-        cmocka_unit_test(test_rows_alone),
+        cmocka_unit_test(test_rows_alone),         cmocka_unit_test(test_zeros_are_left_out),
     };
     return run_with_zeros("thin", tests, sizeof tests / sizeof *tests, &nonzero_percent);
 }
