@@ -110,6 +110,7 @@ cohort_status cohort_federated_open_model(cohort_federated *federated,
     cohort_flow input;
     COHORT_TRY(cohort_job_input(&input, recipe, info));
     COHORT_TRY(cohort_model_create(&federated->model, recipe, &input, block_size(recipe), false));
+    COHORT_TRY(cohort_model_check_precision(federated->model, recipe));
     COHORT_TRY(cohort_job_loss(&federated->loss, recipe, federated->model, info));
     federated->exchange = cohort_exchange_of(federated->model, federated->strategy);
     federated->compression =

@@ -164,8 +164,8 @@ size_t cohort_plan_batch(const cohort_planner *planner);
 /* The most samples of one part of a batch (see cohort_pass); what a layer takes by the number of
  * samples, it takes by this: a pass has one or several parts, depending on the ranks. */
 size_t cohort_plan_part(const cohort_planner *planner);
-/* Whether products are to be computed in bfloat16. */
-bool cohort_plan_is_bf16(const cohort_planner *planner);
+/* Whether products are to be computed in bfloat16: asked by a layer that does so then. */
+bool cohort_plan_takes_bf16(cohort_planner *planner);
 /* False in a model for inference only: nothing needs to be kept, no grads exist. */
 bool cohort_plan_is_training(const cohort_planner *planner);
 /* Whether dx will be wanted: false when no layer below has parameters. */

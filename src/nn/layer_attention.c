@@ -97,8 +97,9 @@ static cohort_status plan_products(attention_layer *layer, cohort_planner *plann
     const size_t rows = cohort_plan_batch(planner) * layer->time, width = layer->width,
                  inputs = INPUTS * width;
     size_t forward = 0, backward = 0;
-    layer->is_thin = !cohort_plan_is_bf16(planner) && cohort_thin_fits(width, inputs);
-    if (cohort_plan_is_bf16(planner)) {
+    const bool is_bf16 = cohort_plan_takes_bf16(planner);
+    layer->is_thin = !is_bf16 && cohort_thin_fits(width, inputs);
+    if (is_bf16) {
         COHORT_TRY(cohort_bf16_create(&layer->bf16));
         const size_t weights = cohort_bf16_scratch(width, inputs, rows),
                      data = cohort_bf16_scratch(rows, width, inputs);

@@ -101,7 +101,7 @@ static cohort_status conv2d_plan(cohort_layer *base, cohort_planner *planner, co
     const conv2d_config *config = base->config;
     cohort_conv_shape shape = {.out_channels = config->filters,
                                .relu = config->activation == COHORT_RELU,
-                               .bf16 = cohort_plan_is_bf16(planner)};
+                               .bf16 = cohort_plan_takes_bf16(planner)};
     COHORT_TRY(cohort_layer_plan_window(&shape.window, base, flow, config->kernel, config->strides,
                                         config->padding));
     shape.in_channels = flow->shape.dims[2];

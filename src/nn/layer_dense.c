@@ -32,6 +32,9 @@ typedef struct dense_layer {
 
 /* Rows of a part beyond which its gradient of the kernel gains nothing from registers. */
 enum { FEW_ROWS = 64 };
+/* Rows of a sample from which on a small kernel gains from bfloat16: fewer do not make up for
+ * rounding it, and zeros are left out in float alone. */
+enum { BF16_ROWS = 32 };
 /* Backward goes through a kernel of at least twice as many weights in pieces of about so many (a
  * millisecond or two of arithmetic): the gradient of one travels to other ranks while the next is
  * computed. By shape alone, whoever listens, so that the bits are the same. */
@@ -73,7 +76,8 @@ static cohort_status dense_plan_bf16(dense_layer *layer, cohort_planner *planner
 {
     const size_t rows = cohort_plan_batch(planner) * layer->steps, in = layer->in_count,
                  units = layer->units;
-    if (!cohort_plan_is_bf16(planner))
+    if ((layer->steps < BF16_ROWS && cohort_thin_fits(in, units)) ||
+        !cohort_plan_takes_bf16(planner))
         return COHORT_OK;
     COHORT_TRY(cohort_bf16_create(&layer->bf16));
     COHORT_TRY(cohort_plan_buffer(planner, (void **)&layer->forward_scratch,
@@ -169,8 +173,8 @@ static void dense_forward(cohort_layer *base, const cohort_pass *pass)
 static void put_grads_by_part(const dense_layer *layer, const real *dz, const cohort_pass *pass)
 {
     const cohort_row_parts parts = {.ends = pass->part_ends ? pass->part_ends : &pass->batch,
-                                     .count = pass->part_ends ? pass->part_count : 1,
-                                     .unit = layer->steps};
+                                    .count = pass->part_ends ? pass->part_count : 1,
+                                    .unit = layer->steps};
     if (layer->bias.grad)
         cohort_thin_bias(layer->bias.grad, dz, &parts, layer->units, pass->accumulate);
     if (layer->kernel.grad)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "kernel/bf16.h"
 #include "nn/planner.h"
 
@@ -135,12 +136,17 @@ static cohort_status plan(cohort_model *model, const cohort_recipe *recipe)
     return COHORT_OK;
 }
 
-cohort_status cohort_model_check_precision(const cohort_recipe *recipe)
+cohort_status cohort_model_check_precision(const cohort_model *model, const cohort_recipe *recipe)
 {
     COHORT_REQUIRE(recipe->train.precision != COHORT_PRECISION_BF16 || cohort_bf16_available(),
                    COHORT_USAGE,
                    "train.precision: bf16 needs a CPU with AVX512-BF16 or AMX and a build with "
                    "oneDNN, and this host lacks one; use float32");
+    if (recipe->train.precision == COHORT_PRECISION_BF16 && !model->planner.has_bf16)
+        cohort_log(
+            COHORT_LOG_WARNING,
+            "train.precision: bf16 changes nothing: float32 is faster in every layer of this "
+            "network, or the only way");
     return COHORT_OK;
 }
 

@@ -32,10 +32,6 @@ cohort_layer_catalog cohort_model_catalog(void);
 /* Whether the network of RECIPE takes int32 tokens: its first layer does. */
 bool cohort_model_reads_tokens(const cohort_recipe *recipe);
 
-/* Refuses a recipe whose train.precision this CPU or build does not have: COHORT_USAGE. For
- * training; models for inference fall back to float32. */
-COHORT_NODISCARD cohort_status cohort_model_check_precision(const cohort_recipe *recipe);
-
 /* *out = the network of RECIPE for samples described by INPUT, planned for at most
  * BATCH samples a pass. RECIPE is borrowed and must outlive the model. Rank-local and the same on
  * every rank. COHORT_USAGE names the layer, its line and the shapes that do not fit. */
@@ -55,6 +51,12 @@ COHORT_NODISCARD cohort_status cohort_model_create_for_input(cohort_model **out,
                                                              const cohort_flow *input,
                                                              size_t batch);
 void cohort_model_destroy(cohort_model *model);
+
+/* For MODEL to be trained: refuses the train.precision of RECIPE, its own, where this CPU or build
+ * does not have it (COHORT_USAGE; models for inference fall back to float32), and warns where it
+ * changes nothing. Rank-local. */
+COHORT_NODISCARD cohort_status cohort_model_check_precision(const cohort_model *model,
+                                                            const cohort_recipe *recipe);
 
 /* Sizes of the flat vectors, in reals; multiples of a cache line. */
 size_t cohort_model_params_count(const cohort_model *model);

@@ -71,8 +71,9 @@ size_t cohort_plan_part(const cohort_planner *planner)
     return planner->part;
 }
 
-bool cohort_plan_is_bf16(const cohort_planner *planner)
+bool cohort_plan_takes_bf16(cohort_planner *planner)
 {
+    planner->has_bf16 |= planner->bf16;
     return planner->bf16;
 }
 

@@ -435,7 +435,8 @@ static const cohort_key train_keys[] = {
      .choices = precisions,
      .fallback = "float32",
      .help = "bf16: the operands of dense, conv2d and attention products are rounded to 8 "
-             "significant bits, sums and weights stay float32; needs AVX512-BF16 or AMX"},
+             "significant bits, sums and weights stay float32, as do dense layers of small kernels "
+             "over fewer than 32 steps, which gain nothing; needs AVX512-BF16 or AMX"},
     {.name = "log_every_steps",
      .type = COHORT_KEY_COUNT,
      AT(cohort_train_recipe, log_every_steps),

@@ -252,7 +252,6 @@ cohort_status cohort_trainer_create_network(cohort_trainer *trainer)
     const cohort_dataset_info *info = cohort_dataset_describe(trainer->train);
     char name[128];
     cohort_flow input;
-    COHORT_TRY(cohort_model_check_precision(trainer->recipe));
     COHORT_TRY(cohort_job_input(&input, trainer->recipe, info));
     COHORT_TRY(choose_share(trainer, &input));
     const size_t part = divide_up(trainer->sampler.global_batch, trainer->share.count);
@@ -270,6 +269,7 @@ cohort_status cohort_trainer_create_network(cohort_trainer *trainer)
 static cohort_status create_model(cohort_trainer *trainer)
 {
     COHORT_TRY(cohort_trainer_create_network(trainer));
+    COHORT_TRY(cohort_model_check_precision(trainer->model, trainer->recipe));
     const size_t state_count = cohort_model_state_count(trainer->model);
     if (trainer->recipe->train.on_nonfinite == COHORT_NONFINITE_SKIP && state_count > 0)
         COHORT_TRY(COHORT_ALLOCATE(&trainer->state_before, state_count));

@@ -1,6 +1,6 @@
 #!/bin/sh
-# train.precision: bf16: refused where it cannot be, else it learns what float32 learns, the same
-# bits on any number of ranks and threads.
+# train.precision: bf16: refused where it cannot be, warned of where it changes nothing, else it
+# learns what float32 learns, the same bits on any number of ranks and threads.
 # shellcheck source=tests/command/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -12,7 +12,7 @@ model:
   - conv2d: {filters: 16, kernel: 3, activation: relu}
   - conv2d: {filters: 16, kernel: 3, strides: 2, padding: same, activation: relu}
   - flatten
-  - dense: {units: 32, activation: relu}
+  - dense: {units: 512, activation: relu}
   - dense: {units: 10}
 loss: cross_entropy
 optimizer: {type: adam, lr: 0.002}
@@ -20,6 +20,14 @@ train: {epochs: 5, global_batch_size: 30, log_every_steps: 1}
 checkpoint: {every_epochs: 1000}
 Y
 half='--set train.precision=bf16'
+cat >federated.yaml <<'Y'
+data: {file: digits.h5, scale: 0.004}
+model: [flatten, {dense: 10}]
+loss: cross_entropy
+optimizer: {type: sgd, lr: 0.1}
+train: {precision: bf16}
+federated: {clients: 3, rounds: 1}
+Y
 # A CPU without the instructions, as far as oneDNN knows.
 without="env ONEDNN_MAX_CPU_ISA=AVX2"
 program=$COHORT
@@ -28,6 +36,7 @@ chmod +x without
 COHORT=$PWD/without
 # shellcheck disable=SC2086
 fails 2 "train.precision: bf16 needs a CPU with AVX512-BF16 or AMX" train net.yaml $half
+fails 2 "train.precision: bf16 needs a CPU with AVX512-BF16 or AMX" train federated.yaml
 COHORT=$program
 
 # shellcheck disable=SC2086
@@ -36,7 +45,15 @@ if ! ranks 1 train net.yaml $half --run half1 --quiet >out 2>err; then
     [ $failures = 0 ] || finish
     skip "this machine has no bf16"
 fi
+sed '/conv2d/d; s/512/32/; s/epochs: 5/epochs: 1/' net.yaml >mlp.yaml
+for recipe in mlp federated; do
+    # shellcheck disable=SC2086
+    works 2 train $recipe.yaml $half --quiet
+    [ "$(grep -c 'warning: train.precision: bf16 changes nothing' err)" = 1 ] ||
+        wrong "$recipe: no warning, or several: $(cat err)"
+done
 works 1 train net.yaml --run whole --quiet
+[ -s err ] && wrong "float32 warns: $(cat err)"
 holds "$(metric whole/metrics.jsonl test accuracy) > 0.9" || wrong "float32 does not learn"
 holds "$(metric half1/metrics.jsonl test accuracy) > $(metric whole/metrics.jsonl test accuracy) - 0.02" ||
     wrong "bf16: $(metric half1/metrics.jsonl test accuracy)"
