@@ -344,6 +344,16 @@ static size_t use_threads(const cohort_conv *conv, size_t pieces)
     return pieces > 1 ? least((size_t)omp_get_max_threads(), conv->threads) : 1;
 }
 
+/* Before a region of THREADS: regions within one of a single thread (pools, oneDNN) would else
+ * begin new threads, and end them, each time. Returns what OpenMP gave before, for after it. */
+static int keep_to(size_t threads)
+{
+    const int before = omp_get_max_threads();
+    if (threads == 1)
+        omp_set_num_threads(1);
+    return before;
+}
+
 static size_t lane_begin(const conv_plan *plan, size_t lane)
 {
     return least(lane * plan->lane, plan->batch);
@@ -416,7 +426,9 @@ void cohort_conv_forward(cohort_conv *conv, real *y, uint16_t *winners, const re
         kernel = conv_direct_pack(conv->direct_forward, scratch, kernel);
     if (way == COHORT_CONV_WINOGRAD)
         kernel = conv_winograd_pack(conv->winograd, scratch, kernel);
-#pragma omp parallel for num_threads((int)threads) schedule(static)
+    const int before = keep_to(threads);
+    /* In turns, here and below: the last lane is shorter. */
+#pragma omp parallel for num_threads((int)threads) schedule(static, 1)
     for (size_t lane = 0; lane < plan.lanes; lane++) {
         const size_t first = lane_begin(&plan, lane), count = lane_begin(&plan, lane + 1) - first;
         const size_t thread = (size_t)omp_get_thread_num();
@@ -435,6 +447,7 @@ void cohort_conv_forward(cohort_conv *conv, real *y, uint16_t *winners, const re
             cohort_max_pool_forward(kept_at, winners ? winners + first * kept : NULL, &conv->pool,
                                     to, count);
     }
+    omp_set_num_threads(before);
 }
 
 /* A backward pass. */
@@ -599,12 +612,13 @@ static void backward_threads(conv_backward *b)
     const bool at_once = threads <= 1 || (!b->sliced && plan->parts >= threads);
     b->is_whole = !at_once || b->weights_way == COHORT_CONV_DNNL;
     if (at_once) {
-#pragma omp parallel for num_threads((int)threads) schedule(static)
+        const int before = keep_to(threads);
+#pragma omp parallel for num_threads((int)threads) schedule(static, 1)
         for (size_t part = 0; part < plan->parts; part++)
             whole_part(b, part, (size_t)omp_get_thread_num());
+        omp_set_num_threads(before);
         return;
     }
-    /* In turns: the last lane is shorter. */
 #pragma omp parallel for num_threads((int)threads) schedule(static, 1)
     for (size_t lane = 0; lane < plan->lanes; lane++) {
         finish_lane(b, lane, (size_t)omp_get_thread_num());
