@@ -420,7 +420,8 @@ static const cohort_key train_keys[] = {
      AT(cohort_train_recipe, threads),
      .max = 4096,
      .fallback = "0",
-     .help = "per rank; 0 = the cores of its affinity mask"},
+     .help = "per rank; 0 = the cores of its affinity mask. Each takes parts of the batch, or all "
+             "share each layer, where there are more than two a part"},
     {.name = "tune",
      .type = COHORT_KEY_CHOICE,
      AT(cohort_train_recipe, tune),

@@ -55,10 +55,9 @@ static cohort_status take_down(uint32_t **choices, cohort_trainer *trainer)
         cohort_loader_destroy(*loaders[i]);
         *loaders[i] = NULL;
     }
+    cohort_trainer_destroy_lanes(trainer);
     cohort_model_destroy(trainer->model);
     trainer->model = NULL;
-    cohort_trainer_destroy_sums(trainer);
-    trainer->sums = (cohort_part_sums){.vectors = {NULL}};
     cohort_reducer_destroy(trainer->reducer);
     trainer->reducer = NULL;
     trainer->stop_seen = false;

@@ -244,7 +244,7 @@ static cohort_status search_all(finding *all, cohort_trainer *trainer, const coh
 {
     cohort_search search = {.trainer = trainer};
     trainer->search = &search;
-    cohort_trainer_walk_again(trainer, batch);
+    cohort_trainer_compute(trainer, batch);
     trainer->search = NULL;
     return cohort_comm_gather_all(trainer->comm, all, &search.found, sizeof search.found);
 }

@@ -235,9 +235,8 @@ void cohort_judge_batch(cohort_preflight_run *run)
 /* Bytes of a rank's vectors: parameters, gradients, sums of parts, optimizer slots. */
 static double vector_bytes(const cohort_trainer *trainer)
 {
-    size_t vectors = 2 + cohort_optimizer_slot_count(trainer->optimizer);
-    for (size_t level = 1; level < COHORT_PART_LEVELS; level++)
-        vectors += trainer->sums.vectors[level] != NULL;
+    const size_t vectors =
+        1 + cohort_trainer_vector_count(trainer) + cohort_optimizer_slot_count(trainer->optimizer);
     return 4.0 * (double)vectors * (double)cohort_model_params_count(trainer->model);
 }
 
@@ -269,7 +268,7 @@ void cohort_judge_memory(cohort_preflight_run *run)
     if (COHORT_ALLOCATE(&ranks, size) != COHORT_OK)
         return;
     const double data = run->held ? (double)run->survey.bytes : 0,
-                 each = vector_bytes(trainer) + (double)cohort_model_work_bytes(trainer->model);
+                 each = vector_bytes(trainer) + (double)cohort_trainer_work_bytes(trainer);
     for (size_t r = 0; r < size; r++)
         ranks[facts[r].node]++;
     for (size_t r = 0; r < size; r++) {
@@ -284,7 +283,7 @@ void cohort_judge_memory(cohort_preflight_run *run)
     cohort_bytes_text(b, (double)tight->memory_free);
     cohort_bytes_text(c, data);
     cohort_bytes_text(d, vector_bytes(trainer));
-    cohort_bytes_text(e, (double)cohort_model_work_bytes(trainer->model));
+    cohort_bytes_text(e, (double)cohort_trainer_work_bytes(trainer));
     if (need > (double)tight->memory_free)
         cohort_find(run->findings, COHORT_FINDING_PROBLEM, "memory",
                     "%s needs %s, but %s are free: data %s, and for each of %g ranks %s of "

@@ -219,6 +219,7 @@ static cohort_status choose_share(cohort_trainer *trainer, const cohort_flow *in
     const size_t part = divide_up(global, trainer->share.count);
     const size_t own_parts = trainer->share.end - trainer->share.begin;
     trainer->share.draw = cohort_private_draw(trainer->privacy);
+    trainer->part = part;
     trainer->microbatch = limit && limit < part ? limit : part;
     trainer->pass_count = divide_up(part, trainer->microbatch);
     trainer->is_at_once = !trainer->privacy && is_row_by_row && trainer->pass_count == 1 &&
@@ -254,7 +255,7 @@ cohort_status cohort_trainer_create_network(cohort_trainer *trainer)
     cohort_flow input;
     COHORT_TRY(cohort_job_input(&input, trainer->recipe, info));
     COHORT_TRY(choose_share(trainer, &input));
-    const size_t part = divide_up(trainer->sampler.global_batch, trainer->share.count);
+    const size_t part = trainer->part;
     const size_t own_parts = trainer->share.end - trainer->share.begin;
     COHORT_TRY(cohort_model_create_in_parts(
         &trainer->model, trainer->recipe, &input,
@@ -312,14 +313,12 @@ static cohort_status create_reducer(cohort_trainer *trainer, const cohort_tables
         config.summed = cohort_shared_update_summed;
         config.summed_context = trainer->shared;
     }
-    trainer->sums.tables = *tables;
+    trainer->tables = *tables;
     COHORT_TRY(cohort_reducer_create(&trainer->reducer, trainer->comm, &config,
                                      cohort_model_params_count(trainer->model)));
-    cohort_status status = cohort_trainer_create_sums(trainer);
-    if (status == COHORT_OK)
-        status = cohort_optimizer_watch_rows(trainer->optimizer, tables,
-                                             cohort_reducer_rows(trainer->reducer));
-    COHORT_TRY(cohort_comm_agree(trainer->comm, status));
+    COHORT_TRY(cohort_comm_agree(
+        trainer->comm, cohort_optimizer_watch_rows(trainer->optimizer, tables,
+                                                   cohort_reducer_rows(trainer->reducer))));
     trainer->shares_update = trainer->shared && cohort_reducer_is_sliced(trainer->reducer);
     if (!trainer->shares_update)
         return COHORT_OK;
@@ -334,9 +333,7 @@ cohort_status cohort_trainer_connect_network(cohort_trainer *trainer)
     COHORT_TRY(create_reducer(trainer, &tables));
     cohort_model_bind(trainer->model, trainer->params, cohort_reducer_grads(trainer->reducer),
                       trainer->state);
-    if (!trainer->privacy)
-        cohort_model_set_rows(trainer->model, cohort_reducer_rows(trainer->reducer));
-    return COHORT_OK;
+    return cohort_comm_agree(trainer->comm, cohort_trainer_create_lanes(trainer));
 }
 
 static cohort_status create_vectors(cohort_trainer *trainer)
@@ -419,7 +416,7 @@ void cohort_trainer_destroy(cohort_trainer *trainer)
     cohort_text_clear(&trainer->ways);
     cohort_text_clear(&trainer->ledger_text);
     cohort_ledger_clear(&trainer->ledger);
-    cohort_trainer_destroy_sums(trainer);
+    cohort_trainer_destroy_lanes(trainer);
     if (!trainer->shared)
         cohort_free(trainer->params);
     cohort_shared_update_destroy(trainer->shared);

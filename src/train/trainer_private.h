@@ -1,6 +1,8 @@
 #ifndef COHORT_TRAIN_TRAINER_PRIVATE_H
 #define COHORT_TRAIN_TRAINER_PRIVATE_H
 
+#include <stdatomic.h>
+
 #include "comm/reducer.h"
 #include "optim/optimizer.h"
 #include "privacy/ledger.h"
@@ -25,18 +27,21 @@ enum {
     COHORT_PARTS_AT_ONCE = 64 /* no pass takes more */
 };
 
-/* The gradients of this rank's parts on their way to one sum, pairwise: vectors
- * [COHORT_REDUCER_EXTRAS + parameters] and the marks of their rows, the first being the
- * reducer's. */
-typedef struct cohort_part_sums {
+/* Parts of this rank's share that one thread takes through a network of its own, and their
+ * gradients on their way to one sum, pairwise: vectors [COHORT_REDUCER_EXTRAS + parameters] and the
+ * marks of their rows. The first lane has the trainer's network and the reducer's vector. */
+typedef struct cohort_part_lane {
+    cohort_trainer *trainer;
+    cohort_model *model;
+    size_t begin, end; /* parts of the global batch */
     float *vectors[COHORT_PART_LEVELS];
-    uint64_t *rows[COHORT_PART_LEVELS]; /* of `tables` (base/rows.h) */
-    cohort_tables tables;               /* whose gradients are kept by rows; the model's */
+    uint64_t *rows[COHORT_PART_LEVELS]; /* of the trainer's tables (base/rows.h) */
     size_t depth;                       /* vectors waiting below the one being written */
-    size_t merges; /* how many of them the one being written will be added to */
-    size_t merged; /* what lies from here on (in parameters) has been */
-    bool is_last;  /* the last part: what is merged is ready to be reduced */
-} cohort_part_sums;
+    size_t merges;           /* how many of them the one being written will be added to */
+    size_t merged;           /* what lies from here on (in parameters) has been */
+    bool is_last;            /* the last part: what is merged is complete */
+    _Atomic size_t complete; /* what lies from here on is, for the first lane to see */
+} cohort_part_lane;
 
 /* What rides along with the gradients, in floats of the reducer's extras. */
 enum { EXTRA_LOSS, EXTRA_CORRECT, EXTRA_COUNT, EXTRA_STOP, EXTRA_FAILED };
@@ -73,12 +78,16 @@ struct cohort_trainer {
     cohort_shared_update *shared; /* where the parameters are, if in a window; else NULL */
     bool shares_update;           /* the node's ranks deal the update among them */
     cohort_loss loss;
-    cohort_share share;  /* parts of the global batch that are this rank's */
-    size_t microbatch;   /* samples of a part, or of a pass if a part takes several */
-    bool is_at_once;     /* one pass takes all of this rank's parts */
-    size_t pass_count;   /* passes a part: the same on every rank */
-    double target_count; /* what the loss of the step is divided by; 0 = batch x positions */
-    cohort_part_sums sums;
+    cohort_share share;      /* parts of the global batch that are this rank's */
+    size_t part;             /* samples of a part, at most */
+    size_t microbatch;       /* … or of a pass if a part takes several */
+    bool is_at_once;         /* one pass takes all of this rank's parts */
+    size_t pass_count;       /* passes a part: the same on every rank */
+    double target_count;     /* what the loss of the step is divided by; 0 = batch x positions */
+    cohort_tables tables;    /* whose gradients are kept by rows; the model's */
+    cohort_part_lane *lanes; /* [lane_count] */
+    size_t lane_count;
+    size_t joined;           /* of the lanes' gradients, what lies from here on is summed */
     size_t threads;          /* 0 until they are set */
     cohort_private *privacy; /* NULL: training is not private */
     cohort_ledger ledger;    /* rank 0: what the weights have cost, also before this run */
@@ -126,12 +135,18 @@ void cohort_search_visit(void *context, const cohort_layer *layer, const cohort_
 COHORT_NODISCARD cohort_status cohort_trainer_nonfinite(cohort_trainer *trainer,
                                                         const cohort_batch *batch,
                                                         const char *what);
-/* Forward and backward over BATCH once more, shown to trainer->search. Collective. */
-void cohort_trainer_walk_again(cohort_trainer *trainer, const cohort_batch *batch);
-
-/* Memory for the sums over this rank's parts; their tables are set. Rank-local. */
-COHORT_NODISCARD cohort_status cohort_trainer_create_sums(cohort_trainer *trainer);
-void cohort_trainer_destroy_sums(cohort_trainer *trainer);
+/* Lanes for this rank's share: their networks and sums. Share, network, vectors, reducer and tables
+ * are there. Rank-local; COHORT_MEMORY. */
+COHORT_NODISCARD cohort_status cohort_trainer_create_lanes(cohort_trainer *trainer);
+/* Their networks compute as the trainer's does. Rank-local; COHORT_MEMORY. */
+COHORT_NODISCARD cohort_status cohort_trainer_choose_lanes(cohort_trainer *trainer);
+void cohort_trainer_destroy_lanes(cohort_trainer *trainer);
+/* Vectors of gradients, the reducer's among them, and bytes of activations of all lanes. */
+size_t cohort_trainer_vector_count(const cohort_trainer *trainer);
+size_t cohort_trainer_work_bytes(const cohort_trainer *trainer);
+/* Forward and backward over BATCH, this rank's share of a step, shown to trainer->search if there
+ * is one; else the reducer has begun. Collective, since layers may sum over ranks. */
+void cohort_trainer_compute(cohort_trainer *trainer, const cohort_batch *batch);
 
 /* The network for this rank's share of the batch, its loss and loader, from the recipe and the
  * open data. Rank-local. */

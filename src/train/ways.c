@@ -148,6 +148,8 @@ cohort_status cohort_trainer_choose_ways(cohort_trainer *trainer)
         status = cohort_comm_agree(trainer->comm, cohort_text_status(&trainer->ways));
     if (status == COHORT_OK)
         status = require_same_kernels(trainer);
+    if (status == COHORT_OK)
+        status = cohort_comm_agree(trainer->comm, cohort_trainer_choose_lanes(trainer));
     cohort_free(choices);
     cohort_free(taken);
     cohort_free(lacking);

@@ -1,6 +1,7 @@
 #!/bin/sh
-# The number of ranks changes no bit: the losses of 50 steps on 1, 2, 3 and 4 ranks are the
-# same text, with dropout and augmentation on, with uneven shares and a short last batch.
+# The number of ranks and threads changes no bit: the losses of 50 steps on 1, 2, 3 and 4 ranks are
+# the same text, with dropout and augmentation on, with uneven shares and a short last batch; and
+# so they are where threads take parts of the batch through the network, or share its layers.
 # shellcheck source=tests/command/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -57,9 +58,39 @@ recipe=net.yaml
 compare sgd --set optimizer.type=sgd --set optimizer.lr=0.05 --set optimizer.momentum=0.9
 compare adam --set optimizer.type=adam --set optimizer.clip_norm=0.5
 compare plain --set optimizer.type=adam --set 'data.augment=[]' --set model.4.rate=0
-# Other threads, smaller passes: threads change nothing either; passes only the rounding.
-ranks 1 train net.yaml --run threads --set optimizer.type=sgd --set optimizer.lr=0.05 \
-    --set optimizer.momentum=0.9 --set train.threads=3 --quiet >out 2>err
-sed -n '/"event":"step"/p' threads/metrics.jsonl | cmp -s - sgd1.steps ||
-    wrong 'three threads train other bits than one'
+
+on_threads() { # NAME RANKS THREADS HOW OPTION…: as compare NAME had it; HOW: what the start says
+    name=$1 count=$2 threads=$3 how=$4
+    shift 4
+    ranks "$count" train "$recipe" --run "$name-t" "$@" --set "train.threads=$threads" --fresh \
+        --quiet --verbose >out 2>err
+    sed -n '/"event":"step"/p' "$name-t/metrics.jsonl" | cmp -s - "${name}1.steps" ||
+        wrong "$name on $count ranks of $threads threads: other bits"
+    if [ "$how" = layers ]; then
+        grep -q 'parts of a batch' err && wrong "$name: $threads threads do not share the layers"
+    else
+        grep -qF "$how, each through all layers" err || wrong "$name: no \"$how\" in: $(cat err)"
+    fi
+}
+
+momentum='--set optimizer.type=sgd --set optimizer.lr=0.05 --set optimizer.momentum=0.9'
+# shellcheck disable=SC2086
+{
+    on_threads sgd 1 1 layers $momentum
+    on_threads sgd 1 2 '4 parts of a batch by 2 threads' $momentum
+    on_threads sgd 1 3 '4 parts of a batch by 3 threads' $momentum
+    on_threads sgd 1 6 '4 parts of a batch by 4 threads' $momentum
+    on_threads sgd 1 9 layers $momentum
+    on_threads sgd 2 3 '2 parts of a batch by 2 threads' $momentum
+    on_threads sgd 4 2 layers $momentum
+}
+recipe=dense.yaml
+eighths='--set optimizer.type=adam --set train.parts=8 --set train.global_batch_size=19'
+# shellcheck disable=SC2086
+{
+    on_threads eighths 1 5 '8 parts of a batch by 5 threads' $eighths
+    on_threads eighths 2 2 '4 parts of a batch by 2 threads' $eighths
+}
+on_threads passes 1 2 '4 parts of a batch by 2 threads' --set optimizer.type=adam \
+    --set train.microbatch_size=6
 finish

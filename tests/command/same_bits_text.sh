@@ -1,7 +1,7 @@
 #!/bin/sh
 # The number of ranks and the way to sum change no bit of a network with a table of embeddings
-# large enough to be kept by rows: the same losses and weights on 1, 2, 3 and 4 ranks, in shared
-# memory, between nodes and by MPI alone, stopped and continued.
+# large enough to be kept by rows: the same losses and weights on 1, 2, 3 and 4 ranks, of one and
+# several threads, in shared memory, between nodes and by MPI alone, stopped and continued.
 # shellcheck source=tests/command/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -62,6 +62,23 @@ unset COHORT_TEST_NODE_SIZE
 grep -q '2 nodes, MPI messages between, 4 ranks, .*embeddings by rows' nodes/metrics.jsonl ||
     wrong 'not two nodes'
 same used1 nodes
+
+# Lanes of threads, whose marks of rows are joined: all at once, and while messages leave.
+used='--set optimizer.embedding_rows=used --set optimizer.weight_decay=0.01'
+for threads in 2 3 4; do
+    # shellcheck disable=SC2086
+    train 1 lanes$threads $used --set train.threads=$threads
+    same used1 lanes$threads
+done
+COHORT_TEST_NODE_SIZE=1
+export COHORT_TEST_NODE_SIZE
+# shellcheck disable=SC2086
+train 2 lanes $used --set train.threads=2
+unset COHORT_TEST_NODE_SIZE
+same used1 lanes
+# shellcheck disable=SC2086
+train 3 odd $used --set train.threads=2
+same used1 odd
 
 # Stopped after 12 steps on 2 ranks, continued on 3.
 ranks 2 train net.yaml --run parts --set optimizer.embedding_rows=used \
