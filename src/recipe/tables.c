@@ -421,7 +421,7 @@ static const cohort_key train_keys[] = {
      .max = 4096,
      .fallback = "0",
      .help = "per rank; 0 = the cores of its affinity mask. Each takes parts of the batch, or all "
-             "share each layer, where there are more than two a part"},
+             "share each layer, where a rank has too few parts"},
     {.name = "tune",
      .type = COHORT_KEY_CHOICE,
      AT(cohort_train_recipe, tune),

@@ -23,15 +23,17 @@ static size_t own_parts(const cohort_trainer *trainer)
 
 /* --- Lanes ------------------------------------------------------------------------ */
 
-/* More threads a part share the layers instead, since most of them would have no part. */
-enum { THREADS_A_PART = 2 };
+/* Two threads that share the layers do 1.3 to 1.6 times as much as one (tests/bench/figures.md), so
+ * that by Amdahl's law any number would do 1.9 to 3.6 times as much: less than four lanes, and as
+ * much as two or three where there are so many threads for each. */
+enum { ENOUGH_PARTS = 4, THREADS_A_PART = 3 };
 
 /* One where rows are taken one by one, or layers keep a state, which goes from part to part. */
 static size_t choose_lane_count(const cohort_trainer *trainer)
 {
     const size_t parts = own_parts(trainer), threads = trainer->threads;
-    if (trainer->privacy || cohort_model_state_count(trainer->model) > 0 || parts < 2 ||
-        threads > THREADS_A_PART * parts)
+    if (trainer->privacy || cohort_model_state_count(trainer->model) > 0 ||
+        (parts < ENOUGH_PARTS && threads > THREADS_A_PART * parts))
         return 1;
     return threads < parts ? threads : parts;
 }

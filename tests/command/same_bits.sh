@@ -80,7 +80,8 @@ momentum='--set optimizer.type=sgd --set optimizer.lr=0.05 --set optimizer.momen
     on_threads sgd 1 2 '4 parts of a batch by 2 threads' $momentum
     on_threads sgd 1 3 '4 parts of a batch by 3 threads' $momentum
     on_threads sgd 1 6 '4 parts of a batch by 4 threads' $momentum
-    on_threads sgd 1 9 layers $momentum
+    on_threads sgd 1 17 '4 parts of a batch by 4 threads' $momentum
+    on_threads sgd 2 7 layers $momentum
     on_threads sgd 2 3 '2 parts of a batch by 2 threads' $momentum
     on_threads sgd 4 2 layers $momentum
 }
