@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "comm/tree.h"
+#include "kernel/parallel.h"
 #include "kernel/vector.h"
 #include "privacy/clip.h"
 #include "privacy/noise.h"
@@ -24,31 +25,45 @@ static void add_sample(float *sum, cohort_loss_sums *sums, const cohort_trainer 
                     trainer->recipe->privacy.clip);
 }
 
+/* A part of a batch, the samples [begin, end) of it. */
+typedef struct private_part {
+    const cohort_trainer *trainer;
+    const cohort_batch *batch;
+    size_t begin, end;
+    cohort_loss_sums sums[COHORT_PRIVATE_RUNS];
+} private_part;
+
+/* Run RUN of the part, by the network of the thread that has it. */
+static void sum_run(void *context, size_t run)
+{
+    private_part *part = context;
+    const cohort_trainer *trainer = part->trainer;
+    const cohort_private *privacy = trainer->privacy;
+    const size_t samples = part->end - part->begin, runs = privacy->run_count;
+    const size_t from = part->begin + cohort_part_begin(samples, run, runs),
+                 to = part->begin + cohort_part_begin(samples, run + 1, runs);
+    memset(privacy->runs[run], 0, cohort_model_params_count(trainer->model) * sizeof(float));
+    for (size_t i = from; i < to; i++)
+        add_sample(privacy->runs[run], &part->sums[run], trainer,
+                   &privacy->lanes[omp_get_thread_num()], part->batch, i);
+}
+
 void cohort_private_sum_part(cohort_loss_sums *sums, float *vector, cohort_trainer *trainer,
                              const cohort_batch *batch, size_t begin, size_t end)
 {
     cohort_private *privacy = trainer->privacy;
     const size_t runs = privacy->run_count, count = cohort_model_params_count(trainer->model);
-    cohort_loss_sums of_run[COHORT_PRIVATE_RUNS] = {{0}};
+    private_part part = {.trainer = trainer, .batch = batch, .begin = begin, .end = end};
     privacy->runs[0] = vector + COHORT_REDUCER_EXTRAS;
-#pragma omp parallel for schedule(dynamic, 1)                                                      \
-    num_threads((int)privacy->lane_count) if (privacy->lane_count > 1)
-    for (size_t run = 0; run < runs; run++) {
-        const cohort_lane *lane = &privacy->lanes[omp_get_thread_num()];
-        const size_t from = begin + cohort_part_begin(end - begin, run, runs),
-                     to = begin + cohort_part_begin(end - begin, run + 1, runs);
-        memset(privacy->runs[run], 0, count * sizeof(float));
-        for (size_t i = from; i < to; i++)
-            add_sample(privacy->runs[run], &of_run[run], trainer, lane, batch, i);
-    }
+    cohort_parallel_each(runs, (int)privacy->lane_count, sum_run, &part);
     for (size_t at = 0; at < count; at += COHORT_TREE_BLOCK) {
         const size_t here = count - at < COHORT_TREE_BLOCK ? count - at : COHORT_TREE_BLOCK;
         cohort_tree_sum(privacy->runs[0] + at, privacy->runs, runs, at, here);
     }
     for (size_t run = 0; run < runs; run++) {
-        sums->loss += of_run[run].loss;
-        sums->correct += of_run[run].correct;
-        sums->count += of_run[run].count;
+        sums->loss += part.sums[run].loss;
+        sums->correct += part.sums[run].correct;
+        sums->count += part.sums[run].count;
     }
 }
 
