@@ -98,6 +98,7 @@ void cohort_federated_destroy(cohort_federated *federated)
     }
     close_split(&federated->test);
     close_split(&federated->validation);
+    cohort_federated_close_lanes(federated);
     cohort_client_destroy(federated->client);
     cohort_dataset_close(federated->train);
     cohort_model_destroy(federated->model);

@@ -43,6 +43,12 @@ typedef struct cohort_round {
     double expansion; /* bytes_up / what it would be without secure aggregation */
 } cohort_round;
 
+/* What a thread trains simulated clients with. The first lane has the run's own. */
+typedef struct cohort_client_lane {
+    cohort_client *client;
+    unsigned char *payload;
+} cohort_client_lane;
+
 struct cohort_federated {
     cohort_comm *comm; /* in a deployment: the coordinator alone */
     cohort_recipe *recipe;
@@ -60,7 +66,10 @@ struct cohort_federated {
     size_t *eligible; /* [eligible_count] clients with rows to train on, ascending */
     size_t eligible_count, chosen_most;
 
-    cohort_client *client; /* trains; NULL on a coordinator */
+    cohort_client *client;     /* trains; NULL on a coordinator */
+    size_t most_rows;          /* of a client */
+    cohort_client_lane *lanes; /* [lane_count] of a simulation: so many clients train at a time */
+    size_t lane_count;
     cohort_client_store store;
     cohort_model *model; /* evaluates the global weights */
     cohort_loss loss;
@@ -140,6 +149,10 @@ COHORT_NODISCARD cohort_status cohort_federated_choose(cohort_federated *federat
 void cohort_federated_assign(cohort_federated *federated);
 /* The simulation's gather (simulate.c). */
 COHORT_NODISCARD cohort_status cohort_federated_simulate(cohort_federated *federated);
+/* Lanes for as many clients as this rank may have in a round, or fewer threads; client and vectors
+ * are there. Rank-local; errors as cohort_client_create. */
+COHORT_NODISCARD cohort_status cohort_federated_open_lanes(cohort_federated *federated);
+void cohort_federated_close_lanes(cohort_federated *federated);
 /* The weight client RESULT counts with: rows, or 1. */
 uint64_t cohort_federated_weight(const cohort_federated *federated,
                                  const cohort_client_result *result);

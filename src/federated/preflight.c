@@ -1,6 +1,7 @@
 #include "federated/preflight.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -64,8 +65,10 @@ static void judge_memory(cohort_findings *findings, const cohort_federated *fede
 {
     const double ranks = (double)cohort_comm_node_size(federated->comm),
                  kept = federated->all ? (double)federated->chosen_most : 0,
-                 vectors = 4 * (7 + kept) * (double)federated->exchange.count,
-                 work = (double)cohort_model_work_bytes(federated->model),
+                 lanes = (double)federated->lane_count,
+                 /* Global, mean, an update, sums of 8 bytes; weights, gradient, update, payload. */
+        vectors = 4 * (5 + 4 * lanes + kept) * (double)federated->exchange.count,
+                 work = lanes * (double)cohort_model_work_bytes(federated->model),
                  need = ranks * (vectors + work), have = (double)cohort_memory_available();
     char a[24], b[24], c[24];
     cohort_bytes_text(a, need);
@@ -116,8 +119,14 @@ static cohort_status time_client(double *seconds, cohort_federated *federated)
                                     .should_stop = time_is_up,
                                     .stop_context = &end};
     const double start = cohort_clock_seconds();
+    const int threads = omp_get_max_threads();
     cohort_client_begin(federated->client, &federated->store, &task);
-    COHORT_TRY(cohort_local_train(&trained, cohort_client_local(federated->client), &work));
+    if (federated->lane_count > 1)
+        omp_set_num_threads(1);
+    const cohort_status status =
+        cohort_local_train(&trained, cohort_client_local(federated->client), &work);
+    omp_set_num_threads(threads);
+    COHORT_TRY(status);
     *seconds = (cohort_clock_seconds() - start) / fmax(1, (double)trained.steps);
     COHORT_REQUIRE(!trained.diverged && isfinite(trained.loss), COHORT_DIVERGED,
                    "the loss of client %zu is not finite in its first steps: lower optimizer.lr, "
@@ -129,7 +138,8 @@ static cohort_status time_client(double *seconds, cohort_federated *federated)
 static cohort_status judge_speed(cohort_findings *findings, cohort_federated *federated)
 {
     cohort_comm *comm = federated->comm;
-    const size_t ranks = (size_t)federated->rank_count, most = federated->chosen_most;
+    const size_t lanes = (size_t)federated->rank_count * federated->lane_count,
+                 most = federated->chosen_most;
     double each = 0, steps = 0;
     char round[16], whole[16];
     bool on = true;
@@ -141,7 +151,7 @@ static cohort_status judge_speed(cohort_findings *findings, cohort_federated *fe
     for (size_t i = 0; i < federated->eligible_count; i++)
         steps += (double)steps_of(federated, federated->eligible[i]);
     steps /= (double)federated->eligible_count;
-    const double a_round = each * steps * (double)((most + ranks - 1) / ranks);
+    const double a_round = each * steps * (double)((most + lanes - 1) / lanes);
     cohort_find(findings, COHORT_FINDING_GOOD, "speed",
                 "%.3g ms a local step, %.3g steps a client: a round of %zu clients takes some %s, "
                 "all %zu rounds %s, without evaluation",

@@ -252,10 +252,9 @@ cohort_status cohort_federated_grow_round(cohort_federated *federated)
 }
 
 /* Clients with rows, the sum of all weights. Rank-local. */
-static cohort_status find_eligible(size_t *most_rows, cohort_federated *federated)
+static cohort_status find_eligible(cohort_federated *federated)
 {
     uint64_t weight = 0;
-    *most_rows = 0;
     COHORT_TRY(COHORT_ALLOCATE(&federated->eligible, federated->client_count));
     for (size_t k = 0; k < federated->client_count; k++) {
         const size_t count = cohort_partition_count(&federated->partition, k);
@@ -263,7 +262,7 @@ static cohort_status find_eligible(size_t *most_rows, cohort_federated *federate
             continue;
         federated->eligible[federated->eligible_count++] = k;
         weight += federated->how->weighting == COHORT_WEIGHT_UNIFORM ? 1 : count;
-        *most_rows = count > *most_rows ? count : *most_rows;
+        federated->most_rows = count > federated->most_rows ? count : federated->most_rows;
     }
     if (cohort_federated_is_protected(federated))
         weight = federated->client_count; /* which rows a client has must not change the steps */
@@ -272,12 +271,13 @@ static cohort_status find_eligible(size_t *most_rows, cohort_federated *federate
 
 static cohort_status open_client(cohort_federated *federated)
 {
-    size_t most_rows = 0, lengths[COHORT_CLIENT_KINDS];
+    size_t lengths[COHORT_CLIENT_KINDS];
     char name[128];
     const cohort_recipe *recipe = federated->recipe;
-    COHORT_TRY(find_eligible(&most_rows, federated));
+    COHORT_TRY(find_eligible(federated));
     COHORT_TRY(cohort_federated_open_round(federated));
-    COHORT_TRY(cohort_client_create(&federated->client, recipe, federated->train, most_rows));
+    COHORT_TRY(
+        cohort_client_create(&federated->client, recipe, federated->train, federated->most_rows));
     snprintf(name, sizeof name, "%s/%s", recipe->data.file, recipe->data.train);
     COHORT_TRY(cohort_job_check_data(federated->train, name, cohort_model_input(federated->model),
                                      &federated->loss));
@@ -319,6 +319,7 @@ cohort_status cohort_federated_open(cohort_federated *federated)
     COHORT_TRY(cohort_federated_secure_check(federated));
     COHORT_TRY(cohort_federated_protect(federated));
     COHORT_TRY(cohort_comm_agree(comm, cohort_federated_open_vectors(federated)));
+    COHORT_TRY(cohort_comm_agree(comm, cohort_federated_open_lanes(federated)));
     federated->gather = cohort_federated_simulate;
     federated->progress.train_samples = federated->partition.row_count;
     federated->progress.global_batch_size = federated->chosen_most;

@@ -47,22 +47,23 @@ same() { # FOLDER FOLDER
     cmp -s left.safetensors right.safetensors || wrong "the weights of $1 and $2 differ"
 }
 
-# --- The same bits on 1, 2, 3 and 7 ranks -------------------------------------------------
-bits() { # NAME RANKS OPTION…
+# --- The same bits on 1, 2, 3 and 7 ranks, and where threads train a client each -----------
+bits() { # NAME RANKS[xTHREADS]… OPTION…
     name=$1 on=$2
     shift 2
     for count in $on; do
-        works "$count" train fed.yaml --run "$name$count" --quiet "$@"
+        case $count in *x*) threads=${count#*x} ;; *) threads=1 ;; esac
+        works "${count%x*}" train fed.yaml --run "$name$count" --quiet "$@" \
+            --set "train.threads=$threads"
         [ "$(rounds "$name$count" | wc -l)" = 5 ] || wrong "$name on $count ranks: not 5 rounds"
         same "${name}1" "$name$count"
     done
 }
-bits plain '1 2 3 7'
-bits kept '1 3' --set federated.strategy=scaffold --set federated.batch_norm=local
+bits plain '1 2 3 7 1x3 1x9 2x2'
+bits kept '1 3 1x2' --set federated.strategy=scaffold --set federated.batch_norm=local
 bits quantized '1 7' --set federated.compression=quantize
-bits largest '1 2' --set federated.compression=top_k
-bits robust '1 3' --set federated.strategy=trimmed_mean --set federated.partition=iid
-# Threads change nothing either.
+bits largest '1 2 1x4' --set federated.compression=top_k
+bits robust '1 3 1x3' --set federated.strategy=trimmed_mean --set federated.partition=iid
 works 1 train fed.yaml --run threads --set train.threads=2
 says "round 5/5" "test accuracy"
 if grep -q "epsilon\|null" out; then wrong "not a private run: $(cat out)"; fi
