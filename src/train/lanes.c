@@ -27,12 +27,16 @@ static size_t own_parts(const cohort_trainer *trainer)
  * that by Amdahl's law any number would do 1.9 to 3.6 times as much: less than four lanes, and as
  * much as two or three where there are so many threads for each. */
 enum { ENOUGH_PARTS = 4, THREADS_A_PART = 3 };
+/* Multiply-adds of a part's forward pass, below which a lane's start and end, some microseconds,
+ * would be felt. */
+static const double WORK_LEAST = 1e5;
 
 /* One where rows are taken one by one, or layers keep a state, which goes from part to part. */
 static size_t choose_lane_count(const cohort_trainer *trainer)
 {
     const size_t parts = own_parts(trainer), threads = trainer->threads;
-    if (trainer->privacy || cohort_model_state_count(trainer->model) > 0 ||
+    const double work = cohort_model_work(trainer->model) * (double)trainer->part;
+    if (work < WORK_LEAST || trainer->privacy || cohort_model_state_count(trainer->model) > 0 ||
         (parts < ENOUGH_PARTS && threads > THREADS_A_PART * parts))
         return 1;
     return threads < parts ? threads : parts;

@@ -19,6 +19,8 @@ data: {file: words.h5}
 model:
   - embedding: {vocabulary: 5000, units: 12, mask: true}
   - global_average_pool
+  - dense: {units: 200, activation: tanh} # enough work for lanes of threads
+  - dense: {units: 100, activation: tanh}
   - dense: {units: 2}
 loss: cross_entropy
 optimizer: {lr: 0.02}
@@ -67,7 +69,8 @@ same used1 nodes
 used='--set optimizer.embedding_rows=used --set optimizer.weight_decay=0.01'
 for threads in 2 3 4; do
     # shellcheck disable=SC2086
-    train 1 lanes$threads $used --set train.threads=$threads
+    train 1 lanes$threads $used --set train.threads=$threads --verbose
+    grep -q "4 parts of a batch by $threads threads" err || wrong "no lanes: $(cat err)"
     same used1 lanes$threads
 done
 COHORT_TEST_NODE_SIZE=1
