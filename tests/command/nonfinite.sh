@@ -68,6 +68,13 @@ stops 1 'the gradient is not finite at step 3' "the gradient of layer 0_dense's 
     steep.yaml --run steep1
 stops 3 'the gradient is not finite at step 3' "the gradient of layer 0_dense's weights" 'on rank ' \
     -- steep.yaml --run steep3
+# Where threads took parts of the batch through the network.
+sed 's/units: 8,/units: 6000,/' plain.yaml >wide.yaml
+ranks 1 train wide.yaml --run lanes --quiet --verbose --set train.threads=2 --set train.max_steps=2 \
+    >out 2>err || wrong "wide.yaml: $(cat err)"
+grep -q '4 parts of a batch by 2 threads' err || wrong "no lanes: $(cat err)"
+stops 1 'the loss is not finite at step 3 (epoch 1)' 'the output of layer 1_dense' \
+    'dataset row 16 (1 of 8 samples)' -- wide.yaml --run lanes --set train.threads=2
 # In passes within parts.
 stops 2 'dataset row 16 (1 of 8 samples)' -- plain.yaml --run passes --set train.parts=2 \
     --set train.microbatch_size=1
