@@ -77,13 +77,12 @@ typedef struct simulation {
     char message[1024];
 } simulation;
 
-/* The caller is asked by the rank's own thread alone; the others hear of it. */
+/* Any thread asks, since each may be the last one at work. */
 static bool should_stop(void *context)
 {
     simulation *s = context;
     const cohort_trainer_options *options = &s->federated->options;
-    if (omp_get_thread_num() == 0 && options->should_stop &&
-        options->should_stop(options->stop_context))
+    if (options->should_stop && options->should_stop(options->stop_context))
         atomic_store(&s->is_over, true);
     return atomic_load(&s->is_over);
 }

@@ -31,7 +31,8 @@ enum { ENOUGH_PARTS = 4, THREADS_A_PART = 3 };
  * would be felt. */
 static const double WORK_LEAST = 1e5;
 
-/* One where rows are taken one by one, or layers keep a state, which goes from part to part. */
+/* One lane where rows are taken one by one (privacy) or layers keep a state, which each part hands
+ * to the next. */
 static size_t choose_lane_count(const cohort_trainer *trainer)
 {
     const size_t parts = own_parts(trainer), threads = trainer->threads;

@@ -59,7 +59,7 @@ typedef struct cohort_trainer_options {
     const char *job;
     cohort_train_observer observer;
     /* Asked after every step on every rank; true on any rank stops all of them after a
-     * checkpoint. NULL: never. */
+     * checkpoint. Where simulated clients train, by several threads at a time. NULL: never. */
     bool (*should_stop)(void *context);
     void *stop_context;
 } cohort_trainer_options;
