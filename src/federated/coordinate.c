@@ -102,6 +102,7 @@ static cohort_status open_own(cohort_federated *federated)
                                     .with_targets = cohort_job_needs_targets(recipe)}));
     COHORT_TRY_DONE(status,
                     cohort_federated_open_model(federated, cohort_dataset_describe(dataset)));
+    cohort_model_note_precision(federated->model, recipe);
     COHORT_TRY_DONE(status, cohort_federated_open_splits(federated, path.data));
 done:
     cohort_dataset_close(dataset);

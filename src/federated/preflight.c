@@ -63,13 +63,16 @@ static void judge_clients(cohort_findings *findings, const cohort_federated *fed
 
 static void judge_memory(cohort_findings *findings, const cohort_federated *federated)
 {
+    const cohort_model *trained = cohort_local_model(cohort_client_local(federated->client));
     const double ranks = (double)cohort_comm_node_size(federated->comm),
-                 kept = federated->all ? (double)federated->chosen_most : 0,
                  lanes = (double)federated->lane_count,
-                 /* Global, mean, an update, sums of 8 bytes; weights, gradient, update, payload. */
-        vectors = 4 * (5 + 4 * lanes + kept) * (double)federated->exchange.count,
-                 work = lanes * (double)cohort_model_work_bytes(federated->model),
-                 need = ranks * (vectors + work), have = (double)cohort_memory_available();
+                 kept = federated->all ? (double)federated->chosen_most : 0,
+                 work = (double)cohort_model_work_bytes(federated->model) +
+                        lanes * (double)cohort_model_work_bytes(trained),
+                 have = (double)cohort_memory_available();
+    /* Global, mean, an update, sums of 8 bytes; a lane's weights, gradient, update, payload. */
+    const double vectors = 4 * (5 + 4 * lanes + kept) * (double)federated->exchange.count,
+                 need = ranks * (vectors + work);
     char a[24], b[24], c[24];
     cohort_bytes_text(a, need);
     cohort_bytes_text(b, have);

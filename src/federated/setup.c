@@ -110,7 +110,6 @@ cohort_status cohort_federated_open_model(cohort_federated *federated,
     cohort_flow input;
     COHORT_TRY(cohort_job_input(&input, recipe, info));
     COHORT_TRY(cohort_model_create(&federated->model, recipe, &input, block_size(recipe), false));
-    COHORT_TRY(cohort_model_check_precision(federated->model, recipe));
     COHORT_TRY(cohort_job_loss(&federated->loss, recipe, federated->model, info));
     federated->exchange = cohort_exchange_of(federated->model, federated->strategy);
     federated->compression =
@@ -314,6 +313,7 @@ cohort_status cohort_federated_open(cohort_federated *federated)
     COHORT_TRY(cohort_comm_agree(
         comm, cohort_federated_open_model(federated, cohort_dataset_describe(federated->train))));
     COHORT_TRY(cohort_comm_agree(comm, open_client(federated)));
+    cohort_model_note_precision(federated->model, recipe);
     COHORT_TRY(share_choices(comm, federated->model));
     COHORT_TRY(share_choices(comm, cohort_local_model(cohort_client_local(federated->client))));
     COHORT_TRY(cohort_federated_secure_check(federated));

@@ -136,18 +136,26 @@ static cohort_status plan(cohort_model *model, const cohort_recipe *recipe)
     return COHORT_OK;
 }
 
-cohort_status cohort_model_check_precision(const cohort_model *model, const cohort_recipe *recipe)
+static bool wants_bf16(const cohort_recipe *recipe)
 {
-    COHORT_REQUIRE(recipe->train.precision != COHORT_PRECISION_BF16 || cohort_bf16_available(),
-                   COHORT_USAGE,
+    return recipe->train.precision == COHORT_PRECISION_BF16;
+}
+
+cohort_status cohort_model_check_precision(const cohort_recipe *recipe)
+{
+    COHORT_REQUIRE(!wants_bf16(recipe) || cohort_bf16_available(), COHORT_USAGE,
                    "train.precision: bf16 needs a CPU with AVX512-BF16 or AMX and a build with "
                    "oneDNN, and this host lacks one; use float32");
-    if (recipe->train.precision == COHORT_PRECISION_BF16 && !model->planner.has_bf16)
+    return COHORT_OK;
+}
+
+void cohort_model_note_precision(const cohort_model *model, const cohort_recipe *recipe)
+{
+    if (wants_bf16(recipe) && !model->planner.has_bf16)
         cohort_log(
             COHORT_LOG_WARNING,
             "train.precision: bf16 changes nothing: float32 is faster in every layer of this "
             "network, or the only way");
-    return COHORT_OK;
 }
 
 /* Lists the tables whose gradients are kept by rows. */
@@ -183,8 +191,7 @@ static cohort_status create(cohort_model **out, const cohort_recipe *recipe,
     model->input = *input;
     model->planner.batch = batch;
     model->planner.part = part;
-    model->planner.bf16 =
-        recipe->train.precision == COHORT_PRECISION_BF16 && cohort_bf16_available();
+    model->planner.wants_bf16 = wants_bf16(recipe);
     model->planner.training = for_what != TO_INFER;
     model->planner.for_input = for_what == TO_EXPLAIN;
     model->planner.freeze = &recipe->freeze;

@@ -52,11 +52,11 @@ COHORT_NODISCARD cohort_status cohort_model_create_for_input(cohort_model **out,
                                                              size_t batch);
 void cohort_model_destroy(cohort_model *model);
 
-/* For MODEL to be trained: refuses the train.precision of RECIPE, its own, where this CPU or build
- * does not have it (COHORT_USAGE; models for inference fall back to float32), and warns where it
- * changes nothing. Rank-local. */
-COHORT_NODISCARD cohort_status cohort_model_check_precision(const cohort_model *model,
-                                                            const cohort_recipe *recipe);
+/* Refuses a recipe whose train.precision this CPU or build does not have: COHORT_USAGE. For those
+ * that train; models for inference fall back to float32. */
+COHORT_NODISCARD cohort_status cohort_model_check_precision(const cohort_recipe *recipe);
+/* Warns where the train.precision of RECIPE, that of MODEL, changes nothing in it. */
+void cohort_model_note_precision(const cohort_model *model, const cohort_recipe *recipe);
 
 /* Sizes of the flat vectors, in reals; multiples of a cache line. */
 size_t cohort_model_params_count(const cohort_model *model);

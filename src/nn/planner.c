@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernel/bf16.h"
+
 /* Room for one more element of a list. */
 #define GROW(list, count, capacity)                                                                \
     cohort_grow((void **)&(list), &(capacity), (count) + 1, sizeof *(list))
@@ -73,8 +75,8 @@ size_t cohort_plan_part(const cohort_planner *planner)
 
 bool cohort_plan_takes_bf16(cohort_planner *planner)
 {
-    planner->has_bf16 |= planner->bf16;
-    return planner->bf16;
+    planner->has_bf16 |= planner->wants_bf16;
+    return planner->wants_bf16 && cohort_bf16_available();
 }
 
 bool cohort_plan_is_training(const cohort_planner *planner)

@@ -75,8 +75,8 @@ struct cohort_planner {
     cohort_arena *arena; /* everything below and every layer lives here */
     size_t batch, part;
     bool training;
-    bool bf16, has_bf16; /* products may be in bfloat16; those of some layer are */
-    bool for_input;      /* gradients reach the input, whatever is trained */
+    bool wants_bf16, has_bf16; /* by the recipe; some layer takes it where the CPU can */
+    bool for_input;            /* gradients reach the input, whatever is trained */
     int tick;
     bool has_trainable; /* some parameter booked so far is trained */
     bool masked;

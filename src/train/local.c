@@ -26,6 +26,7 @@ static cohort_status create_model(cohort_local *local, cohort_dataset *dataset)
     const size_t limit = recipe->train.microbatch_size;
     cohort_flow input;
     local->microbatch = limit && limit < local->batch ? limit : local->batch;
+    COHORT_TRY(cohort_model_check_precision(recipe));
     COHORT_TRY(cohort_job_input(&input, recipe, info));
     COHORT_TRY(cohort_model_create(&local->model, recipe, &input, local->microbatch, true));
     COHORT_REQUIRE(local->microbatch == local->batch ||

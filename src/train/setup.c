@@ -270,7 +270,8 @@ cohort_status cohort_trainer_create_network(cohort_trainer *trainer)
 static cohort_status create_model(cohort_trainer *trainer)
 {
     COHORT_TRY(cohort_trainer_create_network(trainer));
-    COHORT_TRY(cohort_model_check_precision(trainer->model, trainer->recipe));
+    COHORT_TRY(cohort_model_check_precision(trainer->recipe));
+    cohort_model_note_precision(trainer->model, trainer->recipe);
     const size_t state_count = cohort_model_state_count(trainer->model);
     if (trainer->recipe->train.on_nonfinite == COHORT_NONFINITE_SKIP && state_count > 0)
         COHORT_TRY(COHORT_ALLOCATE(&trainer->state_before, state_count));

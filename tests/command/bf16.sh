@@ -22,12 +22,19 @@ Y
 half='--set train.precision=bf16'
 cat >federated.yaml <<'Y'
 data: {file: digits.h5, scale: 0.004}
-model: [flatten, {dense: 10}]
+model:
+  - conv2d: {filters: 16, kernel: 3, strides: 2}
+  - flatten
+  - dense: 10
 loss: cross_entropy
 optimizer: {type: sgd, lr: 0.1}
 train: {precision: bf16}
 federated: {clients: 3, rounds: 1}
 Y
+# … and where the clients are other ranks.
+sed 's/digits.h5/site-{rank}.h5/; s/{file: \([^,]*\)/{file: "\1"/; s/clients: 3, //' federated.yaml |
+    sed 's/precision: bf16/precision: bf16, threads: 1/' >deployment.yaml
+for rank in 0 1; do cp digits.h5 site-$rank.h5; done
 # A CPU without the instructions, as far as oneDNN knows.
 without="env ONEDNN_MAX_CPU_ISA=AVX2"
 program=$COHORT
@@ -37,6 +44,7 @@ COHORT=$PWD/without
 # shellcheck disable=SC2086
 fails 2 "train.precision: bf16 needs a CPU with AVX512-BF16 or AMX" train net.yaml $half
 fails 2 "train.precision: bf16 needs a CPU with AVX512-BF16 or AMX" train federated.yaml
+fails_on 2 2 "train.precision: bf16 needs a CPU with AVX512-BF16 or AMX" train deployment.yaml
 COHORT=$program
 
 # shellcheck disable=SC2086
@@ -46,7 +54,8 @@ if ! ranks 1 train net.yaml $half --run half1 --quiet >out 2>err; then
     skip "this machine has no bf16"
 fi
 sed '/conv2d/d; s/512/32/; s/epochs: 5/epochs: 1/' net.yaml >mlp.yaml
-for recipe in mlp federated; do
+sed '/conv2d/d' federated.yaml >flat.yaml
+for recipe in mlp flat; do
     # shellcheck disable=SC2086
     works 2 train $recipe.yaml $half --quiet
     [ "$(grep -c 'warning: train.precision: bf16 changes nothing' err)" = 1 ] ||
