@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "federated/protect.h"
 #include "federated/secure.h"
@@ -51,6 +52,9 @@ cohort_status cohort_federated_open_lanes(cohort_federated *federated)
     for (size_t i = 1; i < federated->lane_count && status == COHORT_OK; i++)
         status = open_lane(&federated->lanes[i], federated, choices);
     cohort_free(choices);
+    if (federated->lane_count > 1)
+        cohort_log(COHORT_LOG_INFO, "%zu simulated clients train at a time on each rank",
+                   federated->lane_count);
     return status;
 }
 

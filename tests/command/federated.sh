@@ -64,6 +64,9 @@ bits kept '1 3 1x2' --set federated.strategy=scaffold --set federated.batch_norm
 bits quantized '1 7' --set federated.compression=quantize
 bits largest '1 2 1x4' --set federated.compression=top_k
 bits robust '1 3 1x3' --set federated.strategy=trimmed_mean --set federated.partition=iid
+ranks 1 train fed.yaml --run lanes --quiet --verbose --set train.threads=3 >out 2>err ||
+    wrong "three threads: $(cat err)"
+grep -q '3 simulated clients train at a time' err || wrong "one client at a time: $(cat err)"
 works 1 train fed.yaml --run threads --set train.threads=2
 says "round 5/5" "test accuracy"
 if grep -q "epsilon\|null" out; then wrong "not a private run: $(cat out)"; fi
