@@ -75,11 +75,18 @@ static void disconnect(pid_t pid)
 void cohort_launcher_release(void)
 {
     const pid_t launcher = getppid();
-    if (!is_launcher(launcher) || fork() != 0)
+    if (!is_launcher(launcher))
         return;
-    /* The child, of a process that may have had threads: system calls only. In a session of
-     * its own it outlives this rank; nobody must wait for its end of our pipes. */
-    setsid();
+    /* The launcher kills the process groups of its ranks, at once where
+     * odls_base_sigkill_timeout is 0. The child is out of ours before anybody is told to end. */
+    const pid_t child = fork();
+    if (child > 0)
+        setpgid(child, child);
+    if (child != 0)
+        return;
+    /* Of a process that may have had threads: system calls only. Nobody must wait for this
+     * process's end of our pipes. */
+    setpgid(0, 0);
     for (int i = 0; i < 3; i++)
         close(i);
     bool is_over = ends_within(launcher, PATIENCE);

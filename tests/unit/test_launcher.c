@@ -9,7 +9,8 @@
 #include "comm/internal.h"
 
 /* A process called NAME, which a child of its asks to be released: it would end after SECONDS, or
- * before that when OBEYED interrupts have come, unless that is 0. Its status is how many came. */
+ * before that when OBEYED interrupts have come, unless that is 0. Its status is how many came.
+ * The child's process group is killed then, as launchers do. */
 typedef struct stand_in {
     const char *name;
     unsigned seconds;
@@ -41,8 +42,9 @@ static void start(stand_in *one)
     signal(SIGINT, count_interrupt);
     const pid_t rank = fork();
     if (rank == 0) {
+        setpgid(0, 0);
         cohort_launcher_release();
-        _exit(0);
+        kill(0, SIGKILL);
     }
     waitpid(rank, NULL, 0);
     for (unsigned i = 0; i < 100 * one->seconds && !(one->obeyed && interrupts >= one->obeyed); i++)
