@@ -113,7 +113,7 @@ COHORT_NODISCARD cohort_status cohort_comm_wait(cohort_comm *comm, MPI_Request *
 COHORT_NODISCARD cohort_status cohort_shared_take(cohort_shared **out, void **base,
                                                   cohort_comm *comm, size_t bytes, bool limited);
 
-/* Before MPI_Abort with hosts that may be cut off: sees to it that the launcher, if it is
+/* Before this rank ends with hosts that may be cut off: sees to it that the launcher, if it is
  * Open MPI's, ends nevertheless. Does not block; leaves a process behind for seconds. */
 void cohort_launcher_release(void);
 
