@@ -34,7 +34,8 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2,
 /* A presence as sent between nodes. */
 typedef struct cohort_report {
     int32_t rank;
-    int32_t answered; /* the rank itself answered or its node told */
+    int16_t answered;   /* the rank itself answered or its node told */
+    int16_t is_stopped; /* by a signal */
     uint64_t sequence;
     char phase[COHORT_PHASE_BYTES];
 } cohort_report;

@@ -145,8 +145,8 @@ static bool has_reason(char *message, size_t bytes, int *lowest)
                  doing, cohort_comm_launched_rank(), host, stopped);
     else
         snprintf(message, bytes,
-                 "%s did not complete on rank %d (%s) in time: a rank did not start or hosts "
-                 "cannot reach each other; see the launcher's messages",
+                 "%s did not complete on rank %d (%s) in time: a rank did not start or is stuck, "
+                 "or hosts cannot reach each other; see the launcher's messages",
                  doing, cohort_comm_launched_rank(), host);
     return true;
 }

@@ -16,6 +16,7 @@ static const double SLEEP_AFTER = 0.1;       /* seconds of waiting: latency no l
 static const double SERVICE_INTERVAL = 0.05; /* looking for questions and dead ranks */
 /* How long other nodes get to answer: as long as the deadline, within these. */
 static const double LEAST_ANSWER_TIME = 0.5, MOST_ANSWER_TIME = 2.0;
+static const double REPORT_TIME = 8; /* until another host has reported and ended the job */
 
 enum { TAG_QUESTION = 1, TAG_ANSWER = 2, NAMED_RANKS = 6 };
 
@@ -193,13 +194,16 @@ bool cohort_presence_is_dead(cohort_presence *presence)
     return cohort_process_born(atomic_load(&presence->pid)) != atomic_load(&presence->born);
 }
 
-/* Fills REPORTS [size] with what this node's board says of its ranks. */
+/* Fills REPORTS [node_size] with what this node's board says of its ranks. */
 static void report_node(cohort_comm *comm, cohort_report *reports)
 {
     for (int i = 0; comm->board && i < comm->node_size; i++) {
         cohort_report *report = &reports[i];
+        const char state =
+            comm->sees_pids ? cohort_process_state(atomic_load(&comm->board[i].pid)) : 'R';
         report->rank = comm->node_ranks[i];
         report->answered = 1;
+        report->is_stopped = state == 'T' || state == 't';
         report->sequence = atomic_load_explicit(&comm->board[i].sequence, memory_order_acquire);
         read_phase(report->phase, &comm->board[i]);
     }
@@ -302,6 +306,16 @@ static void gather_reports(const cohort_waiter *waiter)
         ask_other_nodes(comm, waiter->timeout);
 }
 
+/* Others may be waiting for a stopped rank within their host, and it may have arrived before. */
+static bool is_stopped_anywhere(const cohort_waiter *waiter)
+{
+    const cohort_comm *comm = waiter->comm;
+    for (int rank = 0; rank < comm->size; rank++)
+        if (comm->reports[rank].is_stopped)
+            return true;
+    return false;
+}
+
 /* The deadline is over: finds out who is missing and says so. */
 static cohort_status report_missing(const cohort_waiter *waiter)
 {
@@ -315,13 +329,14 @@ static cohort_status report_missing(const cohort_waiter *waiter)
     gather_reports(waiter);
     cohort_text names = {0};
     int missing = 0, silent = 0;
+    const bool stopped = is_stopped_anywhere(waiter);
     comm->first_arrived = comm->rank;
     for (int rank = comm->size - 1; rank >= 0; rank--)
-        if (!is_missing(waiter, rank) &&
+        if (!is_missing(waiter, rank) && !comm->reports[rank].is_stopped &&
             (waiter->scope == COHORT_SCOPE_ALL || comm->node_of[rank] == comm->node_index))
             comm->first_arrived = rank;
     for (int rank = 0; rank < comm->size; rank++)
-        if (is_missing(waiter, rank)) {
+        if (stopped ? comm->reports[rank].is_stopped : is_missing(waiter, rank)) {
             silent += !comm->reports[rank].answered;
             if (++missing <= NAMED_RANKS)
                 name_rank(&names, comm, rank);
@@ -329,12 +344,13 @@ static cohort_status report_missing(const cohort_waiter *waiter)
     if (missing > NAMED_RANKS)
         cohort_text_append(&names, " and %d more", missing - NAMED_RANKS);
     if (missing)
-        (void)COHORT_FAIL(COHORT_PEER,
-                          "%s did not arrive at %s within %g s: %s; look there, or raise "
-                          "comm.timeout",
+        (void)COHORT_FAIL(COHORT_PEER, "%s did not arrive at %s within %g s: %s",
                           names.data ? names.data : "?", waiter->what, waiter->timeout,
-                          silent ? "a host is down or the network to it is cut"
-                                 : "killed, stopped or stuck");
+                          stopped  ? "stopped by a signal; look there, and run the same command "
+                                     "again"
+                          : silent ? "a host is down or the network to it is cut; look there, or "
+                                     "raise comm.timeout"
+                                   : "killed, stopped or stuck; look there, or raise comm.timeout");
     else
         (void)COHORT_FAIL(COHORT_PEER,
                           "%s did not complete within %g s though all ranks arrived "
@@ -385,6 +401,18 @@ cohort_waiter cohort_waiter_make(cohort_comm *comm, cohort_scope scope, const ch
     return (cohort_waiter){.comm = comm, .what = what, .scope = scope, .timeout = timeout};
 }
 
+/* The host of the lowest rank that waits reports for all, and aborts. It asks this one, too, and
+ * the launcher, which may be waiting for hosts that are cut off (launcher.c), then sends signals,
+ * which must not end this wait. */
+static void let_others_report(cohort_comm *comm)
+{
+    const double end = cohort_clock_seconds() + REPORT_TIME;
+    while (cohort_clock_seconds() < end) {
+        answer_questions(comm);
+        nap();
+    }
+}
+
 cohort_status cohort_waiter_poll(cohort_waiter *waiter)
 {
     cohort_comm *comm = waiter->comm;
@@ -416,11 +444,9 @@ cohort_status cohort_waiter_poll(cohort_waiter *waiter)
     }
     if (status == COHORT_OK)
         return COHORT_OK;
-    /* The host of the lowest rank that waits reports for all, and aborts, which may take as long
-     * as the launcher waits for hosts that are cut off (launcher.c). */
     if (comm->board && comm->node_of[comm->first_arrived] != comm->node_index &&
         comm->lifeline == MPI_COMM_NULL)
-        nanosleep(&(struct timespec){.tv_sec = 8}, NULL);
+        let_others_report(comm);
     return cohort_comm_break(comm);
 }
 

@@ -1,8 +1,11 @@
 #!/bin/sh
 # Several hosts (network namespaces with a shaped link): the losses of one host; a link that is
-# cut in mid-step or at the start ends the job with exit code 5 and a host's name.
+# cut in mid-step or at the start, or a rank that is stopped, ends the job with exit code 5 and the
+# name of the host.
 # shellcheck source=tests/command/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/command/faults.sh
+. "$SOURCE/tests/command/faults.sh"
 # shellcheck source=tests/command/host_network.sh
 . "$SOURCE/tests/command/host_network.sh"
 obstacle=$(hosts_obstacle)
@@ -51,19 +54,40 @@ hosts_count=2
 same_losses two 1
 same_losses pairs 2
 
+# begin FOLDER PER_HOST: training without an end, as $job, until its 30th step.
+begin() {
+    folder=$1
+    hosts_run "$2" "$COHORT" train net.yaml --quiet --run "$1" --set train.epochs=100000 \
+        --set comm.timeout=4 >out 2>err &
+    job=$!
+    for _ in $(seq 600); do
+        grep -q '"step":30,' "$folder/metrics.jsonl" 2>/dev/null && break
+        sleep 0.1
+    done
+}
+# ended PATTERN: with exit code 5 and one line of ours.
+ended() {
+    wait $job
+    got=$?
+    [ $got = 5 ] || wrong "$folder: exit code $got, not 5: $(cat err)"
+    [ "$(grep -c '^cohort: ' err)" = 1 ] || wrong "$folder: not one line: $(cat err)"
+    grep -q "^cohort: $1" err || wrong "$folder: $(cat err)"
+}
+
+# One of four ranks is stopped: another host names it, and no other.
+begin stopped 2
+kill -s STOP "$(process_of stopped 3)"
+ended "rank 3 on $hosts_name-2 ([^)]*) did not arrive at .* within 4 s: stopped by a signal"
+
 # cut PATTERN: the plug of host 2 is pulled, upon which the job ends, and says so.
 cut() {
     start=$(date +%s)
     hosts_cut 2
     touch is_cut
-    wait $job
-    got=$?
+    ended "$1"
     took=$(($(date +%s) - start))
-    [ $got = 5 ] || wrong "a cut link: exit code $got, not 5: $(cat err)"
     # The time limit, the time to ask the other host, that to let mpirun end by itself.
     [ $took -le 20 ] || wrong "a cut link: $took s with a limit of 4"
-    [ "$(grep -c '^cohort: ' err)" = 1 ] || wrong "a cut link: not one line: $(cat err)"
-    grep -q "^cohort: $1" err || wrong "a cut link: $(cat err)"
     # Nothing is left on the host that was cut off.
     for _ in $(seq 200); do
         [ -n "$(ip netns pids "$hosts_name-2")" ] || break
@@ -74,13 +98,7 @@ cut() {
 
 # In a step. Rank 0 is on the first host, and mpirun, which must not wait for the daemon of the
 # other.
-hosts_run 1 "$COHORT" train net.yaml --quiet --run cut --set train.epochs=100000 \
-    --set comm.timeout=4 >out 2>err &
-job=$!
-for _ in $(seq 600); do
-    grep -q '"step":30,' cut/metrics.jsonl 2>/dev/null && break
-    sleep 0.1
-done
+begin cut 1
 cut "rank 1 on $hosts_name-2 (.*did not arrive at .* within 4 s: a host is down"
 
 # Before the ranks have found each other.
@@ -93,12 +111,13 @@ until [ -e is_cut ]; do sleep 0.1; done
 COHORT_START_TIMEOUT=4 exec "$@"
 SH
 chmod +x late
-hosts_run 1 ./late "$COHORT" train net.yaml --quiet --run never >out 2>err &
+folder=never
+hosts_run 1 ./late "$COHORT" train net.yaml --quiet --run $folder >out 2>err &
 job=$!
 for _ in $(seq 600); do
     [ -e started.0 ] && [ -e started.1 ] && break
     sleep 0.1
 done
-cut "start-up did not complete on rank 0 ($hosts_name-1) in time: a rank did not start or hosts"
+cut "start-up did not complete on rank 0 ($hosts_name-1) in time: a rank did not start"
 hosts_count=4 # to be taken down
 finish
