@@ -6,6 +6,7 @@
 enum { LINE_BYTES_MAX = 64 << 10 };
 
 #define LOST_RANK "cohort: rank "
+#define GIVES_UP "cohort: cannot go on: "
 #define TCP_HEAD "mca_btl_tcp_"
 
 static void pass(cohort_text *text)
@@ -62,6 +63,10 @@ static void end_block(cohort_job_output *output)
     } else if (strstr(output->block.data, "failed to TCP connect to a peer")) {
         /* Follows from a lost rank, too, or tells of a wrong network: the end shows which. */
         cohort_text_append_bytes(&output->held, output->block.data, output->block.length);
+        output->block.length = 0;
+    } else if (strstr(output->block.data, "unable to reliably start one or more daemons")) {
+        /* Said of one that dies later, too, whose ranks go on without it. */
+        cohort_text_append_bytes(&output->missed, output->block.data, output->block.length);
         output->block.length = 0;
     }
     pass(&output->block);
@@ -124,9 +129,11 @@ static bool is_repeated(const cohort_job_output *output)
                         strstr(output->line.data, " did not arrive at ");
     const bool is_same = output->named.length > 0 && output->named.length == output->line.length &&
                          memcmp(output->named.data, output->line.data, output->line.length) == 0;
-    /* A call of MPI that never ends is given up on by every rank in it (comm/lookout.h). */
+    /* A call of MPI that never ends is given up on by every rank in it (comm/lookout.h), and a
+     * regrouping by each that is left on a host that was cut off. */
     return is_same || misses ||
-           (output->has_said && strstr(output->line.data, " did not complete on rank "));
+           (output->has_said && (strstr(output->line.data, " did not complete on rank ") ||
+                                 strncmp(output->line.data, GIVES_UP, strlen(GIVES_UP)) == 0));
 }
 
 static bool is_frame(const char *line)
@@ -182,6 +189,8 @@ void cohort_job_output_flush(cohort_job_output *output)
     output->in_block = false;
     if (!output->has_parted && output->lost_rank < 0)
         pass(&output->held);
+    if (output->outcome != 0)
+        pass(&output->missed);
 }
 
 void cohort_job_output_clear(cohort_job_output *output)
@@ -189,5 +198,6 @@ void cohort_job_output_clear(cohort_job_output *output)
     cohort_text_clear(&output->line);
     cohort_text_clear(&output->block);
     cohort_text_clear(&output->held);
+    cohort_text_clear(&output->missed);
     cohort_text_clear(&output->named);
 }

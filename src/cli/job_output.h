@@ -22,8 +22,9 @@ typedef struct cohort_job_output {
     bool has_said;     /* a line of ours that is no warning has passed */
     bool has_parted;   /* a connection broke with a rank that was lost, and that is told */
     cohort_text line, block;
-    cohort_text held; /* to be shown at the end, if no rank was lost */
-    bool in_block;    /* between two lines of dashes, as mpirun frames its words */
+    cohort_text held;   /* to be shown at the end, if no rank was lost */
+    cohort_text missed; /* the same, unless the job comes to a good end */
+    bool in_block;      /* between two lines of dashes, as mpirun frames its words */
 } cohort_job_output;
 
 /* Takes BYTES as they come; whole lines that may pass go to stderr. */

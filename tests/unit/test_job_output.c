@@ -14,6 +14,7 @@
 #define KILLED                                                                                     \
     FRAME "mpirun noticed that process rank 2 with PID 0 on node vm exited on signal 9 (Killed)."  \
           "\n" FRAME
+#define NO_DAEMON FRAME "ORTE was unable to reliably start one or more daemons.\n" FRAME
 #define LOST "cohort: rank 2 on host-3 did not arrive at the gradient sum within 6 s\n"
 
 /* What is shown of TEXT, taken a few bytes at a time; freed by the caller. */
@@ -71,6 +72,10 @@ static void words_that_follow_from_a_loss_are_kept_back(void **state)
     snprintf(text, sizeof text, "%s%s", NO_CONNECTION, client);
     check(text, client);
     check(KILLED NO_CONNECTION, "");
+    /* A launcher's daemon that dies, with the ranks going on to the end, or not. */
+    check(NO_DAEMON COHORT_JOB_OUTCOME "0\n", "");
+    check(NO_DAEMON COHORT_JOB_OUTCOME "5\n", NO_DAEMON);
+    check(NO_DAEMON, NO_DAEMON);
     check("[vm:00042] PMIX ERROR: UNREACHABLE in file server.c at line 2795\n", "");
     check("[vm:00042] something a user must see\n", "[vm:00042] something a user must see\n");
 }
@@ -106,6 +111,15 @@ static void a_call_that_never_ends_is_told_once(void **state)
     check(NO_FOLDER, NO_FOLDER); /* by itself it is a cause */
 }
 
+#define CUT_OFF "cohort: cannot go on: 4 ranks give no answer, for only 2 are left here\n"
+
+static void a_host_that_is_cut_off_gives_up_once(void **state)
+{
+    (void)state;
+    check(CUT_OFF "cohort: cannot go on: 4 ranks give no answer, for only 1 are left here\n",
+          CUT_OFF);
+}
+
 static void outcome_and_lost_rank_are_read(void **state)
 {
     (void)state;
@@ -129,6 +143,7 @@ int main(void)
         cmocka_unit_test(words_that_follow_from_a_loss_are_kept_back),
         cmocka_unit_test(torn_lines_are_told_apart),
         cmocka_unit_test(a_call_that_never_ends_is_told_once),
+        cmocka_unit_test(a_host_that_is_cut_off_gives_up_once),
         cmocka_unit_test(outcome_and_lost_rank_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
