@@ -2,7 +2,7 @@
 # Several hosts on this machine, for tests and measurements: network namespaces with names of
 # their own, joined by a switch whose links are shaped. Needs root. Source it and call
 #
-#   hosts_start FOLDER COUNT RATE   # RATE as `tc` says it: 1gbit
+#   hosts_start FOLDER COUNT RATE   # RATE as `tc` says it: 1gbit; $hosts_name may be set before
 #   hosts_run PER_HOST COMMAND…     # mpirun over all of them, that many ranks on each; by
 #                                   # $HOSTS_LAUNCHER, e.g. cohort launch
 #   hosts_on INDEX COMMAND…         # a command on one, counted from 1
@@ -65,7 +65,8 @@ hosts_add() { # INDEX RATE
 }
 
 hosts_start() { # FOLDER COUNT RATE
-    hosts_folder=$1 hosts_count=$2 hosts_started=$2 hosts_name=host$$
+    hosts_folder=$1 hosts_count=$2 hosts_started=$2
+    hosts_name=${hosts_name:-host$$}
     mkdir -p "$1" || return 1
     echo "127.0.0.1 localhost" >"$1/names"
     # What mpirun takes for ssh: enters a host by its name and runs the rest there.

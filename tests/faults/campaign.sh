@@ -6,7 +6,8 @@
 # that was stopped, are not done again. A summary goes to stdout; exit code 1 if anything was
 # wrong. Needs what command tests need: COHORT, SOURCE; FAIL_WRITE is the library that fails a
 # write. COHORT_FAULT_DEADLINE: seconds a run may take; COHORT_FAULT_KEEP: an existing folder
-# for run folders that are not good.
+# for run folders that are not good. COHORT_FAULT_HOSTS=3: 8 other kinds, on so many hosts (network
+# namespaces) with a rank each; needs root.
 # shellcheck disable=SC2317 # functions called by name
 RUNS=${1:-8} SEED=${2:-1} TALLY=${3:-} JOBS=${4:-1}
 case $TALLY in '' | /*) ;; *) TALLY=$PWD/$TALLY ;; esac
@@ -14,7 +15,18 @@ case $TALLY in '' | /*) ;; *) TALLY=$PWD/$TALLY ;; esac
 . "${SOURCE:?}/tests/command/lib.sh"
 # shellcheck source=tests/command/faults.sh
 . "$SOURCE/tests/command/faults.sh"
+# shellcheck source=tests/command/host_network.sh
+. "$SOURCE/tests/command/host_network.sh"
 : "${FAIL_WRITE:?}"
+HOSTS=${COHORT_FAULT_HOSTS:-0}
+if [ "$HOSTS" = 0 ]; then
+    KINDS='kill_one lose_one terminate_one stop_one lose_two fail_a_write damage_the_newest
+        fill_the_disk'
+else
+    KINDS='cut_one lose_one blink stop_one lose_host kill_one kill_daemon kill_launcher'
+    obstacle=$(hosts_obstacle)
+    [ -z "$obstacle" ] || skip "$obstacle"
+fi
 DEADLINE=${COHORT_FAULT_DEADLINE:-240} # generous: machines are shared
 run=$SOURCE/launch/mpirun.sh
 campaign=$$
@@ -69,6 +81,12 @@ draw() {
 
 # Starts `cohort train net.yaml --run r$i` on $ranks ranks in the background as $job.
 begin() { # OPTION…
+    if [ "$HOSTS" != 0 ]; then
+        HOSTS_LAUNCHER="$COHORT launch" hosts_run 1 "$COHORT" train ../net.yaml --run "$folder" \
+            --quiet "$@" >out 2>err &
+        job=$!
+        return
+    fi
     timeout -s KILL "$DEADLINE" "$run" "$ranks" "$COHORT" train ../net.yaml --run "$folder" --quiet \
         "$@" >out 2>err &
     job=$!
@@ -76,6 +94,11 @@ begin() { # OPTION…
 
 # Nothing of a run that hung may be about when the next ones start.
 clear_away() {
+    for left in $(seq "$HOSTS"); do
+        for process in $(ip netns pids "$hosts_name-$left"); do
+            kill -s KILL "$process"
+        done
+    done
     for left in 0 1 2 3; do
         for process in $(process_of "$folder" "$left"); do
             kill -s KILL "$process"
@@ -83,19 +106,28 @@ clear_away() {
     done
 }
 
-# Sends SIGNAL to RANK, $delay hundredths of a second after the start or as soon as it is there;
-# `phase` is what the run was at by its records.
+# What the run is at by its records, into `phase`.
+read_phase() {
+    phase=$(tail -n 1 "$folder/metrics.jsonl" 2>/dev/null |
+        sed -n 's/.*"event":"\([a-z]*\)".*/\1/p')
+    [ -n "$phase" ] || phase=start-up
+    kill -0 "$job" 2>/dev/null || phase=over
+}
+
+hundredths() { # NUMBER
+    sleep "$(awk "BEGIN { print $1 / 100 }")"
+}
+
+# Sends SIGNAL to RANK, $delay hundredths of a second after the start or as soon as it is there.
 strike() { # SIGNAL RANK
-    sleep "$(awk "BEGIN { print $delay / 100 }")"
+    hundredths "$delay"
     victim=''
     for _ in $(seq 2000); do
         victim=$(process_of "$folder" "$2")
         if [ -n "$victim" ] || ! kill -0 "$job" 2>/dev/null; then break; fi
         sleep 0.02
     done
-    phase=$(tail -n 1 "$folder/metrics.jsonl" 2>/dev/null |
-        sed -n 's/.*"event":"\([a-z]*\)".*/\1/p')
-    [ -n "$phase" ] || phase=start-up
+    read_phase
     # shellcheck disable=SC2086 # one, or none when it is over
     [ -z "$victim" ] || kill -s "$1" $victim 2>/dev/null || phase=over
     [ -n "$victim" ] || phase=over
@@ -109,7 +141,7 @@ code_is() {
         [ "$code" != "$allowed" ] || return 0
     done
     verdict=CODE
-    [ "$code" != 137 ] || verdict=HANG
+    case $code in 124 | 137) verdict=HANG ;; esac
     clear_away
     wrong "run $i ($kind, rank $rank, $delay, $phase): exit code $code, not $*: $(cat err)"
 }
@@ -202,7 +234,7 @@ damage_the_newest() {
 }
 
 lose_one() {
-    ranks=4
+    [ "$HOSTS" != 0 ] || ranks=4
     begin --set train.elastic=true
     strike KILL "$rank"
     if [ "$phase" = start-up ]; then code_is 0 5; else code_is 0; fi
@@ -224,16 +256,114 @@ lose_two() {
     continue_it --set train.elastic=true
 }
 
+# The processes called NAME on host NUMBER.
+on_host() { # NUMBER NAME
+    for process in $(ip netns pids "$hosts_name-$1" 2>/dev/null); do
+        [ "$(cat "/proc/$process/comm" 2>/dev/null)" != "$2" ] || echo "$process"
+    done
+}
+
+# The ranks end by themselves on every host. A daemon of Open MPI's that was cut off waits for its
+# connection to time out.
+all_end() {
+    for _ in $(seq 600); do
+        left=''
+        for number in $(seq "$HOSTS"); do
+            left=$left$(on_host "$number" cohort)
+        done
+        [ -n "$left" ] || break
+        sleep 0.1
+    done
+    if [ -n "$left" ]; then
+        verdict=LEFT
+        wrong "run $i ($kind, rank $rank, $delay, $phase): ranks are left"
+    fi
+    clear_away
+}
+
+# What the launcher says before its daemons have found each other is its own: 1.
+start_up_may_fail() {
+    [ "$phase" != start-up ] || echo 1 5
+}
+
+# shellcheck disable=SC2046 # exit codes
+cut_one() {
+    begin
+    hundredths "$delay"
+    read_phase
+    hosts_cut $((rank + 1))
+    code_is 5 0 $(start_up_may_fail)
+    all_end
+    hosts_mend $((rank + 1))
+    continue_it
+}
+
+# Rank 0's host is the launcher's, too: without it the others go on to the end, unseen.
+# shellcheck disable=SC2046 # exit codes
+lose_host() {
+    begin --set train.elastic=true
+    hundredths "$delay"
+    read_phase
+    hosts_cut $((rank + 1))
+    if [ "$rank" = 0 ]; then code_is 5 0 $(start_up_may_fail); else code_is 0 $(start_up_may_fail); fi
+    all_end
+    hosts_mend $((rank + 1))
+    continue_it --set train.elastic=true
+}
+
+# Up to two seconds without a link are nothing, with or without train.elastic.
+# shellcheck disable=SC2046 # exit codes
+blink() {
+    draw 2
+    elastic=$drawn
+    begin --set "train.elastic=$([ "$elastic" = 0 ] && echo false || echo true)"
+    hundredths "$delay"
+    read_phase
+    draw 200
+    hosts_cut $((rank + 1))
+    hundredths "$drawn"
+    hosts_mend $((rank + 1))
+    code_is 0 $(start_up_may_fail)
+    all_end
+    continue_it
+}
+
+# Open MPI's daemon of another host than the launcher's.
+kill_daemon() {
+    begin
+    hundredths "$delay"
+    read_phase
+    for process in $(on_host $((rank % (HOSTS - 1) + 2)) orted); do
+        kill -s KILL "$process"
+    done
+    code_is 5 0 205 # the launcher's own
+    all_end
+    continue_it
+}
+
+kill_launcher() {
+    begin
+    hundredths "$delay"
+    read_phase
+    for process in $(on_host 1 mpirun); do
+        kill -s KILL "$process"
+    done
+    code_is 5 0
+    all_end
+    continue_it
+}
+
 # One run, in the folder of its worker.
 do_run() { # NUMBER
     i=$1
     seed_run "$i"
-    set -- kill_one lose_one terminate_one stop_one lose_two fail_a_write damage_the_newest \
-        fill_the_disk
+    # shellcheck disable=SC2086 # a list
+    set -- $KINDS
     shift $(((i - 1) % 8))
     kind=$1 verdict=good folder=r$i.$campaign phase='' code=''
     draw 3
     ranks=$((drawn + 2))
+    [ "$HOSTS" = 0 ] || ranks=$HOSTS
     draw "$ranks"
     rank=$drawn
     draw $((span * 100))
@@ -254,6 +384,11 @@ do_run() { # NUMBER
 # Runs WORKER, WORKER + JOBS, … that are not in the tally.
 work_through() { # WORKER
     mkdir "worker-$1" "worker-$1/disk" && cd "worker-$1" || exit 1
+    if [ "$HOSTS" != 0 ]; then
+        trap hosts_stop EXIT
+        hosts_name=host$$w$1
+        hosts_start "$PWD/net" "$HOSTS" 200mbit || exit 1
+    fi
     for number in $(seq "$1" "$JOBS" "$RUNS"); do
         grep -q "^$number " "$TALLY" || do_run "$number"
     done
