@@ -138,7 +138,8 @@ static void end_at_once(const char *message, int is_speaker)
     if (getenv(COHORT_SUPERVISED))
         fprintf(stderr, COHORT_JOB_OUTCOME "%d\n", code);
     fflush(stderr);
-    cohort_comm_quit(code);
+    cohort_comm_release_launcher();
+    _exit(code);
 }
 
 static int run_parallel(const cohort_command *command, const cohort_options *options)

@@ -441,13 +441,12 @@ void cohort_comm_kill(cohort_comm *comm, int exit_code)
     _exit(exit_code);
 }
 
-void cohort_comm_quit(int exit_code)
+void cohort_comm_release_launcher(void)
 {
     const bool has_other_hosts = environment_int("OMPI_COMM_WORLD_LOCAL_SIZE", 0) <
                                  environment_int("OMPI_COMM_WORLD_SIZE", 0);
     if (has_other_hosts && !cohort_comm_launcher_recovers())
         cohort_launcher_release();
-    _exit(exit_code);
 }
 
 void cohort_comm_abandon(cohort_comm *comm)

@@ -32,9 +32,9 @@ void cohort_comm_close(cohort_comm *comm);
  * reached. The speaker (below) goes first, so that its message is out. COMM may be NULL.
  * Does not return. */
 void cohort_comm_kill(cohort_comm *comm, int exit_code) __attribute__((noreturn));
-/* Ends this rank with EXIT_CODE, from any thread and without MPI, which may be stuck. Where
- * mpirun then waits for hosts that are cut off, it is made to end within seconds. */
-void cohort_comm_quit(int exit_code) __attribute__((noreturn));
+/* Before this rank ends by _exit, in any thread, since MPI is stuck: where mpirun then waits for
+ * hosts that are cut off, it is made to end within seconds. */
+void cohort_comm_release_launcher(void);
 
 /* Name and version of the MPI library in one line; needs no MPI running. TEXT [BYTES]. */
 void cohort_comm_library(char *text, size_t bytes);
