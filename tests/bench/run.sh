@@ -15,7 +15,8 @@
 # batch, `*` where it is missed; --batch sets another global batch for both programs.
 #
 # --scaling compares Cohort on 2 ranks with Cohort on 1 at the same global batch, in turns:
-# `scaling` is the rate of 2 ranks over twice that of 1.
+# `scaling` is the rate of 2 ranks over twice that of 1. `apart` is the same of two programs of one
+# rank at the same time, each on a core, which share nothing: what the machine's second core gives.
 #
 # --profile says where the time of one rank goes, by samples of the clock (perf, Debian's
 # linux-perf) over eight seconds of training, in per cent, behind its share of the limit.
@@ -34,7 +35,7 @@ while [ $# -gt 0 ]; do
     --batch) batch=$2; shift 2 ;;
     --scaling) scaling=1; shift ;;
     --profile) profile=1; shift ;;
-    --help) sed -n '2,21s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --help) sed -n '2,22s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) echo "run.sh: unknown option $1; see --help" >&2; exit 2 ;;
     *) break ;;
     esac
@@ -115,14 +116,17 @@ describe() {
     mflop=$(awk "BEGIN { print (6 * ($macs) - 2 * ($first)) / 1e6 }")
 }
 
-ours() { # RANKS MODEL -> samples_per_s peak_mb communication data
-    rm -rf "$work/run"
-    COHORT_DATASETS=$data "$top/launch/mpirun.sh" "$1" "$cohort" train "$recipe" --quiet \
-        --run "$work/run" --set data.test=test --set "train.max_steps=$steps" --set train.threads=1 \
+train() { # FOLDER LAUNCHER…
+    rm -rf "$1"
+    COHORT_DATASETS=$data "${@:2}" "$cohort" train "$recipe" --quiet --run "$1" \
+        --set data.test=test --set "train.max_steps=$steps" --set train.threads=1 \
         --set checkpoint.every_epochs=1000 --set train.epochs=100 --set data.validation=null \
         ${batch:+--set "train.global_batch_size=$batch"} \
         >/dev/null
-    "$python" - "$work/run/metrics.jsonl" <<'P'
+}
+
+result() { # FOLDER -> samples_per_s peak_mb communication data
+    "$python" - "$1/metrics.jsonl" <<'P'
 import json, sys
 rows = [json.loads(line) for line in open(sys.argv[1])]
 epochs = [r for r in rows if r["event"] == "epoch"]
@@ -130,6 +134,22 @@ rate = sorted(r["samples_per_s"] for r in epochs[1:] or epochs)
 last = epochs[-1]
 print(rate[len(rate) // 2], last["peak_rss_mb"], last["communication_fraction"], last["data_fraction"])
 P
+}
+
+ours() { # RANKS -> what result gives
+    train "$work/run" "$top/launch/mpirun.sh" "$1"
+    result "$work/run"
+}
+
+# samples/s of two programs of one rank, each on a core of its own.
+apart() {
+    local cores job
+    read -r -a cores < <("$python" -c 'import os; print(*sorted(os.sched_getaffinity(0))[:2])')
+    train "$work/run" taskset -c "${cores[0]}" &
+    job=$!
+    train "$work/other" taskset -c "${cores[1]}"
+    wait $job
+    { result "$work/run"; result "$work/other"; } | awk '{ sum += $1 } END { print sum }'
 }
 
 theirs() { # RANKS MODEL -> samples_per_s peak_mb
@@ -141,18 +161,21 @@ theirs() { # RANKS MODEL -> samples_per_s peak_mb
 median() { sort -g | awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
 
 scale() { # MODEL…
-    printf '%-12s %6s %12s %12s %8s\n' model batch '1 rank/s' '2 ranks/s' scaling
+    printf '%-12s %6s %12s %12s %8s %7s\n' model batch '1 rank/s' '2 ranks/s' scaling apart
     for model in "$@"; do
         describe "$model"
         : >"$work/1"
         : >"$work/2"
+        : >"$work/apart"
         for ((i = 0; i < runs; i++)); do
-            ours 1 "$model" >>"$work/1"
-            ours 2 "$model" >>"$work/2"
+            ours 1 >>"$work/1"
+            ours 2 >>"$work/2"
+            apart >>"$work/apart"
         done
         awk -v m="$model" -v b="${batch:-own}" -v one="$(cut -d' ' -f1 "$work/1" | median)" \
-            -v two="$(cut -d' ' -f1 "$work/2" | median)" 'BEGIN {
-            printf "%-12s %6s %12.0f %12.0f %7.0f%%\n", m, b, one, two, 50 * two / one }'
+            -v two="$(cut -d' ' -f1 "$work/2" | median)" -v both="$(median <"$work/apart")" 'BEGIN {
+            printf "%-12s %6s %12.0f %12.0f %7.0f%% %6.0f%%\n", m, b, one, two, 50 * two / one,
+                50 * both / one }'
     done
 }
 
@@ -223,7 +246,7 @@ for model in "$@"; do
         : >"$work/ours"
         : >"$work/theirs"
         for ((i = 0; i < runs; i++)); do
-            ours "$ranks" "$model" >>"$work/ours"
+            ours "$ranks" >>"$work/ours"
             if [ -n "$peer" ] && [ -z "$alone" ]; then theirs "$ranks" "$model" >>"$work/theirs"; fi
         done
         rate=$(cut -d' ' -f1 "$work/ours" | median)
