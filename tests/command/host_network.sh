@@ -4,7 +4,9 @@
 #
 #   hosts_start FOLDER COUNT RATE   # RATE as `tc` says it: 1gbit; $hosts_name may be set before
 #   hosts_run PER_HOST COMMAND…     # mpirun over all of them, that many ranks on each; by
-#                                   # $HOSTS_LAUNCHER, e.g. cohort launch
+#                                   # $HOSTS_LAUNCHER, e.g. cohort launch; killed after
+#                                   # $HOSTS_LIMIT seconds (240)
+#   hosts_train FOLDER PER_HOST STEP OPTION…   # `cohort train net.yaml` so, as $job, until that step
 #   hosts_on INDEX COMMAND…         # a command on one, counted from 1
 #   hosts_cut INDEX                 # pulls its plug
 #   hosts_mend INDEX                # puts it back
@@ -107,10 +109,21 @@ hosts_run() { # PER_HOST COMMAND…
     done
     # shellcheck disable=SC2086 # the words of a launcher, or none
     hosts_on 1 env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
-        timeout 240 ${HOSTS_LAUNCHER-} mpirun -q --host "$hosts_list" -n $((hosts_count * hosts_per)) --bind-to none \
+        timeout "${HOSTS_LIMIT:-240}" ${HOSTS_LAUNCHER-} mpirun -q --host "$hosts_list" -n $((hosts_count * hosts_per)) --bind-to none \
         --mca plm_rsh_agent "$hosts_folder/enter" --mca btl_tcp_if_include eth0 \
         --mca oob_tcp_if_include eth0 --mca btl_vader_single_copy_mechanism none \
         --mca mpi_yield_when_idle 1 "$@"
+}
+
+hosts_train() { # FOLDER PER_HOST STEP OPTION…
+    folder=$1 hosts_each=$2 hosts_step=$3
+    shift 3
+    hosts_run "$hosts_each" "$COHORT" train net.yaml --quiet --run "$folder" "$@" >out 2>err &
+    job=$!
+    for _ in $(seq 1200); do
+        grep -q "\"step\":$hosts_step," "$folder/metrics.jsonl" 2>/dev/null && break
+        sleep 0.05
+    done
 }
 
 hosts_cut() { # INDEX

@@ -34,19 +34,7 @@ works 1 train net.yaml --quiet --run one
 losses one >one.losses
 [ "$(wc -l <one.losses)" = 144 ] || wrong "$(wc -l <one.losses) steps"
 hosts_start "$work/net" 4 200mbit || wrong 'no four hosts'
-
-# begin FOLDER PER_HOST OPTION…: as $job, until its 40th step.
-begin() {
-    folder=$1 per_host=$2
-    shift 2
-    HOSTS_LAUNCHER="$COHORT launch" hosts_run "$per_host" "$COHORT" train net.yaml --quiet \
-        --run "$folder" "$@" >out 2>err &
-    job=$!
-    for _ in $(seq 1200); do
-        grep -q '"step":40,' "$folder/metrics.jsonl" 2>/dev/null && break
-        sleep 0.05
-    done
-}
+HOSTS_LAUNCHER="$COHORT launch"
 
 # went_on LEFT "RANKS LOST" ALL: it finished by itself.
 went_on() {
@@ -81,26 +69,26 @@ left_alone() { # INDEX
     hosts_mend "$1"
 }
 
-begin other 1
+hosts_train other 1 40
 kill -s KILL "$(process_of other 2)"
 went_on 3 2 4
-begin first 1
+hosts_train first 1 40
 kill -s KILL "$(process_of first 0)"
 went_on 3 0 4
-begin cut 1
+hosts_train cut 1 40
 hosts_cut 3
 went_on 3 2 4
 left_alone 3
 
 hosts_count=2
-begin half 2
+hosts_train half 2 40
 hosts_cut 2
 went_on 2 2 4
 left_alone 2
 hosts_count=4
 
 start=$(date +%s)
-begin plain 1 --set train.elastic=false --set train.epochs=100000
+hosts_train plain 1 40 --set train.elastic=false --set train.epochs=100000
 hosts_cut 3
 wait $job
 got=$?

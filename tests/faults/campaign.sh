@@ -28,6 +28,7 @@ else
     [ -z "$obstacle" ] || skip "$obstacle"
 fi
 DEADLINE=${COHORT_FAULT_DEADLINE:-240} # generous: machines are shared
+HOSTS_LIMIT=$DEADLINE
 run=$SOURCE/launch/mpirun.sh
 campaign=$$
 [ -n "$TALLY" ] || TALLY=$work/tally
