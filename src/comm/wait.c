@@ -16,7 +16,9 @@ static const double SLEEP_AFTER = 0.1;       /* seconds of waiting: latency no l
 static const double SERVICE_INTERVAL = 0.05; /* looking for questions and dead ranks */
 /* How long other nodes get to answer: as long as the deadline, within these. */
 static const double LEAST_ANSWER_TIME = 0.5, MOST_ANSWER_TIME = 2.0;
-static const double REPORT_TIME = 8; /* until another host has reported and ended the job */
+/* Until another host has reported and ended the job, where the launcher may be waiting for hosts
+ * that are cut off (launcher.c); and between the ends of two ranks when it does end it. */
+static const double REPORT_TIME = 8, END_TIME = 0.3;
 
 enum { TAG_QUESTION = 1, TAG_ANSWER = 2, NAMED_RANKS = 6 };
 
@@ -401,12 +403,11 @@ cohort_waiter cohort_waiter_make(cohort_comm *comm, cohort_scope scope, const ch
     return (cohort_waiter){.comm = comm, .what = what, .scope = scope, .timeout = timeout};
 }
 
-/* The host of the lowest rank that waits reports for all, and aborts. It asks this one, too, and
- * the launcher, which may be waiting for hosts that are cut off (launcher.c), then sends signals,
- * which must not end this wait. */
-static void let_others_report(cohort_comm *comm)
+/* Goes on answering while another host reports and the launcher ends this rank, for which it sends
+ * signals: they must not end this wait. */
+static void let_others_report(cohort_comm *comm, double seconds)
 {
-    const double end = cohort_clock_seconds() + REPORT_TIME;
+    const double end = cohort_clock_seconds() + seconds;
     while (cohort_clock_seconds() < end) {
         answer_questions(comm);
         nap();
@@ -435,6 +436,7 @@ cohort_status cohort_waiter_poll(cohort_waiter *waiter)
     answer_questions(comm);
     comm->first_arrived = comm->rank;
     cohort_status status = check_processes(waiter);
+    const bool has_died = status != COHORT_OK;
     if (status == COHORT_OK && cohort_comm_regroup_is_asked(comm))
         status = COHORT_FAIL(COHORT_PEER, "another rank has given up before %s was complete",
                              waiter->what);
@@ -444,9 +446,12 @@ cohort_status cohort_waiter_poll(cohort_waiter *waiter)
     }
     if (status == COHORT_OK)
         return COHORT_OK;
-    if (comm->board && comm->node_of[comm->first_arrived] != comm->node_index &&
-        comm->lifeline == MPI_COMM_NULL)
-        let_others_report(comm);
+    /* The host of the lowest rank that waits reports for all, and aborts. A rank that has died here
+     * may be the first that the launcher ends after that. */
+    if (comm->board && comm->node_count > 1 && comm->lifeline == MPI_COMM_NULL) {
+        const bool is_here = comm->node_of[comm->first_arrived] == comm->node_index;
+        let_others_report(comm, !is_here ? REPORT_TIME : has_died ? END_TIME : 0);
+    }
     return cohort_comm_break(comm);
 }
 
