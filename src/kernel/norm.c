@@ -88,44 +88,58 @@ void cohort_norm_moments(double *sums, const real *x, const real *shift, size_t 
     add_moments(sums, sums + width, x + done * width, shift, rows - done, width);
 }
 
-COHORT_INLINE void apply_rows(real *y, const real *x, const real *restrict mean,
+COHORT_INLINE void apply_rows(real *y, const real *x, const real *side, const real *restrict mean,
                               const real *restrict scale, const real *restrict offset, size_t rows,
                               const size_t width, bool relu)
 {
     for (size_t r = 0; r < rows; r++) {
-        const real *in = x + r * width;
+        const real *in = x + r * width, *beside = side ? side + r * width : NULL;
         real *out = y + r * width;
 #pragma omp simd
         for (size_t j = 0; j < width; j++) {
-            const real value = (in[j] - mean[j]) * scale[j] + offset[j];
+            const real value = (in[j] - mean[j]) * scale[j] + offset[j] + (side ? beside[j] : 0);
             out[j] = relu && value < 0 ? 0 : value;
         }
     }
 }
 
-COHORT_CLONES static void apply(real *y, const real *x, const real *mean, const real *scale,
-                                const real *offset, bool relu, size_t rows, size_t width)
+COHORT_INLINE void apply_by_side(real *y, const real *x, const real *side, const real *mean,
+                                 const real *scale, const real *offset, size_t rows,
+                                 const size_t width, bool relu)
+{
+    if (side)
+        apply_rows(y, x, side, mean, scale, offset, rows, width, relu);
+    else
+        apply_rows(y, x, NULL, mean, scale, offset, rows, width, relu);
+}
+
+COHORT_CLONES static void apply(real *y, const real *x, const real *side, const real *mean,
+                                const real *scale, const real *offset, bool relu, size_t rows,
+                                size_t width)
 {
     if (width == SMALL && relu)
-        apply_rows(y, x, mean, scale, offset, rows, SMALL, true);
+        apply_by_side(y, x, side, mean, scale, offset, rows, SMALL, true);
     else if (width == SMALL)
-        apply_rows(y, x, mean, scale, offset, rows, SMALL, false);
+        apply_by_side(y, x, side, mean, scale, offset, rows, SMALL, false);
     else if (relu)
-        apply_rows(y, x, mean, scale, offset, rows, width, true);
+        apply_by_side(y, x, side, mean, scale, offset, rows, width, true);
     else
-        apply_rows(y, x, mean, scale, offset, rows, width, false);
+        apply_by_side(y, x, side, mean, scale, offset, rows, width, false);
 }
 
 void cohort_norm_apply(real *y, const real *x, const real *mean, const real *scale,
-                       const real *offset, bool relu, size_t rows, size_t width)
+                       const real *offset, const real *side, bool relu, size_t rows, size_t width)
 {
     real rooms[3][TILE];
-    const size_t repeats = small_tile_rows(width), tiles = rows / repeats, done = tiles * repeats;
+    const size_t repeats = small_tile_rows(width), tiles = rows / repeats, done = tiles * repeats,
+                 left = rows - done;
     const real *m = tiled(rooms[0], mean, width, repeats);
     const real *s = tiled(rooms[1], scale, width, repeats);
     const real *o = tiled(rooms[2], offset, width, repeats);
-    apply(y, x, m, s, o, relu, tiles, repeats * width);
-    apply(y + done * width, x + done * width, mean, scale, offset, relu, rows - done, width);
+    apply(y, x, side, m, s, o, relu, tiles, repeats * width);
+    if (left)
+        apply(y + done * width, x + done * width, side ? side + done * width : NULL, mean, scale,
+              offset, relu, left, width);
 }
 
 COHORT_CLONES static void add_gradient_sums(double *restrict sum, double *restrict products,
@@ -244,9 +258,9 @@ COHORT_CLONES void cohort_norm_rows(real *y, real *mean, real *inverse, const re
 }
 
 /* With n = (x - mean) inverse and g = dy gamma:
- * dx = inverse (g - mean(g) - n mean(g n)). */
-COHORT_CLONES static void row_gradient(real *dx, const real *dy, const real *x, const real *gamma,
-                                       real mean, real inverse, size_t width)
+ * dx = inverse (g - mean(g) - n mean(g n)), plus SIDE. */
+COHORT_CLONES static void row_gradient(real *dx, const real *side, const real *dy, const real *x,
+                                       const real *gamma, real mean, real inverse, size_t width)
 {
     real sum = 0, products = 0;
 #pragma omp simd reduction(+ : sum, products)
@@ -256,9 +270,15 @@ COHORT_CLONES static void row_gradient(real *dx, const real *dy, const real *x, 
         products += g * (x[j] - mean);
     }
     const real level = sum / (real)width, tilt = products * inverse * inverse / (real)width;
+    if (side) {
 #pragma omp simd
-    for (size_t j = 0; j < width; j++)
-        dx[j] = inverse * (dy[j] * gamma[j] - level - (x[j] - mean) * tilt);
+        for (size_t j = 0; j < width; j++)
+            dx[j] = inverse * (dy[j] * gamma[j] - level - (x[j] - mean) * tilt) + side[j];
+    } else {
+#pragma omp simd
+        for (size_t j = 0; j < width; j++)
+            dx[j] = inverse * (dy[j] * gamma[j] - level - (x[j] - mean) * tilt);
+    }
 }
 
 /* Columns outermost: the sums stay in registers over the rows. */
@@ -294,9 +314,9 @@ COHORT_CLONES static void add_row_weights(real *restrict dgamma, real *restrict 
         add_columns(dgamma, dbeta, dy + r * width, x + r * width, mean + r, inverse + r, 1, width);
 }
 
-void cohort_norm_rows_backward(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x,
-                               const real *mean, const real *inverse, const real *gamma,
-                               size_t rows, size_t width)
+void cohort_norm_rows_backward(real *dx, const real *side, real *dgamma, real *dbeta,
+                               const real *dy, const real *x, const real *mean, const real *inverse,
+                               const real *gamma, size_t rows, size_t width)
 {
     for (size_t row = 0; row < rows; row += GROUP) {
         const size_t count = rows - row < GROUP ? rows - row : GROUP, at = row * width;
@@ -305,8 +325,8 @@ void cohort_norm_rows_backward(real *dx, real *dgamma, real *dbeta, const real *
                             width);
         for (size_t r = 0; dx && r < count; r++) {
             const size_t offset = at + r * width;
-            row_gradient(dx + offset, dy + offset, x + offset, gamma, mean[row + r],
-                         inverse[row + r], width);
+            row_gradient(dx + offset, side ? side + offset : NULL, dy + offset, x + offset, gamma,
+                         mean[row + r], inverse[row + r], width);
         }
     }
 }

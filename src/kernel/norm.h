@@ -12,9 +12,10 @@
  * [width], near the means, keeps the squares small; the totals are in double. */
 void cohort_norm_moments(double *sums, const real *x, const real *shift, size_t rows, size_t width);
 
-/* y = (x - mean) * scale + offset, by column; with RELU its positive part. Y may be X. */
+/* y = (x - mean) * scale + offset by column, plus SIDE [rows][width] unless it is NULL; with RELU
+ * the positive part of it. Y may be X. */
 void cohort_norm_apply(real *y, const real *x, const real *mean, const real *scale,
-                       const real *offset, bool relu, size_t rows, size_t width);
+                       const real *offset, const real *side, bool relu, size_t rows, size_t width);
 
 /* dy = 0 wherever y <= 0 (in place; skipped when Y is NULL), then the column sums of dy and
  * of dy * (x - mean) into SUMS [2][width] (set). */
@@ -31,10 +32,10 @@ void cohort_norm_gradient(real *dx, const real *dy, const real *x, const real *m
 void cohort_norm_rows(real *y, real *mean, real *inverse, const real *x, const real *gamma,
                       const real *beta, real epsilon, size_t rows, size_t width);
 
-/* Its gradients: dx (may be DY; NULL: not wanted), and DGAMMA, DBETA [width], to which is
- * added (NULL: not wanted). */
-void cohort_norm_rows_backward(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x,
-                               const real *mean, const real *inverse, const real *gamma,
-                               size_t rows, size_t width);
+/* Its gradients: dx (may be DY; NULL: not wanted), plus SIDE [rows][width] unless it is NULL, and
+ * DGAMMA, DBETA [width], to which is added (NULL: not wanted). */
+void cohort_norm_rows_backward(real *dx, const real *side, real *dgamma, real *dbeta,
+                               const real *dy, const real *x, const real *mean, const real *inverse,
+                               const real *gamma, size_t rows, size_t width);
 
 #endif

@@ -135,12 +135,25 @@ struct cohort_layer_type {
     void (*forward)(cohort_layer *layer, const cohort_pass *pass);
     /* dx (set; skip it when NULL) and parameter gradients from dy. May use dy as scratch. */
     void (*backward)(cohort_layer *layer, const cohort_pass *pass);
+    /* Asked after `plan`: whether forward can add side.value to y, and take the positive part of
+     * that with RELU; whether backward leaves dy as it is then, but with RELU makes it 0 wherever
+     * y is. NULL: never. */
+    bool (*takes_side)(const cohort_layer *layer, bool relu);
+    /* Whether backward can add side.grad to dx. */
+    bool takes_back_side;
     /* Wants int32 tokens when it comes first (embedding). */
     bool reads_tokens;
     /* Frees what `plan` allocated outside the bookings; NULL if nothing. */
     void (*destroy)(cohort_layer *layer);
     const cohort_layer_ways *ways; /* how it can be computed; NULL: in one way */
 };
+
+/* What a layer at an end of a residual's list adds to its own: see takes_side, takes_back_side. */
+typedef struct cohort_layer_side {
+    const real *value; /* to y; NULL: nothing */
+    const real *grad;  /* to dx; NULL: nothing */
+    bool relu;         /* y is the positive part of the sum */
+} cohort_layer_side;
 
 /* The public part of every layer; private structs begin with it. */
 struct cohort_layer {
@@ -154,7 +167,8 @@ struct cohort_layer {
     real *y;               /* [batch][out shape] */
     real *dy;              /* gradient of y; NULL in a model that is not trained */
     real *dx;              /* gradient of x; NULL when nobody below needs it */
-    size_t params_offset;  /* where its first parameter starts in the flat vectors */
+    cohort_layer_side side;
+    size_t params_offset; /* where its first parameter starts in the flat vectors */
 };
 
 /* What a layer may ask of the planner inside `plan`. */
@@ -216,6 +230,18 @@ typedef struct cohort_sequence cohort_sequence;
 COHORT_NODISCARD cohort_status cohort_plan_sequence(cohort_planner *planner, cohort_sequence **out,
                                                     const cohort_variants *layers,
                                                     const char *group, cohort_flow *flow);
+/* What remains to be done of y = layers(x) + x, and of its positive part with RELU, by the layer
+ * that plans it; forward and backward of LAYERS do the rest. */
+typedef struct cohort_sum_plan {
+    bool is_summed;      /* y is the list's own output, which it adds x to; its dy is the list's */
+    bool is_back_summed; /* dx is the list's own, which it adds dy to */
+} cohort_sum_plan;
+/* As cohort_plan_sequence, for that sum. */
+COHORT_NODISCARD cohort_status cohort_plan_sum(cohort_sum_plan *sum, cohort_planner *planner,
+                                               cohort_sequence **out, const cohort_variants *layers,
+                                               bool relu, cohort_flow *flow);
+/* Adds COUNT values of side.value to those of y from FIRST on, as takes_side says. */
+void cohort_layer_add_side(const cohort_layer *layer, size_t first, size_t count);
 void cohort_sequence_forward(cohort_sequence *sequence, const cohort_pass *pass);
 void cohort_sequence_backward(cohort_sequence *sequence, const cohort_pass *pass);
 /* Output and its gradient; input gradient (NULL if not wanted). With an empty list

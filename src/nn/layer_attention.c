@@ -167,19 +167,22 @@ typedef struct projection {
     real *z, *dz, *dx;
     real *dkernel, *dbias; /* NULL: not trained */
     size_t rows, k, n;
+    const cohort_thin_rows *finish; /* of z; NULL: nothing */
 } projection;
 
 static void project(const projection *p)
 {
     const attention_layer *layer = p->layer;
     if (layer->is_thin) {
-        cohort_thin_forward(p->z, p->x, p->kernel, p->bias, p->rows, p->k, p->n, NULL,
+        cohort_thin_forward(p->z, p->x, p->kernel, p->bias, p->rows, p->k, p->n, p->finish,
                             layer->scratch[0]);
         return;
     }
     cohort_bf16_product(layer->bf16, COHORT_PLAIN, COHORT_PLAIN, p->rows, p->n, p->k, p->x,
                         p->kernel, false, p->z, layer->scratch[0]);
     cohort_vector_add_bias(p->z, p->bias, p->rows, p->n);
+    if (p->finish)
+        p->finish->visit(p->finish->context, 0, p->rows);
 }
 
 /* dkernel and dbias (ADD: +=), dx. */
@@ -243,10 +246,17 @@ static void join_kernels(real *kernel, const attention_layer *layer)
                    width * sizeof(real));
 }
 
+static void add_side_rows(void *context, size_t row, size_t rows)
+{
+    const attention_layer *layer = context;
+    cohort_layer_add_side(&layer->base, row * layer->width, rows * layer->width);
+}
+
 static void attention_forward(cohort_layer *base, const cohort_pass *pass)
 {
     attention_layer *layer = (attention_layer *)base;
     const size_t width = layer->width;
+    const cohort_thin_rows add_side = {add_side_rows, layer};
     projection inputs = inputs_of(layer, pass), output = output_of(layer, pass);
     layer->dropped = pass->training && layer->streams;
     for (size_t b = 0; layer->dropped && b < pass->batch; b++)
@@ -260,6 +270,7 @@ static void attention_forward(cohort_layer *base, const cohort_pass *pass)
     project(&inputs);
     const cohort_attention attention = attention_of(layer, pass, layer->forward_work);
     cohort_attention_forward(layer->mixed, &attention);
+    output.finish = base->side.value ? &add_side : NULL;
     project(&output);
 }
 
@@ -314,6 +325,12 @@ static void attention_backward(cohort_layer *base, const cohort_pass *pass)
         put_input_grads(layer, pass->accumulate);
 }
 
+static bool attention_takes_side(const cohort_layer *base, bool relu)
+{
+    (void)base;
+    return !relu;
+}
+
 static void attention_destroy(cohort_layer *base)
 {
     cohort_bf16_destroy(((attention_layer *)base)->bf16);
@@ -355,5 +372,6 @@ const cohort_layer_type cohort_layer_attention = {
     .plan = attention_plan,
     .forward = attention_forward,
     .backward = attention_backward,
+    .takes_side = attention_takes_side,
     .destroy = attention_destroy,
 };

@@ -8,7 +8,7 @@
  * over the ranks, so that all keep the same state. Otherwise, and when the layer is frozen,
  * the moving values are used.
  *
- * A `relu` right after it is done in the same pass.
+ * A `relu` right after it, or the sum of a residual that it ends, is done in the same pass.
  *
  * x, y [batch][…][channels]; gamma (starts 1), beta (0), moving_mean (0), moving_variance
  * (1): [channels]. */
@@ -151,6 +151,12 @@ static void take_moving_moments(batch_norm_layer *layer)
     }
 }
 
+/* Whether y is the positive part. */
+static bool has_relu(const batch_norm_layer *layer)
+{
+    return layer->relu || layer->base.side.relu;
+}
+
 static void batch_norm_forward(cohort_layer *base, const cohort_pass *pass)
 {
     batch_norm_layer *layer = (batch_norm_layer *)base;
@@ -161,8 +167,8 @@ static void batch_norm_forward(cohort_layer *base, const cohort_pass *pass)
         take_moving_moments(layer);
     for (size_t j = 0; j < layer->width; j++)
         layer->scale[j] = layer->inverse[j] * layer->gamma.value[j];
-    cohort_norm_apply(base->y, base->x, layer->mean, layer->scale, layer->beta.value, layer->relu,
-                      pass->batch * layer->rows, layer->width);
+    cohort_norm_apply(base->y, base->x, layer->mean, layer->scale, layer->beta.value,
+                      base->side.value, has_relu(layer), pass->batch * layer->rows, layer->width);
 }
 
 /* dgamma = sum(dy n), dbeta = sum(dy), n = (x - mean) inverse: this rank's part. */
@@ -200,8 +206,8 @@ static void batch_norm_backward(cohort_layer *base, const cohort_pass *pass)
     batch_norm_layer *layer = (batch_norm_layer *)base;
     const batch_norm_config *config = base->config;
     const size_t width = layer->width, rows = pass->batch * layer->rows;
-    if (layer->gamma.grad || layer->relu)
-        cohort_norm_gradient_sums(layer->gradient_sums, base->dy, layer->relu ? base->y : NULL,
+    if (layer->gamma.grad || has_relu(layer))
+        cohort_norm_gradient_sums(layer->gradient_sums, base->dy, has_relu(layer) ? base->y : NULL,
                                   base->x, layer->mean, rows, width);
     if (layer->gamma.grad) {
         set_weight_gradients(layer, pass->accumulate);
@@ -213,6 +219,12 @@ static void batch_norm_backward(cohort_layer *base, const cohort_pass *pass)
     set_factors(layer);
     cohort_norm_gradient(base->dx, base->dy, base->x, layer->mean, layer->a, layer->b, layer->c,
                          rows, width);
+}
+
+static bool batch_norm_takes_side(const cohort_layer *base, bool relu)
+{
+    (void)relu;
+    return !((const batch_norm_layer *)base)->relu;
 }
 
 static const cohort_key batch_norm_keys[] = {
@@ -250,4 +262,5 @@ const cohort_layer_type cohort_layer_batch_norm = {
     .absorb = batch_norm_absorb,
     .forward = batch_norm_forward,
     .backward = batch_norm_backward,
+    .takes_side = batch_norm_takes_side,
 };

@@ -127,7 +127,7 @@ static cohort_status dense_plan(cohort_layer *base, cohort_planner *planner, coh
     return COHORT_OK;
 }
 
-/* Activation, and BIAS unless it is NULL, on some rows of x kernel. */
+/* Activation, BIAS unless it is NULL and what is added to y, on some rows of x kernel. */
 static void activate(const dense_layer *layer, const real *bias, size_t row, size_t rows)
 {
     const size_t units = layer->units, at = row * units;
@@ -139,6 +139,7 @@ static void activate(const dense_layer *layer, const real *bias, size_t row, siz
                                        rows, units);
     else
         cohort_activation_forward(layer->activation, REAL(COHORT_LEAKY_SLOPE), y, y, rows, units);
+    cohort_layer_add_side(&layer->base, at, rows * units);
 }
 
 static void activate_rows(void *context, size_t row, size_t rows)
@@ -152,11 +153,11 @@ static void dense_forward(cohort_layer *base, const cohort_pass *pass)
     const size_t rows = pass->batch * layer->steps;
     const real *bias = layer->has_bias ? layer->bias.value : NULL;
     const cohort_thin_rows finish = {activate_rows, layer};
+    const bool is_finished = layer->activation == COHORT_LINEAR && !base->side.value;
     real *z = layer->derivative ? layer->derivative : base->y;
     if (layer->is_thin) {
         cohort_thin_forward(z, base->x, layer->kernel.value, bias, rows, layer->in_count,
-                            layer->units, layer->activation == COHORT_LINEAR ? NULL : &finish,
-                            layer->forward_scratch);
+                            layer->units, is_finished ? NULL : &finish, layer->forward_scratch);
         return;
     }
     if (layer->is_large)
@@ -321,6 +322,11 @@ static void dense_backward(cohort_layer *base, const cohort_pass *pass)
                             layer->backward_scratch);
 }
 
+static bool dense_takes_side(const cohort_layer *base, bool relu)
+{
+    return !relu && ((const dense_layer *)base)->activation == COHORT_LINEAR;
+}
+
 static void dense_destroy(cohort_layer *base)
 {
     cohort_bf16_destroy(((dense_layer *)base)->bf16);
@@ -360,5 +366,6 @@ const cohort_layer_type cohort_layer_dense = {
     .plan = dense_plan,
     .forward = dense_forward,
     .backward = dense_backward,
+    .takes_side = dense_takes_side,
     .destroy = dense_destroy,
 };

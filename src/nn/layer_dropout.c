@@ -49,6 +49,7 @@ static void dropout_forward(cohort_layer *base, const cohort_pass *pass)
     layer->dropped = pass->training;
     if (!pass->training) {
         memcpy(base->y, base->x, pass->batch * layer->count * sizeof *base->y);
+        cohort_layer_add_side(base, 0, pass->batch * layer->count);
         return;
     }
     for (size_t sample = 0; sample < pass->batch; sample++) {
@@ -58,6 +59,7 @@ static void dropout_forward(cohort_layer *base, const cohort_pass *pass)
         cohort_dropout_draw(layer->keep + offset, &stream, layer->rate, layer->count);
         cohort_dropout_apply(base->y + offset, base->x + offset, layer->keep + offset,
                              factor(layer), layer->count);
+        cohort_layer_add_side(base, offset, layer->count);
     }
 }
 
@@ -71,6 +73,12 @@ static void dropout_backward(cohort_layer *base, const cohort_pass *pass)
         cohort_dropout_apply(base->dx, base->dy, layer->keep, factor(layer), count);
     else
         memcpy(base->dx, base->dy, count * sizeof *base->dx);
+}
+
+static bool dropout_takes_side(const cohort_layer *base, bool relu)
+{
+    (void)base;
+    return !relu;
 }
 
 static const cohort_key dropout_keys[] = {
@@ -96,4 +104,5 @@ const cohort_layer_type cohort_layer_dropout = {
     .plan = dropout_plan,
     .forward = dropout_forward,
     .backward = dropout_backward,
+    .takes_side = dropout_takes_side,
 };

@@ -53,8 +53,8 @@ static void layer_norm_backward(cohort_layer *base, const cohort_pass *pass)
         cohort_vector_fill(layer->gamma.grad, 0, layer->width);
         cohort_vector_fill(layer->beta.grad, 0, layer->width);
     }
-    cohort_norm_rows_backward(base->dx, layer->gamma.grad, layer->beta.grad, base->dy, base->x,
-                              layer->mean, layer->inverse, layer->gamma.value,
+    cohort_norm_rows_backward(base->dx, base->side.grad, layer->gamma.grad, layer->beta.grad,
+                              base->dy, base->x, layer->mean, layer->inverse, layer->gamma.value,
                               pass->batch * layer->rows, layer->width);
 }
 
@@ -80,4 +80,5 @@ const cohort_layer_type cohort_layer_layer_norm = {
     .plan = layer_norm_plan,
     .forward = layer_norm_forward,
     .backward = layer_norm_backward,
+    .takes_back_side = true,
 };

@@ -16,6 +16,7 @@ typedef struct residual_config {
 typedef struct residual_layer {
     cohort_layer base;
     cohort_sequence *layers, *shortcut; /* shortcut NULL: identity */
+    cohort_sum_plan sum;                /* without a shortcut */
     size_t in_count, out_count;         /* of a sample */
     bool relu;                          /* absorbed */
 } residual_layer;
@@ -35,10 +36,14 @@ static cohort_status residual_plan(cohort_layer *base, cohort_planner *planner, 
     cohort_flow side = *flow;
     COHORT_TRY(cohort_layer_require_reals(base, flow));
     layer->in_count = cohort_shape_count(&flow->shape);
-    COHORT_TRY(cohort_plan_sequence(planner, &layer->layers, &config->layers, "", flow));
-    if (config->shortcut.count)
+    if (config->shortcut.count) {
+        COHORT_TRY(cohort_plan_sequence(planner, &layer->layers, &config->layers, "", flow));
         COHORT_TRY(
             cohort_plan_sequence(planner, &layer->shortcut, &config->shortcut, "shortcut", &side));
+    } else {
+        COHORT_TRY(cohort_plan_sum(&layer->sum, planner, &layer->layers, &config->layers,
+                                   layer->relu, flow));
+    }
     COHORT_REQUIRE(cohort_shape_equal(&flow->shape, &side.shape), COHORT_USAGE,
                    "line %d: %s: residual adds the layers' output %s to the shortcut's %s; %s",
                    base->line, base->path, cohort_shape_text(text, &flow->shape),
@@ -60,6 +65,8 @@ static void residual_forward(cohort_layer *base, const cohort_pass *pass)
     const size_t count = pass->batch * layer->out_count;
     const real *side = base->x;
     cohort_sequence_forward(layer->layers, pass);
+    if (layer->sum.is_summed)
+        return;
     if (layer->shortcut) {
         cohort_sequence_forward(layer->shortcut, pass);
         side = cohort_sequence_output(layer->shortcut);
@@ -70,7 +77,7 @@ static void residual_forward(cohort_layer *base, const cohort_pass *pass)
         cohort_vector_sum_of(base->y, cohort_sequence_output(layer->layers), side, count);
 }
 
-/* Layers may use their dy as scratch, so each list gets a copy. */
+/* Layers may use their dy as scratch, so each list that is not summed gets a copy. */
 static void copy_gradient(cohort_sequence *sequence, const real *dy, size_t count)
 {
     real *gradient = cohort_sequence_output_grad(sequence);
@@ -96,14 +103,15 @@ static void residual_backward(cohort_layer *base, const cohort_pass *pass)
     const residual_layer *layer = (const residual_layer *)base;
     const size_t out_count = pass->batch * layer->out_count;
     const real *side = base->dy;
-    take_gradient(layer, out_count);
+    if (!layer->sum.is_summed)
+        take_gradient(layer, out_count);
     if (layer->shortcut) {
         copy_gradient(layer->shortcut, base->dy, out_count);
         cohort_sequence_backward(layer->shortcut, pass);
         side = cohort_sequence_input_grad(layer->shortcut);
     }
     cohort_sequence_backward(layer->layers, pass);
-    if (base->dx)
+    if (base->dx && !layer->sum.is_back_summed)
         cohort_vector_sum_of(base->dx, cohort_sequence_input_grad(layer->layers), side,
                              pass->batch * layer->in_count);
 }

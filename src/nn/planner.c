@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernel/bf16.h"
+#include "kernel/vector.h"
 
 /* Room for one more element of a list. */
 #define GROW(list, count, capacity)                                                                \
@@ -305,12 +306,17 @@ static cohort_status plan_layer(cohort_edge *edge, bool *called, cohort_planner 
     }
     *called = !own.is_alias;
     cohort_edge out = *edge;
-    if (!own.is_alias) {
+    if (own.is_nested_output) {
+        out = own.nested[0];
+        cohort_planner_use(planner, out.grad, -begin);
+    } else if (!own.is_alias) {
         COHORT_TRY(book_output(&out, planner, &planner->notes[note].y, begin, end));
-        if (own.keeps_output && planner->training)
-            cohort_planner_use(planner, out.value, -begin);
     }
+    if (own.keeps_output && planner->training && !own.is_alias)
+        cohort_planner_use(planner, out.value, -begin);
     COHORT_TRY(bind_layer(planner, layer, *edge, out, tokens));
+    if (own.takes_dy)
+        COHORT_TRY(cohort_planner_bind(planner, (void **)&own.takes_dy->side.grad, out.grad));
     *edge = out;
     planner->at = outer;
     return COHORT_OK;
@@ -354,31 +360,84 @@ cohort_status cohort_planner_sequence(cohort_planner *planner, cohort_sequence *
     return COHORT_OK;
 }
 
+/* The gradient of the input that a list writes, apart from that of the layer under way. */
+static cohort_status book_input_grad(int *booking, cohort_planner *planner, const cohort_flow *flow)
+{
+    const cohort_plan_context *own = &planner->at;
+    size_t bytes = 0;
+    *booking = BOOKING_NONE;
+    if (own->in.grad == BOOKING_NONE)
+        return COHORT_OK;
+    COHORT_REQUIRE(cohort_size_multiply(&bytes, cohort_shape_count(&flow->shape),
+                                        planner->batch * sizeof(real)),
+                   COHORT_MEMORY, "line %d: the input of %s is too large", own->layer->line,
+                   own->layer->path);
+    return cohort_planner_book(booking, planner, bytes, -own->tick, -own->tick);
+}
+
+/* A list of the layer under way, whose layers are named behind GROUP. */
+static cohort_status plan_nested(cohort_planner *planner, cohort_sequence **out,
+                                 const cohort_variants *layers, const char *group, int input_grad,
+                                 cohort_flow *flow)
+{
+    cohort_plan_context *own = &planner->at;
+    COHORT_REQUIRE(own->nested_count < NESTED_MAX, COHORT_INTERNAL, "%s: too many lists",
+                   own->layer->path);
+    const cohort_edge in = {.value = own->in.value, .grad = input_grad};
+    char prefix[512];
+    cohort_edge out_edge;
+    snprintf(prefix, sizeof prefix, "%s/%s%s", own->layer->path, group, *group ? "/" : "");
+    COHORT_TRY(cohort_planner_sequence(planner, out, &out_edge, layers, prefix, in, flow));
+    /* The outer layer reads what comes out after everything inside it, and writes its
+     * gradient before. */
+    own->nested[own->nested_count++] = out_edge;
+    return COHORT_OK;
+}
+
 cohort_status cohort_plan_sequence(cohort_planner *planner, cohort_sequence **out,
                                    const cohort_variants *layers, const char *group,
                                    cohort_flow *flow)
 {
-    const cohort_plan_context *own = &planner->at;
-    COHORT_REQUIRE(own->nested_count < NESTED_MAX, COHORT_INTERNAL, "%s: too many lists",
-                   own->layer->path);
-    char prefix[512];
-    snprintf(prefix, sizeof prefix, "%s/%s%s", own->layer->path, group, *group ? "/" : "");
-    /* The list writes its own gradient of the input, which the outer layer adds up. */
-    cohort_edge in = {.value = own->in.value, .grad = BOOKING_NONE}, out_edge;
-    if (own->in.grad != BOOKING_NONE) {
-        int outer_begin = own->tick;
-        size_t bytes = 0;
-        COHORT_REQUIRE(cohort_size_multiply(&bytes, cohort_shape_count(&flow->shape),
-                                            planner->batch * sizeof(real)),
-                       COHORT_MEMORY, "line %d: the input of %s is too large", own->layer->line,
-                       own->layer->path);
-        COHORT_TRY(cohort_planner_book(&in.grad, planner, bytes, -outer_begin, -outer_begin));
-    }
-    COHORT_TRY(cohort_planner_sequence(planner, out, &out_edge, layers, prefix, in, flow));
-    /* The outer layer reads what comes out after everything inside it, and writes its
-     * gradient before. */
-    planner->at.nested[planner->at.nested_count++] = out_edge;
-    return COHORT_OK;
+    int input_grad = BOOKING_NONE;
+    COHORT_TRY(book_input_grad(&input_grad, planner, flow));
+    return plan_nested(planner, out, layers, group, input_grad, flow);
+}
+
+static cohort_layer *last_called(const cohort_sequence *sequence)
+{
+    const size_t last = sequence->count - 1;
+    return sequence->count && sequence->called[last] ? sequence->layers[last] : NULL;
+}
+
+cohort_status cohort_plan_sum(cohort_sum_plan *sum, cohort_planner *planner, cohort_sequence **out,
+                              const cohort_variants *layers, bool relu, cohort_flow *flow)
+{
+    cohort_plan_context *own = &planner->at;
+    const cohort_layer_type *first =
+        layers->count ? (const cohort_layer_type *)layers->items[0].table : NULL;
+    int input_grad = own->in.grad;
+    sum->is_back_summed = input_grad != BOOKING_NONE && first && first->takes_back_side;
+    if (!sum->is_back_summed)
+        COHORT_TRY(book_input_grad(&input_grad, planner, flow));
+    COHORT_TRY(plan_nested(planner, out, layers, "", input_grad, flow));
+    if (sum->is_back_summed)
+        own->takes_dy = (*out)->layers[0];
+    cohort_layer *last = last_called(*out);
+    sum->is_summed = last && last->type->takes_side && last->type->takes_side(last, relu);
+    if (!sum->is_summed)
+        return COHORT_OK;
+    own->is_nested_output = true;
+    last->side.relu = relu;
+    return cohort_planner_bind(planner, (void **)&last->side.value, own->in.value);
+}
+
+void cohort_layer_add_side(const cohort_layer *layer, size_t first, size_t count)
+{
+    real *y = layer->y + first;
+    if (layer->side.value && layer->side.relu)
+        cohort_vector_relu_of_sum(y, y, layer->side.value + first, count);
+    else if (layer->side.value)
+        cohort_vector_add(y, layer->side.value + first, count);
 }
 
 void cohort_sequence_forward(cohort_sequence *sequence, const cohort_pass *pass)

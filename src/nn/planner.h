@@ -69,6 +69,8 @@ typedef struct cohort_plan_context {
     unsigned depth;
     cohort_edge nested[NESTED_MAX]; /* what comes out of its lists */
     size_t nested_count;
+    bool is_nested_output;  /* y and dy are those of its list */
+    cohort_layer *takes_dy; /* in the list: its side.grad is dy; NULL: nobody's */
 } cohort_plan_context;
 
 struct cohort_planner {
