@@ -125,11 +125,10 @@ static cohort_status take_join(cohort_federated *federated, size_t client,
         return COHORT_FAIL(known ? (cohort_status)letter->status : COHORT_PEER, "rank %d on %s: %s",
                            cohort_deployment_rank(client), host, text);
     }
-    COHORT_REQUIRE(letter->vector == federated->exchange.count, COHORT_DATA,
-                   "rank %d on %s: its data make a network of other size (%llu numbers, not %zu): "
-                   "samples must have the same shape everywhere",
-                   cohort_deployment_rank(client), host, (unsigned long long)letter->vector,
-                   federated->exchange.count);
+    if (letter->vector != federated->exchange.count)
+        return cohort_error_prefix(
+            cohort_deployment_refuse_vector(letter->vector, federated->exchange.count),
+            "rank %d on %s", cohort_deployment_rank(client), host);
     at->state = MEMBER_JOINED;
     at->rows = letter->samples;
     return COHORT_OK;
@@ -210,19 +209,30 @@ static cohort_status open_rounds(cohort_federated *federated)
     return COHORT_OK;
 }
 
-static cohort_status coordinate(cohort_federated *federated)
+static cohort_status open_network(cohort_federated *federated)
 {
-    cohort_deployment *deployment = federated->deployment;
     COHORT_REQUIRE(!(federated->how->client_test > 0), COHORT_USAGE,
                    "federated.client_test is for simulated clients: real ones test the model "
                    "themselves (cohort eval); remove it");
-    COHORT_TRY(open_own(federated));
-    COHORT_TRY(gather_members(federated));
+    return open_own(federated);
+}
+
+/* What follows once it is known who the clients are. */
+static cohort_status open_rest(cohort_federated *federated)
+{
     COHORT_TRY(count_members(federated));
     COHORT_TRY(open_rounds(federated));
     COHORT_TRY(cohort_federated_secure_check(federated));
     COHORT_TRY(cohort_federated_open_vectors(federated));
-    COHORT_TRY(cohort_federated_protect(federated));
+    return cohort_federated_protect(federated);
+}
+
+static cohort_status coordinate(cohort_federated *federated)
+{
+    cohort_deployment *deployment = federated->deployment;
+    COHORT_TRY(open_network(federated));
+    COHORT_TRY(gather_members(federated));
+    COHORT_TRY(open_rest(federated));
     federated->progress.global_batch_size = deployment->wanted;
     return cohort_mail_set_limit(
         deployment->mail, cohort_deployment_most_bytes(&federated->exchange,
@@ -230,6 +240,24 @@ static cohort_status coordinate(cohort_federated *federated)
 }
 
 static cohort_status gather(cohort_federated *federated);
+
+/* A coordinator of the clients of JOB, none of which has been heard of. */
+static cohort_status create(cohort_deployment **out, cohort_comm *job)
+{
+    cohort_deployment *deployment = NULL;
+    *out = NULL;
+    COHORT_TRY(COHORT_ALLOCATE(&deployment, 1));
+    deployment->job = job;
+    deployment->count = (size_t)cohort_comm_size(job) - 1;
+    cohort_status status = COHORT_ALLOCATE(&deployment->members, deployment->count);
+    if (status == COHORT_OK)
+        status = cohort_comm_open(&deployment->alone, NULL);
+    if (status == COHORT_OK)
+        *out = deployment;
+    else
+        cohort_deployment_destroy(deployment);
+    return status;
+}
 
 cohort_status cohort_deployment_coordinate(cohort_federated *federated, cohort_comm *comm)
 {
@@ -239,19 +267,25 @@ cohort_status cohort_deployment_coordinate(cohort_federated *federated, cohort_c
                    "federated: without clients needs ranks: rank 0 coordinates, every other is a "
                    "client with its own file (mpirun -n 3 …); or set federated.clients to simulate "
                    "them");
-    cohort_status status = COHORT_ALLOCATE(&deployment, 1);
-    if (status == COHORT_OK)
-        status = COHORT_ALLOCATE(&deployment->members, (size_t)size - 1);
-    if (status == COHORT_OK)
-        status = cohort_comm_open(&deployment->alone, NULL);
-    COHORT_TRY(cohort_comm_agree(comm, status));
-    deployment->job = comm;
-    deployment->count = (size_t)size - 1;
+    COHORT_TRY(cohort_comm_agree(comm, create(&deployment, comm)));
     federated->deployment = deployment;
     COHORT_TRY(cohort_deployment_open_mail(&deployment->mail, comm, COHORT_LETTER_TEXT));
     federated->comm = deployment->alone;
     federated->gather = gather;
     return coordinate(federated);
+}
+
+cohort_status cohort_deployment_try(cohort_federated *federated, cohort_comm *job,
+                                    const double *rows)
+{
+    COHORT_TRY(create(&federated->deployment, job));
+    cohort_deployment *deployment = federated->deployment;
+    federated->comm = deployment->alone;
+    COHORT_TRY(open_network(federated));
+    for (size_t k = 0; k < deployment->count; k++)
+        deployment->members[k] = (cohort_member){.state = MEMBER_JOINED,
+                                                 .rows = (uint64_t)rows[cohort_deployment_rank(k)]};
+    return open_rest(federated);
 }
 
 void cohort_deployment_destroy(cohort_deployment *deployment)

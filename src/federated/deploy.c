@@ -42,6 +42,14 @@ cohort_status cohort_deployment_file(cohort_text *path, const cohort_recipe *rec
     return status;
 }
 
+cohort_status cohort_deployment_refuse_vector(uint64_t has, uint64_t wanted)
+{
+    return COHORT_FAIL(COHORT_DATA,
+                       "its data make a network of other size (%llu numbers, not %llu): samples "
+                       "must have the same shape everywhere",
+                       (unsigned long long)has, (unsigned long long)wanted);
+}
+
 size_t cohort_deployment_most_bytes(const cohort_exchange *exchange,
                                     const cohort_compression *compression, size_t clients)
 {

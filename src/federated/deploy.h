@@ -35,6 +35,14 @@
 
 #include "federated/federated_private.h"
 
+/* What a client trains with, once it is open. */
+typedef struct cohort_client_view {
+    cohort_local *local;
+    const uint64_t *rows; /* [row_count] of its training data */
+    size_t row_count;
+    size_t vector; /* reals that it exchanges */
+} cohort_client_view;
+
 /* Whether RECIPE is for real clients: no number of simulated ones. */
 bool cohort_deployment_is(const cohort_recipe *recipe);
 
@@ -50,6 +58,17 @@ COHORT_NODISCARD cohort_status cohort_deployment_choose(cohort_federated *federa
  * have it. */
 void cohort_deployment_finish(cohort_federated *federated, cohort_status status);
 void cohort_deployment_destroy(struct cohort_deployment *deployment);
+
+/* What they would do at the start, for the preflight. Rank 0 of JOB: opens test data and network in
+ * FEDERATED, as if every client had joined with ROWS [size] (by rank). Rank-local. Errors as
+ * cohort_deployment_coordinate's own. */
+COHORT_NODISCARD cohort_status cohort_deployment_try(cohort_federated *federated, cohort_comm *job,
+                                                     const double *rows);
+/* Other ranks: opens what a client of JOB trains with, and lets VISIT look at it before all is
+ * closed again. Rank-local. Errors of the opening, or what VISIT returns. */
+COHORT_NODISCARD cohort_status cohort_deployment_try_client(
+    cohort_comm *job, cohort_recipe *recipe,
+    cohort_status (*visit)(void *context, const cohort_client_view *view), void *context);
 
 /* Other ranks: trains what rank 0 sends until it says that the run is over. Returns the run's
  * status with its message, COHORT_PEER when rank 0 falls silent. */

@@ -48,6 +48,9 @@ bool cohort_letter_read(cohort_letter *letter, const unsigned char *data, size_t
 COHORT_NODISCARD cohort_status cohort_deployment_file(cohort_text *path,
                                                       const cohort_recipe *recipe, int rank);
 
+/* COHORT_DATA: a client whose network exchanges HAS numbers, where the coordinator's has WANTED. */
+cohort_status cohort_deployment_refuse_vector(uint64_t has, uint64_t wanted);
+
 /* What an invitation to a secure sum says: the plan's figures and who the client is in it. */
 typedef struct cohort_invitation {
     uint64_t clients, threshold, count, bits, index;

@@ -64,13 +64,20 @@ done:
     return status;
 }
 
+/* Its data and network, and what of that it exchanges. */
+static cohort_status open_training(servant *s)
+{
+    COHORT_TRY(open_data(s));
+    s->exchange = cohort_exchange_of(cohort_local_model(cohort_client_local(s->client)),
+                                     cohort_strategy_find(&s->recipe->federated.strategy));
+    return COHORT_OK;
+}
+
 static cohort_status open_client(servant *s)
 {
     const cohort_federated_recipe *how = &s->recipe->federated;
     size_t lengths[COHORT_CLIENT_KINDS];
-    COHORT_TRY(open_data(s));
-    s->exchange = cohort_exchange_of(cohort_local_model(cohort_client_local(s->client)),
-                                     cohort_strategy_find(&how->strategy));
+    COHORT_TRY(open_training(s));
     s->compression = cohort_compression_make(&how->compression, s->exchange.params);
     cohort_client_lengths(lengths, s->client);
     COHORT_TRY(cohort_client_store_init(&s->store, 1, lengths));
@@ -283,6 +290,25 @@ cohort_status cohort_deployment_serve(cohort_comm *comm, cohort_recipe *recipe,
         status = serve(&s);
     if (status != COHORT_OK && !cohort_comm_is_broken(comm) && s.mail)
         cohort_comm_abandon(comm);
+done:
+    close_client(&s);
+    return status;
+}
+
+cohort_status cohort_deployment_try_client(cohort_comm *job, cohort_recipe *recipe,
+                                           cohort_status (*visit)(void *context,
+                                                                  const cohort_client_view *view),
+                                           void *context)
+{
+    servant s = {.job = job, .recipe = recipe};
+    cohort_status status = COHORT_OK;
+    COHORT_TRY_DONE(status, cohort_comm_open(&s.alone, NULL));
+    COHORT_TRY_DONE(status, open_training(&s));
+    const cohort_client_view view = {.local = cohort_client_local(s.client),
+                                     .rows = s.rows,
+                                     .row_count = s.row_count,
+                                     .vector = s.exchange.count};
+    COHORT_TRY_DONE(status, visit(context, &view));
 done:
     close_client(&s);
     return status;

@@ -222,14 +222,13 @@ static cohort_status survey(cohort_preflight_run *run)
     return COHORT_OK;
 }
 
-static void judge_model(cohort_preflight_run *run)
+void cohort_find_model(cohort_findings *findings, const cohort_model *model)
 {
-    const cohort_trainer *trainer = run->trainer;
     char shape[COHORT_SHAPE_TEXT], out[COHORT_SHAPE_TEXT];
-    cohort_find(run->findings, COHORT_FINDING_GOOD, "model", "%zu parameters, %s to %s",
-                cohort_model_parameter_count(trainer->model),
-                cohort_shape_text(shape, &cohort_model_input(trainer->model)->shape),
-                cohort_shape_text(out, cohort_model_output_shape(trainer->model)));
+    cohort_find(findings, COHORT_FINDING_GOOD, "model", "%zu parameters, %s to %s",
+                cohort_model_parameter_count(model),
+                cohort_shape_text(shape, &cohort_model_input(model)->shape),
+                cohort_shape_text(out, cohort_model_output_shape(model)));
 }
 
 /* --- Steps ---------------------------------------------------------------------------- */
@@ -328,7 +327,7 @@ static cohort_status go_through(cohort_preflight_run *run)
     COHORT_TRY(note_failure(&on, run, "setup", open_trainer(run)));
     if (!on)
         return COHORT_OK;
-    judge_model(run);
+    cohort_find_model(run->findings, run->trainer->model);
     if (run->findings->report)
         cohort_judge_values(run);
     if (run->recipe->federated.rounds) {

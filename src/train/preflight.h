@@ -3,6 +3,7 @@
 #define COHORT_TRAIN_PREFLIGHT_H
 
 #include "comm/comm.h"
+#include "nn/model.h"
 #include "recipe/recipe.h"
 
 typedef enum cohort_finding_level {
@@ -46,6 +47,9 @@ COHORT_NODISCARD cohort_status cohort_preflight(cohort_findings *findings, cohor
 /* Adds a finding; nothing on other ranks than 0 (where report is NULL). */
 void cohort_find(cohort_findings *findings, cohort_finding_level level, const char *subject,
                  const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Says how large MODEL is, and what it takes and gives. */
+void cohort_find_model(cohort_findings *findings, const cohort_model *model);
 
 /* A failure becomes a finding; *on is false then. COHORT_PEER when ranks are lost. */
 COHORT_NODISCARD cohort_status cohort_note_failure(bool *on, cohort_findings *findings,

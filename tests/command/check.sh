@@ -173,9 +173,37 @@ finds 1 2 PROBLEM run 'another recipe' fed.yaml --run runs/fed --set optimizer.l
 sed 's/ clients: 8,//; s/data.h5/"site-{rank}.h5"/' fed.yaml >sites.yaml
 cp data.h5 site-0.h5
 cp data.h5 site-1.h5
-finds 2 0 ok clients '1 real clients of 32 to 32 rows' sites.yaml --run runs/sites
+finds 2 0 ok clients '1 real client of 32 to 32 rows' sites.yaml --run runs/sites
+says '67 parameters' 'trains longest, 16 steps' 'would be begun'
+grep -q '^ok  *disk ' out || wrong "real clients: nothing about the disk: $(cat out)"
 finds 1 2 PROBLEM clients 'rank 0 coordinates' sites.yaml --run runs/sites
 finds 3 2 PROBLEM data 'rank 2 on .*site-2.h5' sites.yaml --run runs/sites
+# … and what only rank 0 or one of them sees when it opens its own.
+finds 2 2 PROBLEM setup 'client_test is for simulated' sites.yaml --set federated.client_test=0.2
+finds 2 2 PROBLEM setup 'client 0 is not finite' sites.yaml --set optimizer.lr=1e30 \
+    --set federated.local_epochs=9
+for size in 12 13; do
+    "$COHORT" convert digits --train 40 --test 8 --size $size --output "$size.h5" >out 2>err ||
+        wrong "digits of $size: $(cat err)"
+done
+cp 12.h5 digits-0.h5
+cp 12.h5 digits-1.h5
+cp 13.h5 digits-2.h5
+cat >private.yaml <<'Y'
+data: {file: "digits-{rank}.h5", scale: 0.004}
+model: [flatten, {dense: 9}, batch_norm, {dense: 10}]
+loss: cross_entropy
+optimizer: {type: sgd, lr: 0.1}
+train: {threads: 1}
+federated: {rounds: 2, weighting: uniform}
+privacy: {unit: client, clip: 1, noise_multiplier: 1, delta: 1.0e-5}
+Y
+finds 3 2 PROBLEM model 'rank 2 on .*its data make a network of other size' private.yaml \
+    --set privacy=null
+cp 12.h5 digits-2.h5
+finds 3 2 PROBLEM setup 'batch_norm' private.yaml
+finds 3 0 ok model '1423 parameters, 12x12x1 to 10' private.yaml --set privacy=null
+[ ! -e runs/private ] || wrong 'check of real clients left a run folder'
 
 # Steps that diverge.
 finds 2 2 PROBLEM training 'not finite' small.yaml --set optimizer.lr=1e30
