@@ -24,6 +24,8 @@ static const double CUT = 1e-6;
 /* Where e^loss ends. Nothing so large is worth a figure. */
 static const double LOSS_MOST = 600;
 static const double NOISE_LEAST = 0.1;
+/* e^x is 0 below, and takes long to say so. */
+static const double EXP_LEAST = -746;
 
 typedef enum direction { REMOVE, ADD } direction;
 
@@ -183,8 +185,10 @@ static double log_tilted(const step_masses *masses, const cohort_release *releas
             const double at = tilt * h * (double)(step->first + (end ? (long)step->count - 1 : 0));
             highest = at > highest ? at : highest;
         }
-        for (size_t i = 0; i < step->count; i++)
-            one += step->mass[i] * exp(tilt * h * (double)(step->first + (long)i) - highest);
+        for (size_t i = 0; i < step->count; i++) {
+            const double power = tilt * h * (double)(step->first + (long)i) - highest;
+            one += power > EXP_LEAST ? step->mass[i] * exp(power) : 0;
+        }
         sum += (double)releases[r].steps * (highest + log(one));
     }
     return sum;
