@@ -230,8 +230,8 @@ typedef struct cohort_sequence cohort_sequence;
 COHORT_NODISCARD cohort_status cohort_plan_sequence(cohort_planner *planner, cohort_sequence **out,
                                                     const cohort_variants *layers,
                                                     const char *group, cohort_flow *flow);
-/* What remains to be done of y = layers(x) + x, and of its positive part with RELU, by the layer
- * that plans it; forward and backward of LAYERS do the rest. */
+/* Which sums of y = layers(x) + x, with RELU its positive part, the layers at the ends of the list
+ * compute; those that they do not are left to the layer that plans it. */
 typedef struct cohort_sum_plan {
     bool is_summed;      /* y is the list's own output, which it adds x to; its dy is the list's */
     bool is_back_summed; /* dx is the list's own, which it adds dy to */

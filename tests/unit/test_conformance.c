@@ -10,7 +10,9 @@
  *   empty batch    sets gradients to 0, or adds nothing
  *   inference      a model planned for it gives what the trained one does
  *   input          gradients of the input, or of embedded tokens, against central differences
- *   padding        of the flat vectors stays 0 */
+ *   padding        of the flat vectors stays 0
+ *
+ * Besides, who computes the sums of a residual. */
 #include "tests/cmocka_all.h"
 
 #include <math.h>
@@ -455,6 +457,68 @@ static void refuses(void **state)
     cohort_recipe_destroy(recipe);
 }
 
+/* --- Sums of residuals --- */
+
+/* What is seen of the residual in a pass, and of the layers at the ends of its list. */
+typedef struct sums_seen {
+    const real *y, *dx, *last_y, *first_dx;
+} sums_seen;
+
+static void see_sums(void *context, const cohort_layer *layer, const cohort_pass *pass,
+                     bool is_backward)
+{
+    sums_seen *seen = context;
+    const bool is_inside = strchr(layer->path, '/') != NULL;
+    (void)pass;
+    if (is_backward && is_inside)
+        seen->first_dx = layer->dx;
+    else if (is_backward && strstr(layer->path, "residual"))
+        seen->dx = layer->dx;
+    else if (is_inside)
+        seen->last_y = layer->y;
+    else if (strstr(layer->path, "residual"))
+        seen->y = layer->y;
+}
+
+/* The layers at the ends write where the residual's y and dx are, if they can compute its sums. */
+static void test_sums(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *residual;
+        bool is_summed, is_back_summed;
+    } sums[] = {
+        {"{layers: [layer_norm, dense: 4]}\n", true, true},
+        {"{layers: [layer_norm, attention: 2]}\n", true, true},
+        {"{layers: [layer_norm, dense: 4, dropout: 0.5]}\n", true, true},
+        {"{layers: [dense: 4, batch_norm]}\n- relu\n", true, false},
+        {"{layers: [layer_norm, {dense: {units: 4, activation: gelu}}]}\n", false, true},
+        {"{layers: [layer_norm, dense: 4]}\n- relu\n", false, true},
+        {"{layers: [dense: 4, batch_norm, relu]}\n", false, false},
+        {"{layers: [layer_norm, dense: 4], shortcut: [dense: 4]}\n", false, false},
+    };
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++) {
+        char layers[256];
+        snprintf(layers, sizeof layers, "- dense: 4\n- residual: %s- dense: 2\n", sums[i].residual);
+        const network_case spec = {REALS(3, 4), 2, 0, layers, NULL};
+        fixture f;
+        sums_seen seen = {0};
+        set_up(&f, &spec);
+        cohort_pass pass = pass_of(&f, 0, 2);
+        pass.visit = see_sums;
+        pass.visit_context = &seen;
+        cohort_model_forward(f.model, f.x, &pass);
+        memcpy(cohort_model_output_grad(f.model), f.weights, 2 * f.out_count * sizeof *f.weights);
+        cohort_model_backward(f.model, &pass);
+        assert_true(seen.y && seen.dx && seen.last_y && seen.first_dx);
+        if ((seen.y == seen.last_y) != sums[i].is_summed ||
+            (seen.dx == seen.first_dx) != sums[i].is_back_summed)
+            fail_msg("%ssums: forward %d, backward %d", layers, seen.y == seen.last_y,
+                     seen.dx == seen.first_dx);
+        tear_down(&f);
+    }
+}
+
 /* The layers on one line. */
 static const char *case_name(char name[128], const char *layers)
 {
@@ -467,7 +531,7 @@ static const char *case_name(char name[128], const char *layers)
 
 int main(void)
 {
-    static struct CMUnitTest tests[CASE_COUNT];
+    static struct CMUnitTest tests[CASE_COUNT + 1] = {[CASE_COUNT] = cmocka_unit_test(test_sums)};
     static char names[CASE_COUNT][128];
     for (size_t i = 0; i < CASE_COUNT; i++)
         tests[i] = (struct CMUnitTest){.name = case_name(names[i], cases[i].layers),
