@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/exact_sum.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "data/tokenizer.h"
@@ -76,8 +77,15 @@ bool cohort_language_figures_of(cohort_language_figures *figures, const cohort_l
     return true;
 }
 
-/* Sums on their way over the ranks; the confusion matrix follows them in memory. */
-enum { SUM_LOSS, SUM_CORRECT, SUM_POSITIONS, SUM_SAMPLES, SUM_COUNT };
+/* Sums on their way over the ranks, all of them exact, so that they are the same on any number of
+ * ranks; the confusion matrix follows them in memory. */
+enum {
+    SUM_CORRECT,
+    SUM_POSITIONS,
+    SUM_SAMPLES,
+    SUM_LOSS,
+    SUM_COUNT = SUM_LOSS + COHORT_EXACT_DIGITS
+};
 
 /* A vocabulary squared would not fit memory, nor a person's eye. */
 enum { DETAILED_CLASSES_MAX = 4096 };
@@ -97,21 +105,19 @@ static void tally_clear(tally *t)
     cohort_free(t->predicted);
 }
 
-/* Adds the COUNT samples with LOGITS and TARGETS to SUMS [SUM_COUNT]. */
-static void add_sums(double *to, const cohort_loss *loss, const float *logits,
-                     const cohort_targets *targets, size_t count)
+/* Adds what a sample comes to. */
+static void add_sample(double *sums, const cohort_loss_sums *sample)
 {
-    cohort_loss_sums sums = {0};
-    cohort_loss_run(&sums, NULL, loss, logits, targets, count, 0);
-    to[SUM_LOSS] += sums.loss;
-    to[SUM_CORRECT] += sums.correct;
-    to[SUM_POSITIONS] += sums.count;
-    to[SUM_SAMPLES] += (double)count;
+    cohort_exact_add(sums + SUM_LOSS, sample->loss);
+    sums[SUM_CORRECT] += sample->correct;
+    sums[SUM_POSITIONS] += sample->count;
+    sums[SUM_SAMPLES]++;
 }
 
-/* Adds each sample to its group. With classes, t->truth and t->predicted are those of the batch. */
-static void tally_groups(tally *t, const cohort_loss *loss, const float *logits,
-                         const cohort_batch *batch)
+/* Adds each sample to all and to its group. With classes, t->truth and t->predicted are those of
+ * the batch. */
+static void tally_samples(tally *t, const cohort_loss *loss, const float *logits,
+                          const cohort_batch *batch)
 {
     const size_t positions = loss->positions, width = positions * loss->width;
     const bool detailed = t->part_count > SUM_COUNT;
@@ -119,9 +125,14 @@ static void tally_groups(tally *t, const cohort_loss *loss, const float *logits,
         const cohort_targets targets = {.labels =
                                             batch->labels ? batch->labels + i * positions : NULL,
                                         .values = batch->values ? batch->values + i * width : NULL};
+        cohort_loss_sums sample = {0};
+        cohort_loss_run(&sample, NULL, loss, logits + i * width, &targets, 1, 0);
+        add_sample(t->sums, &sample);
+        if (!t->grouping)
+            continue;
         const size_t group = (size_t)t->grouping->ids[batch->rows[i]];
         double *sums = t->sums + t->part_begin + group * t->part_count;
-        add_sums(sums, loss, logits + i * width, &targets, 1);
+        add_sample(sums, &sample);
         if (detailed)
             cohort_confusion_add(sums + SUM_COUNT, loss->class_count, t->truth + i * positions,
                                  t->predicted + i * positions, positions);
@@ -134,21 +145,18 @@ static cohort_status tally_batch(tally *t, cohort_model *model, const cohort_los
     const cohort_pass pass = {.batch = batch->count, .samples = batch->rows};
     const cohort_targets targets = {.labels = batch->labels, .values = batch->values};
     const float *logits = cohort_model_forward(model, batch->x, &pass);
-    add_sums(t->sums, loss, logits, &targets, batch->count);
-    if (!detailed && t->grouping)
-        tally_groups(t, loss, logits, batch);
-    if (!detailed)
-        return COHORT_OK;
-    const size_t positions = batch->count * loss->positions;
-    if (!t->truth) {
-        COHORT_TRY(COHORT_ALLOCATE(&t->truth, positions));
-        COHORT_TRY(COHORT_ALLOCATE(&t->predicted, positions));
+    if (detailed) {
+        const size_t positions = batch->count * loss->positions;
+        if (!t->truth) {
+            COHORT_TRY(COHORT_ALLOCATE(&t->truth, positions));
+            COHORT_TRY(COHORT_ALLOCATE(&t->predicted, positions));
+        }
+        cohort_loss_classes(t->predicted, loss, logits, batch->count);
+        cohort_loss_target_classes(t->truth, loss, &targets, batch->count);
+        cohort_confusion_add(t->sums + SUM_COUNT, loss->class_count, t->truth, t->predicted,
+                             positions);
     }
-    cohort_loss_classes(t->predicted, loss, logits, batch->count);
-    cohort_loss_target_classes(t->truth, loss, &targets, batch->count);
-    cohort_confusion_add(t->sums + SUM_COUNT, loss->class_count, t->truth, t->predicted, positions);
-    if (t->grouping)
-        tally_groups(t, loss, logits, batch);
+    tally_samples(t, loss, logits, batch);
     return COHORT_OK;
 }
 
@@ -246,7 +254,7 @@ static cohort_status conclude(cohort_evaluation *result, const double *sums,
 {
     result->samples = (uint64_t)(sums[SUM_SAMPLES] + 0.5);
     result->positions = sums[SUM_POSITIONS];
-    result->loss = sums[SUM_LOSS] / sums[SUM_POSITIONS];
+    result->loss = cohort_exact_total(sums + SUM_LOSS) / sums[SUM_POSITIONS];
     result->accuracy = loss->counts_correct ? sums[SUM_CORRECT] / sums[SUM_POSITIONS] : NAN;
     return detailed ? detail(result, sums) : COHORT_OK;
 }
@@ -344,19 +352,8 @@ done:
     return status;
 }
 
-/* The next block, into its own SUMS [SUM_COUNT]. */
-static cohort_status tally_block(tally *t, double *sums, cohort_model *model,
-                                 const cohort_loss *loss, cohort_loader *loader, bool detailed)
-{
-    memset(t->sums, 0, SUM_COUNT * sizeof *t->sums);
-    COHORT_TRY(tally_next(t, model, loss, loader, detailed));
-    memcpy(sums, t->sums, SUM_COUNT * sizeof *t->sums);
-    return COHORT_OK;
-}
-
-/* This rank's run of blocks, the sums of each apart in BLOCKS [block_count][SUM_COUNT]. Collective,
- * as tally_all. */
-static cohort_status tally_blocks(tally *t, double *blocks, cohort_comm *comm, cohort_model *model,
+/* This rank's run of blocks. Collective, as tally_all. */
+static cohort_status tally_blocks(tally *t, cohort_comm *comm, cohort_model *model,
                                   const cohort_loss *loss, cohort_loader *loader,
                                   uint64_t block_count, bool detailed, bool may_stop)
 {
@@ -369,8 +366,7 @@ static cohort_status tally_blocks(tally *t, double *blocks, cohort_comm *comm, c
     cohort_loader_seek(loader, 0, first);
     for (size_t i = 0; i < most; i++) {
         if (status == COHORT_OK && i < mine)
-            status =
-                tally_block(t, blocks + (first + i) * SUM_COUNT, model, loss, loader, detailed);
+            status = tally_next(t, model, loss, loader, detailed);
         COHORT_TRY(ask_stop(&status, &asks, comm, i));
     }
     return cohort_comm_agree(comm, status);
@@ -382,22 +378,13 @@ cohort_status cohort_evaluate_blocks(cohort_evaluation *result, cohort_comm *com
                                      bool may_stop)
 {
     tally t;
-    double *blocks = NULL;
-    const size_t count = (size_t)block_count * SUM_COUNT;
     cohort_status status = begin(result, &t, comm, loss, &detailed);
-    if (status == COHORT_OK)
-        status = COHORT_ALLOCATE(&blocks, count);
     COHORT_TRY_DONE(status, cohort_comm_agree(comm, status));
-    COHORT_TRY_DONE(status, tally_blocks(&t, blocks, comm, model, loss, loader, block_count,
-                                         detailed, may_stop));
-    COHORT_TRY_DONE(status, cohort_comm_sum(comm, blocks, count));
-    COHORT_TRY_DONE(status, cohort_comm_sum(comm, t.sums + SUM_COUNT, t.count - SUM_COUNT));
-    memset(t.sums, 0, SUM_COUNT * sizeof *t.sums);
-    for (size_t i = 0; i < count; i++)
-        t.sums[i % SUM_COUNT] += blocks[i];
+    COHORT_TRY_DONE(status,
+                    tally_blocks(&t, comm, model, loss, loader, block_count, detailed, may_stop));
+    COHORT_TRY_DONE(status, cohort_comm_sum(comm, t.sums, t.count));
     COHORT_TRY_DONE(status, conclude(result, t.sums, loss, detailed));
 done:
-    cohort_free(blocks);
     tally_clear(&t);
     if (status != COHORT_OK)
         cohort_evaluation_clear(result);

@@ -17,15 +17,15 @@ typedef struct cohort_evaluation {
 } cohort_evaluation;
 
 /* Evaluates MODEL on what LOADER (over SUBSET, unshuffled) brings. *result is the same on
- * every rank; clear it with cohort_evaluation_clear. DETAILED asks for the confusion
- * matrix. Collective. */
+ * every rank, and on any number of them where outputs are; clear it with cohort_evaluation_clear.
+ * DETAILED asks for the confusion matrix. Collective. */
 COHORT_NODISCARD cohort_status cohort_evaluate(cohort_evaluation *result, cohort_comm *comm,
                                                cohort_model *model, const cohort_loss *loss,
                                                cohort_loader *loader, uint64_t batch_count,
                                                bool detailed);
-/* The same to the bit on any number of ranks: LOADER brings whole blocks of the data (all
- * parts of its batches), of which each rank takes a run; the sums of BLOCK_COUNT blocks are
- * added in their order. Without MAY_STOP it goes on to the end, whatever the job is told.
+/* The same where outputs depend on the rows beside theirs: LOADER brings whole blocks of the data
+ * (all parts of its batches), the same on any number of ranks, each of which takes a run of the
+ * BLOCK_COUNT blocks. Without MAY_STOP it goes on to the end, whatever the job is told.
  * Collective. */
 COHORT_NODISCARD cohort_status cohort_evaluate_blocks(cohort_evaluation *result, cohort_comm *comm,
                                                       cohort_model *model, const cohort_loss *loss,

@@ -1,11 +1,11 @@
 #!/bin/sh
-# The number of ranks and threads changes no bit: the losses of 50 steps on 1, 2, 3 and 4 ranks are
-# the same text, with dropout and augmentation on, with uneven shares and a short last batch; and
+# The number of ranks and threads changes no bit: the losses of 50 steps and of the test split on 1,
+# 2, 3 and 4 ranks are the same text, with dropout and augmentation on, with uneven shares and a short last batch; and
 # so they are where threads take parts of the batch through the network, or share its layers.
 # shellcheck source=tests/command/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-"$COHORT" convert digits --train 610 --test 20 --output digits.h5 >/dev/null || wrong 'digits'
+"$COHORT" convert digits --train 610 --test 501 --output digits.h5 >/dev/null || wrong 'digits'
 cat >net.yaml <<'Y'
 data:
   file: digits.h5
@@ -37,14 +37,19 @@ model:
   - dense: {units: 10}
 Y
 
+losses() { # FOLDER
+    grep -E '"event":"(step|test)"' "$1/metrics.jsonl"
+}
+
 compare() { # NAME OPTION…: what 1 rank computes is what 2, 3 and 4 compute
     name=$1
     shift
     for count in 1 2 3 4; do
         ranks $count train "$recipe" --run "$name$count" "$@" --quiet >out 2>err ||
             wrong "$name on $count ranks: $(cat err)"
-        sed -n '/"event":"step"/p' "$name$count/metrics.jsonl" >"$name$count.steps"
-        [ "$(wc -l <"$name$count.steps")" = 50 ] || wrong "$name on $count ranks: not 50 steps"
+        losses "$name$count" >"$name$count.steps"
+        [ "$(wc -l <"$name$count.steps")" = 51 ] ||
+            wrong "$name on $count ranks: not 50 steps and a test"
         cmp -s "${name}1.steps" "$name$count.steps" ||
             wrong "$name on $count ranks: $(diff "${name}1.steps" "$name$count.steps" | head -n 4)"
     done
@@ -64,7 +69,7 @@ on_threads() { # NAME RANKS THREADS HOW OPTION…: as compare NAME had it; HOW: 
     shift 4
     ranks "$count" train "$recipe" --run "$name-t" "$@" --set "train.threads=$threads" --fresh \
         --quiet --verbose >out 2>err
-    sed -n '/"event":"step"/p' "$name-t/metrics.jsonl" | cmp -s - "${name}1.steps" ||
+    losses "$name-t" | cmp -s - "${name}1.steps" ||
         wrong "$name on $count ranks of $threads threads: other bits"
     if [ "$how" = layers ]; then
         grep -q 'parts of a batch' err && wrong "$name: $threads threads do not share the layers"
