@@ -145,6 +145,16 @@ bool cohort_parse_bytes(uint64_t *out, const char *text)
     return true;
 }
 
+const char *cohort_bytes_text(char *text, double bytes)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    size_t unit = 0;
+    for (; bytes >= 1024 && unit + 1 < sizeof units / sizeof *units; unit++)
+        bytes /= 1024;
+    snprintf(text, 24, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+    return text;
+}
+
 const char *cohort_number_text(char *text, double value)
 {
     for (int digits = 6; digits <= 17; digits++) {

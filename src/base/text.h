@@ -32,6 +32,9 @@ bool cohort_parse_int64(int64_t *out, const char *text);
 /* A byte count: a number with an optional K, M, G, T or KiB, MiB, GiB, TiB. */
 bool cohort_parse_bytes(uint64_t *out, const char *text);
 
+/* A byte count for people, such as 1.5 MiB, into TEXT (24 bytes), returned. */
+const char *cohort_bytes_text(char *text, double bytes);
+
 /* The shortest decimal text that reads back as the same float or double, into
  * TEXT (32 bytes), returned. Independent of the locale. */
 const char *cohort_number_text(char *text, double value);

@@ -53,11 +53,12 @@ static cohort_status check_room(const cohort_comm *comm, size_t bytes, bool limi
 {
     const char *folder = backing_folder();
     const uint64_t available = room(limited);
+    char have[24], need[24];
     COHORT_REQUIRE(bytes <= available, COHORT_MEMORY,
-                   "%s on %s has %.1f MiB free and %.1f MiB are needed: enlarge it (mount -o "
+                   "%s on %s has %s free and %s are needed: enlarge it (mount -o "
                    "remount,size=…, docker run --shm-size=…) or remove what is left there",
-                   folder, comm->hosts[comm->rank], (double)available / 1048576,
-                   (double)bytes / 1048576);
+                   folder, comm->hosts[comm->rank], cohort_bytes_text(have, (double)available),
+                   cohort_bytes_text(need, (double)bytes));
     return COHORT_OK;
 }
 
@@ -67,11 +68,12 @@ static cohort_status populate(const cohort_comm *comm, char *base, size_t bytes)
 {
     if (bytes == 0 || madvise(base, bytes, MADV_POPULATE_WRITE) == 0)
         return COHORT_OK;
+    char size[24];
     COHORT_REQUIRE(errno == EINVAL, COHORT_MEMORY,
-                   "%s on %s is full: %.1f MiB of shared memory could not be had (%s); enlarge it "
+                   "%s on %s is full: %s of shared memory could not be had (%s); enlarge it "
                    "or remove what is left there",
-                   backing_folder(), comm->hosts[comm->rank], (double)bytes / 1048576,
-                   strerror(errno));
+                   backing_folder(), comm->hosts[comm->rank],
+                   cohort_bytes_text(size, (double)bytes), strerror(errno));
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     for (size_t at = 0; at < bytes; at += page)
         *(volatile char *)(base + at) = 0;

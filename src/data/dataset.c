@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "data/block_cache.h"
 #include "data/budget.h"
 #include "data/column.h"
@@ -189,13 +190,14 @@ static cohort_status make_room_here(void **memory, cohort_dataset *dataset, uint
                                     uint64_t budget)
 {
     const int ranks = cohort_comm_node_size(dataset->comm);
+    char size[24];
     if (ranks > 1) {
         cohort_status status =
             cohort_shared_create(&dataset->window, memory, dataset->comm, (size_t)bytes);
         if (status != COHORT_MEMORY)
             return status;
-        cohort_log(COHORT_LOG_WARNING, "no shared memory for %.1f MiB of data (%s): %s",
-                   (double)bytes / 0x1p20, cohort_error_message(),
+        cohort_log(COHORT_LOG_WARNING, "no shared memory for %s of data (%s): %s",
+                   cohort_bytes_text(size, (double)bytes), cohort_error_message(),
                    bytes <= budget / (unsigned)ranks ? "each rank keeps a copy of its own"
                                                      : "they are streamed");
         cohort_error_clear();
@@ -252,6 +254,7 @@ static bool is_better_left(const cohort_dataset *dataset, const cohort_dataset_s
 static cohort_status leave_rows(cohort_dataset *dataset, uint64_t y_bytes, uint64_t budget)
 {
     void *memory = NULL;
+    char size[24];
     bool is_left = false;
     cohort_status status = COHORT_OK;
     if (dataset->info.bytes <= budget) {
@@ -271,9 +274,8 @@ static cohort_status leave_rows(cohort_dataset *dataset, uint64_t y_bytes, uint6
         dataset->x_rows = NULL;
         return COHORT_OK;
     }
-    cohort_log(COHORT_LOG_INFO,
-               "%s: %s (%.1f MiB) is left in the file, its rows are read as needed", dataset->path,
-               dataset->group, (double)dataset->info.bytes / 0x1p20);
+    cohort_log(COHORT_LOG_INFO, "%s: %s (%s) is left in the file, its rows are read as needed",
+               dataset->path, dataset->group, cohort_bytes_text(size, (double)dataset->info.bytes));
     return COHORT_OK;
 }
 
@@ -286,6 +288,7 @@ static cohort_status place(cohort_dataset *dataset, const cohort_dataset_spec *s
     const uint64_t x_bytes = cohort_size_align(info->count * dataset->x.row_bytes, 64),
                    y_bytes = info->bytes - info->count * dataset->x.row_bytes;
     void *memory = NULL;
+    char size[24], most[24];
     bool is_passing = false;
     if (is_better_left(dataset, spec))
         COHORT_TRY(leave_rows(dataset, y_bytes, budget));
@@ -304,9 +307,9 @@ static cohort_status place(cohort_dataset *dataset, const cohort_dataset_spec *s
     info->chunk_rows = dataset->x.block_rows;
     if (is_passing)
         return COHORT_OK;
-    cohort_log(COHORT_LOG_INFO,
-               "%s: %s needs %.1f MiB, more than may be held (%.1f MiB): streaming", dataset->path,
-               dataset->group, (double)info->bytes / 0x1p20, (double)budget / 0x1p20);
+    cohort_log(COHORT_LOG_INFO, "%s: %s needs %s, more than may be held (%s): streaming",
+               dataset->path, dataset->group, cohort_bytes_text(size, (double)info->bytes),
+               cohort_bytes_text(most, (double)budget));
     if (y_bytes)
         COHORT_TRY(make_room(&memory, dataset, y_bytes, budget / 4));
     dataset->y_memory = memory;
@@ -441,12 +444,13 @@ static cohort_status open_cache(cohort_block_cache *cache, const cohort_dataset 
                                 cohort_column *column, uint64_t budget)
 {
     const size_t slots = cache_slots(dataset, column, budget);
+    char size[24], most[24];
     COHORT_REQUIRE(slots, COHORT_DATA,
-                   "%s: a chunk of %s/%s takes %.1f MiB, more than a rank may hold (%.1f MiB); "
-                   "raise data.memory_limit or rewrite the file in smaller chunks",
+                   "%s: a chunk of %s/%s takes %s, more than a rank may hold of it (%s); raise "
+                   "data.memory_limit or rewrite the file in smaller chunks",
                    column->path, column->group, column->name,
-                   (double)(column->block_rows * column->row_bytes) / 0x1p20,
-                   (double)budget / 0x1p20);
+                   cohort_bytes_text(size, (double)(column->block_rows * column->row_bytes)),
+                   cohort_bytes_text(most, (double)budget));
     const uint64_t blocks = (column->row_count - 1) / column->block_rows + 1;
     COHORT_REQUIRE(blocks <= budget / sizeof(uint32_t) && blocks < UINT32_MAX, COHORT_DATA,
                    "%s: %s/%s has %llu blocks of rows, too many to keep track of; rewrite the file "

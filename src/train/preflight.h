@@ -56,9 +56,6 @@ COHORT_NODISCARD cohort_status cohort_note_failure(bool *on, cohort_findings *fi
                                                    const cohort_comm *comm, const char *subject,
                                                    cohort_status status);
 
-/* "1.5 GiB" into TEXT (24 bytes), returned. */
-const char *cohort_bytes_text(char *text, double bytes);
-
 /* Whether the run in FOLDER can go on from CHECKPOINT, its newest; "" where it begins. */
 typedef cohort_status cohort_preflight_continuing(void *context, const char *checkpoint,
                                                   const char *folder);

@@ -10,16 +10,6 @@ enum { RUNS = 16, RUN_ROWS = 32 }; /* of the sample */
 static const double LARGE_INPUT = 20, SMALL_RANGE = 1e-3;
 static const uint64_t CHUNK_MOST = (uint64_t)64 << 20, CHUNK_LEAST = 4096, CHUNK_GOOD = 1 << 20;
 
-const char *cohort_bytes_text(char *text, double bytes)
-{
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    size_t unit = 0;
-    for (; bytes >= 1024 && unit + 1 < sizeof units / sizeof *units; unit++)
-        bytes /= 1024;
-    snprintf(text, 24, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
-    return text;
-}
-
 /* Chunks that make streaming slow, and how to write others. */
 static void judge_chunks(cohort_preflight_run *run, bool streamed)
 {
