@@ -8,6 +8,12 @@ cohort_command_test(stop)
 cohort_command_test(evaluate)
 cohort_command_test(learn)
 cohort_command_test(same_bits)
+cohort_command_test(random_networks)
+# `cmake --build build --target equivalence`: 300 others, some seven minutes.
+add_custom_target(equivalence
+  COMMAND ${CMAKE_COMMAND} -E env COHORT=$<TARGET_FILE:cohort> SOURCE=${CMAKE_SOURCE_DIR}
+    sh ${CMAKE_CURRENT_SOURCE_DIR}/random_networks.sh 100 300
+  DEPENDS cohort USES_TERMINAL)
 cohort_command_test(left_data)
 cohort_command_test(full_disk)
 
