@@ -16,13 +16,6 @@ enum { SIBLINGS_MAX = 1024, ENVIRONMENT_BYTES = 64 << 10 };
 static const double LAUNCH_TIME = 10; /* until all ranks of a host must have been started */
 static const double GRACE = 1; /* seconds: who waits in one of our own calls notices by itself */
 
-/* Another rank of this host: a process with the same parent. */
-typedef struct sibling {
-    uint32_t pid;
-    uint64_t born;
-    int rank;
-} sibling;
-
 static cohort_lookout_action *action;
 static pthread_t thread;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -30,8 +23,10 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool is_running, is_over;
 static const char *doing;
 static double deadline, began;
-static sibling siblings[SIBLINGS_MAX];
+/* The ranks of this host: at first the processes with the same parent. */
+static cohort_lookout_rank siblings[SIBLINGS_MAX];
 static int sibling_count;
+static int expected = -1; /* of them; -1: all that were launched */
 
 void cohort_lookout_set_action(cohort_lookout_action *wanted)
 {
@@ -65,7 +60,7 @@ static void find_siblings(void)
     FILE *file = fopen(path, "r");
     sibling_count = 0;
     while (file && sibling_count < SIBLINGS_MAX && fscanf(file, "%u", &pid) == 1) {
-        const sibling found = {pid, cohort_process_born(pid), rank_of(pid)};
+        const cohort_lookout_rank found = {pid, cohort_process_born(pid), rank_of(pid)};
         if (found.rank >= 0 && found.born)
             siblings[sibling_count++] = found;
     }
@@ -79,12 +74,24 @@ static int ranks_here(void)
     return text ? atoi(text) : 0;
 }
 
+static int expected_here(void)
+{
+    return expected >= 0 ? expected : ranks_here();
+}
+
+void cohort_lookout_expect(const cohort_lookout_rank *ranks, int count)
+{
+    sibling_count = expected = count <= SIBLINGS_MAX ? count : 0;
+    for (int i = 0; i < sibling_count; i++)
+        siblings[i] = ranks[i];
+}
+
 /* Appends the ranks of this host that are stopped to TEXT [bytes]; whether there are any. */
 static bool name_stopped(char *text, size_t bytes, const char *host)
 {
     size_t length = 0;
     text[0] = '\0';
-    if (sibling_count < ranks_here())
+    if (sibling_count < expected_here())
         find_siblings();
     for (int i = 0; i < sibling_count && length < bytes; i++) {
         const char state = cohort_process_state(siblings[i].pid);
@@ -96,9 +103,9 @@ static bool name_stopped(char *text, size_t bytes, const char *host)
 }
 
 /* Of those known, the first that has died, or NULL; *lowest = the lowest that has not. */
-static const sibling *find_dead(int *lowest)
+static const cohort_lookout_rank *find_dead(int *lowest)
 {
-    const sibling *dead = NULL;
+    const cohort_lookout_rank *dead = NULL;
     *lowest = INT32_MAX;
     for (int i = 0; i < sibling_count; i++) {
         if (cohort_process_born(siblings[i].pid) != siblings[i].born)
@@ -115,9 +122,9 @@ static bool has_reason(char *message, size_t bytes, int *lowest)
     char host[64] = "";
     gethostname(host, sizeof host - 1);
     const double now = cohort_clock_seconds();
-    const int expected = ranks_here();
-    if (cohort_comm_launcher_recovers() && expected > 0 && expected <= SIBLINGS_MAX) {
-        const sibling *dead = find_dead(lowest);
+    const int count = expected_here();
+    if (cohort_comm_launcher_recovers() && count > 0 && count <= SIBLINGS_MAX) {
+        const cohort_lookout_rank *dead = find_dead(lowest);
         if (dead) {
             snprintf(message, bytes,
                      "rank %d on %s has died (last: %s): killed, out of memory or crashed; run the "
@@ -125,12 +132,12 @@ static bool has_reason(char *message, size_t bytes, int *lowest)
                      dead->rank, host, doing);
             return true;
         }
-        if (sibling_count < expected)
+        if (sibling_count < count)
             find_siblings();
-        if (sibling_count < expected && now > began + LAUNCH_TIME) {
+        if (sibling_count < count && now > began + LAUNCH_TIME) {
             snprintf(message, bytes,
                      "only %d of %d ranks on %s are there at %s: killed, or they could not start",
-                     sibling_count, expected, host, doing);
+                     sibling_count, count, host, doing);
             return true;
         }
     }

@@ -5,6 +5,7 @@
 #define COHORT_COMM_LOOKOUT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Called in that thread when this rank must not wait any longer: it prints MESSAGE on the lowest
  * rank that is left and ends the process with exit code 5. Does not return. */
@@ -18,6 +19,16 @@ typedef struct cohort_lookout_watch {
 } cohort_lookout_watch;
 /* Without an action nothing is watched. Set by the program, before MPI is started. */
 void cohort_lookout_set_action(cohort_lookout_action *action);
+
+/* A rank of this host, as it was launched. */
+typedef struct cohort_lookout_rank {
+    uint32_t pid;
+    uint64_t born; /* see cohort_process_born */
+    int rank;
+} cohort_lookout_rank;
+/* Only RANKS [count] of this host are waited for from now on; who of them is no longer there has
+ * died. None: no rank is watched, only the deadline is kept. Not while something is watched. */
+void cohort_lookout_expect(const cohort_lookout_rank *ranks, int count);
 
 /* From now on, until end, for at most SECONDS. DOING: "start-up", static. */
 void cohort_lookout_begin(const char *doing, double seconds);

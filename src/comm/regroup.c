@@ -365,6 +365,24 @@ static cohort_status rebuild(council *c)
     return cohort_comm_build(comm, count > 1 ? &fresh : NULL);
 }
 
+/* MPI's own part knows no deadline, nor that a member dies. */
+static void watch_rebuild(const council *c)
+{
+    const cohort_comm *comm = c->comm;
+    cohort_lookout_rank *here = NULL;
+    int count = 0;
+    if (comm->sees_pids && COHORT_ALLOCATE(&here, (size_t)comm->node_size) == COHORT_OK)
+        for (int i = 0; i < comm->node_size; i++)
+            if (c->marks[comm->node_ranks[i]] == PRESENT)
+                here[count++] =
+                    (cohort_lookout_rank){.pid = (uint32_t)atomic_load(&comm->board[i].pid),
+                                          .born = atomic_load(&comm->board[i].born),
+                                          .rank = comm->lifeline_rank[comm->node_ranks[i]]};
+    cohort_lookout_expect(here, count);
+    cohort_free(here);
+    cohort_lookout_begin("regrouping", BUILD_TIME);
+}
+
 static cohort_status open_council(council *c, cohort_comm *comm, cohort_position position)
 {
     const size_t size = (size_t)comm->size;
@@ -408,8 +426,7 @@ cohort_status cohort_comm_regroup(cohort_loss_report *report, cohort_comm *comm,
                         "lost %s: %d of %d ranks are left, train.min_ranks is %d; run the same "
                         "command again to continue",
                         report->lost, count_present(&c), comm->size, least);
-    /* MPI's own part knows no deadline. */
-    cohort_lookout_begin("regrouping", BUILD_TIME);
+    watch_rebuild(&c);
     status = rebuild(&c);
     cohort_lookout_end();
 done:

@@ -84,6 +84,17 @@ again 9 5 never
 [ "$(wc -l <false/starts)" = 4 ] || wrong "started $(wc -l <false/starts) times"
 again 1 5 inelastic --set train.elastic=false
 [ "$(wc -l <false/starts)" = 1 ] || wrong "not elastic, and started again"
+# The same for real: rank 2 is killed, and rank 1 in the call that makes a communicator without it.
+if [ -n "${STOP_INSIDE:-}" ]; then
+    disturb both 137 KILL 2 &
+    LD_PRELOAD=$STOP_INSIDE COHORT_FAULT_CALL=comm_create_group timeout 120 "$run" 4 "$COHORT" train \
+        net.yaml --run both --quiet >out 2>err
+    got=$?
+    wait
+    [ $got = 0 ] || wrong "both: exit code $got: $(cat err)"
+    grep -q "lost a rank while the others regrouped: starting again" err || wrong "both: $(cat err)"
+    same both
+fi
 
 # Stopped: left out after the deadline, and killed, so that it cannot come back.
 goes_on stopped STOP 1 3 --set comm.timeout=2
