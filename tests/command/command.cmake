@@ -9,7 +9,7 @@ cohort_command_test(evaluate)
 cohort_command_test(learn)
 cohort_command_test(same_bits)
 cohort_command_test(random_networks)
-# `cmake --build build --target equivalence`: 300 others, some seven minutes.
+# `cmake --build build --target equivalence`: 300 others, some six minutes.
 add_custom_target(equivalence
   COMMAND ${CMAKE_COMMAND} -E env COHORT=$<TARGET_FILE:cohort> SOURCE=${CMAKE_SOURCE_DIR}
     sh ${CMAKE_CURRENT_SOURCE_DIR}/random_networks.sh 100 300

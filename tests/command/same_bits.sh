@@ -1,7 +1,8 @@
 #!/bin/sh
 # The number of ranks and threads changes no bit: the losses of 50 steps and of the test split on 1,
-# 2, 3 and 4 ranks are the same text, with dropout and augmentation on, with uneven shares and a short last batch; and
-# so they are where threads take parts of the batch through the network, or share its layers.
+# 2, 3 and 4 ranks are the same text, with dropout and augmentation on, with uneven shares and a
+# short last batch; and so they are where threads take parts of the batch through the network, or
+# share its layers.
 # shellcheck source=tests/command/lib.sh
 . "$(dirname "$0")/lib.sh"
 
