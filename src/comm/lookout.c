@@ -27,6 +27,7 @@ static double deadline, began;
 static cohort_lookout_rank siblings[SIBLINGS_MAX];
 static int sibling_count;
 static int expected = -1; /* of them; -1: all that were launched */
+static int speaker;       /* the lowest rank of all hosts */
 
 void cohort_lookout_set_action(cohort_lookout_action *wanted)
 {
@@ -79,8 +80,9 @@ static int expected_here(void)
     return expected >= 0 ? expected : ranks_here();
 }
 
-void cohort_lookout_expect(const cohort_lookout_rank *ranks, int count)
+void cohort_lookout_expect(const cohort_lookout_rank *ranks, int count, int lowest)
 {
+    speaker = lowest;
     sibling_count = expected = count <= SIBLINGS_MAX ? count : 0;
     for (int i = 0; i < sibling_count; i++)
         siblings[i] = ranks[i];
@@ -116,7 +118,7 @@ static const cohort_lookout_rank *find_dead(int *lowest)
     return dead;
 }
 
-/* Whether it is time to give up, and what to say then. */
+/* Whether it is time to give up, what to say then, and which rank says it. */
 static bool has_reason(char *message, size_t bytes, int *lowest)
 {
     char host[64] = "";
@@ -141,7 +143,7 @@ static bool has_reason(char *message, size_t bytes, int *lowest)
             return true;
         }
     }
-    *lowest = 0;
+    *lowest = speaker;
     if (now <= deadline)
         return false;
     char stopped[200];

@@ -27,8 +27,9 @@ typedef struct cohort_lookout_rank {
     int rank;
 } cohort_lookout_rank;
 /* Only RANKS [count] of this host are waited for from now on; who of them is no longer there has
- * died. None: no rank is watched, only the deadline is kept. Not while something is watched. */
-void cohort_lookout_expect(const cohort_lookout_rank *ranks, int count);
+ * died. None: no rank is watched, only the deadline is kept. LOWEST: of all hosts, says when that
+ * has passed. Not while something is watched. */
+void cohort_lookout_expect(const cohort_lookout_rank *ranks, int count, int lowest);
 
 /* From now on, until end, for at most SECONDS. DOING: "start-up", static. */
 void cohort_lookout_begin(const char *doing, double seconds);

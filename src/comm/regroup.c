@@ -378,7 +378,7 @@ static void watch_rebuild(const council *c)
                     (cohort_lookout_rank){.pid = (uint32_t)atomic_load(&comm->board[i].pid),
                                           .born = atomic_load(&comm->board[i].born),
                                           .rank = comm->lifeline_rank[comm->node_ranks[i]]};
-    cohort_lookout_expect(here, count);
+    cohort_lookout_expect(here, count, comm->lifeline_rank[lowest_present(c)]);
     cohort_free(here);
     cohort_lookout_begin("regrouping", BUILD_TIME);
 }

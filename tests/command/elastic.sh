@@ -84,16 +84,27 @@ again 9 5 never
 [ "$(wc -l <false/starts)" = 4 ] || wrong "started $(wc -l <false/starts) times"
 again 1 5 inelastic --set train.elastic=false
 [ "$(wc -l <false/starts)" = 1 ] || wrong "not elastic, and started again"
-# The same for real: rank 2 is killed, and rank 1 in the call that makes a communicator without it.
-if [ -n "${STOP_INSIDE:-}" ]; then
-    disturb both 137 KILL 2 &
-    LD_PRELOAD=$STOP_INSIDE COHORT_FAULT_CALL=comm_create_group timeout 120 "$run" 4 "$COHORT" train \
-        net.yaml --run both --quiet >out 2>err
+# The same for real, in the call that makes a communicator without the rank that was lost.
+# inside FOLDER RANK CALL INSIDE: RANK is killed at step 137, then INSIDE meets its fault in CALL.
+inside() {
+    disturb "$1" 137 KILL "$2" &
+    LD_PRELOAD=$STOP_INSIDE COHORT_FAULT_CALL=$3 COHORT_FAULT_RANK=$4 timeout 120 "$run" 4 \
+        "$COHORT" train net.yaml --run "$1" --quiet >out 2>err
     got=$?
     wait
+}
+if [ -n "${STOP_INSIDE:-}" ]; then
+    inside both 2 "comm_create_group, killed" 1
     [ $got = 0 ] || wrong "both: exit code $got: $(cat err)"
     grep -q "lost a rank while the others regrouped: starting again" err || wrong "both: $(cat err)"
     same both
+    # Stopped there: the lowest rank that is left says so.
+    inside stuck 0 comm_create_group 2
+    [ $got = 5 ] || wrong "stuck: exit code $got: $(cat err)"
+    [ "$(grep -c "regrouping did not complete on rank 1 .* rank 2 on .*: stopped by a signal" err)" = 1 ] ||
+        wrong "stuck: $(cat err)"
+    works 2 train net.yaml --run stuck --quiet
+    same stuck
 fi
 
 # Stopped: left out after the deadline, and killed, so that it cannot come back.

@@ -1,6 +1,6 @@
-/* Stops rank 1 (SIGSTOP) as it enters a collective call of MPI that knows no deadline, named by
- * COHORT_FAULT_CALL; kills it in the one that makes a communicator of those that are left. Loaded
- * by LD_PRELOAD. */
+/* Stops rank 1, or COHORT_FAULT_RANK, (SIGSTOP) as it enters a collective call of MPI that knows no
+ * deadline, named by COHORT_FAULT_CALL; or kills it in the one that makes a communicator of those
+ * that are left. Loaded by LD_PRELOAD. */
 #include <mpi.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,7 +9,8 @@
 static void raise_at(const char *call, int number)
 {
     const char *wanted = getenv("COHORT_FAULT_CALL"), *rank = getenv("OMPI_COMM_WORLD_RANK");
-    if (wanted && rank && strcmp(wanted, call) == 0 && strcmp(rank, "1") == 0)
+    const char *victim = getenv("COHORT_FAULT_RANK");
+    if (wanted && rank && strcmp(wanted, call) == 0 && strcmp(rank, victim ? victim : "1") == 0)
         raise(number);
 }
 
@@ -36,6 +37,7 @@ __attribute__((visibility("default"))) int MPI_Comm_dup(MPI_Comm comm, MPI_Comm 
 __attribute__((visibility("default"))) int MPI_Comm_create_group(MPI_Comm comm, MPI_Group group,
                                                                  int tag, MPI_Comm *made)
 {
-    raise_at("comm_create_group", SIGKILL);
+    raise_at("comm_create_group", SIGSTOP);
+    raise_at("comm_create_group, killed", SIGKILL);
     return PMPI_Comm_create_group(comm, group, tag, made);
 }
