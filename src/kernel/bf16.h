@@ -15,7 +15,8 @@
 /* Whether this CPU (AVX512-BF16 or AMX) and this build (oneDNN) can. */
 bool cohort_bf16_available(void);
 
-/* to [count] = from, rounded to the nearest (ties to even); NaN stays one. */
+/* to [count] = from, rounded to the nearest (ties to even); NaN stays one. Numbers below
+ * 2^-126, which products in bfloat16 take for 0, may become 0. */
 void cohort_bf16_round(uint16_t *to, const real *from, size_t count);
 
 /* The products of one layer, prepared as they come up. Not for concurrent use. */

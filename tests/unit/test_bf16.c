@@ -30,6 +30,43 @@ static void test_rounding(void **state)
             fail_msg("%08x became %04x, not %04x", cases[i].from, to[i], cases[i].to);
 }
 
+/* The nearest of the two that VALUE lies between; ties to the even one. */
+static uint16_t nearest(float value)
+{
+    uint32_t bits, above_bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits &= 0xffff0000;
+    above_bits = bits + 0x10000;
+    float below, above;
+    memcpy(&below, &bits, sizeof below);
+    memcpy(&above, &above_bits, sizeof above);
+    const double down = fabs((double)value - (double)below);
+    const double up = fabs((double)above - (double)value);
+    const bool is_down = down < up || (down == up && (bits & 0x10000) == 0);
+    return (uint16_t)((is_down ? bits : above_bits) >> 16);
+}
+
+/* Of every length up to some registers, nothing written behind them. */
+static void test_rounding_lengths(void **state)
+{
+    (void)state;
+    enum { MOST = 150 };
+    real *from = noise(MOST, 5);
+    uint16_t to[MOST + 1];
+    for (size_t i = 0; i < MOST; i++)
+        from[i] *= powf(2, (float)(i % 200) - 100);
+    for (size_t count = 0; count <= MOST; count++) {
+        memset(to, 0xab, sizeof to);
+        cohort_bf16_round(to, from, count);
+        for (size_t i = 0; i < count; i++)
+            if (to[i] != nearest(from[i]))
+                fail_msg("%zu of %zu: %a became %04x, not %04x", i, count, (double)from[i], to[i],
+                         nearest(from[i]));
+        assert_int_equal(to[count], 0xabab);
+    }
+    cohort_free(from);
+}
+
 static double rounded(real value)
 {
     uint16_t half;
@@ -97,6 +134,7 @@ int main(void)
     omp_set_num_threads(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rounding),
+        cmocka_unit_test(test_rounding_lengths),
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_threads_do_not_meet),
     };
